@@ -1,0 +1,167 @@
+"""What the audit room needs of a store, and the rows it hands over.
+
+A *leaf* is one entry of a tenant's append-only journal: a commitment to its payload and the
+payload sealed with the tenant's key. Beside a leaf, in the same transaction, goes its
+*projection*: the few clear columns that lists, limits and history are computed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from caio.foundation.scope import TenantScope
+
+
+class LeafKind(StrEnum):
+    """What a leaf records. More kinds may be added; none may be removed or renamed."""
+
+    DECISION = "decision"
+    OUTCOME = "outcome"
+
+
+class Mode(StrEnum):
+    """Why a decision was made: to call the winner, or only to know it."""
+
+    ORCHESTRATE = "orchestrate"
+    ROUTE = "route"
+
+
+class Status(StrEnum):
+    """How a call ended. INTERRUPTED is written at start-up for a call that a crash cut off."""
+
+    OK = "ok"
+    FAILED = "failed"
+    VIOLATED = "violated"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """The clear columns of a decision. Times in microseconds since the epoch, money in nano-units.
+
+    ``service_id`` and ``service_version`` are empty for a refusal.
+    """
+
+    decision_id: str
+    decided_at: int
+    mode: Mode
+    capability: str
+    service_id: str
+    service_version: str
+    principal_id: str
+    decision_hash: str
+    admitted: bool
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of one service within an outcome: feeds the service's observed history."""
+
+    service_id: str
+    succeeded: bool
+    latency_ms: int
+    violations: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """The clear columns of an outcome; exactly one outcome follows an admitted decision."""
+
+    decision_id: str
+    finished_at: int
+    status: Status
+    service_id: str
+    latency_ms: int
+    input_tokens: int
+    output_tokens: int
+    charged: int
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer kept for its idempotency key, sealed; written with the outcome, atomically."""
+
+    idempotency_key: str
+    decision_id: str
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One journal entry as it is written. ``commitment`` is HMAC-SHA256(salt, payload), 32 bytes.
+
+    ``subject_id`` is the decision's id for both kinds; (tenant, kind, subject) is unique.
+    """
+
+    tenant_id: str
+    kind: LeafKind
+    subject_id: str
+    recorded_at: int
+    commitment: bytes
+    sealed: bytes
+    projection: DecisionRow | OutcomeRow | None = None
+    kept_answer: KeptAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLeaf:
+    """A leaf as it is read back, with its place ``seq`` (from 0, gapless per tenant)."""
+
+    seq: int
+    leaf: Leaf
+
+
+class JournalStore(Protocol):
+    """Durable, ordered storage of leaves. One suite in tests/conformance holds every adapter to it."""
+
+    async def append(self, leaves: Sequence[Leaf]) -> list[int]:
+        """Write all leaves and their projections in one transaction; return their ``seq`` in order.
+
+        When it returns, the leaves survive SIGKILL and power loss. On an exception, nothing was
+        written. Each tenant's ``seq`` continues without a gap, whatever other writers do.
+        """
+        ...
+
+    async def read(self, scope: TenantScope, kind: LeafKind, subject_id: str) -> StoredLeaf | None: ...
+
+    async def page(self, scope: TenantScope, after: int, limit: int) -> list[StoredLeaf]:
+        """Leaves with ``seq > after`` in order (-1 starts); projections are not read back."""
+        ...
+
+    async def decisions(
+        self, scope: TenantScope, before: tuple[int, str] | None, limit: int
+    ) -> list[tuple[DecisionRow, OutcomeRow | None]]:
+        """Newest first, older than ``before`` (decided_at, decision_id); ``attempts`` is left empty."""
+        ...
+
+    async def unfinished(self) -> list[tuple[str, DecisionRow]]:
+        """(tenant id, decision) of every admitted ORCHESTRATE decision that has no outcome."""
+        ...
+
+    async def admitted_since(self, since: int) -> list[tuple[str, DecisionRow, int]]:
+        """(tenant id, decision, charged or reserved nano-units) of admitted ORCHESTRATE decisions
+        with ``decided_at >= since``, oldest first: what a restarted limiter rebuilds from."""
+        ...
+
+    async def spent(self) -> dict[str, int]:
+        """Sum of ``charged`` per tenant over all outcomes: what a restarted ledger rebuilds from."""
+        ...
+
+    async def attempts_since(self, since: int) -> list[tuple[str, int, Attempt]]:
+        """(tenant id, finished_at, attempt) of outcomes with ``finished_at >= since``, oldest first."""
+        ...
+
+
+class TenantKeyStore(Protocol):
+    """Per-tenant data keys, wrapped by the installation's master key (envelope encryption)."""
+
+    async def wrapped_key(self, scope: TenantScope, fresh: bytes) -> bytes:
+        """The tenant's wrapped key; stores ``fresh`` when it has none yet (first writer wins)."""
+        ...

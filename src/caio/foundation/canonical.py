@@ -1,0 +1,111 @@
+"""Canonical JSON: one byte string for one value, so that hashes and signatures mean something.
+
+Theory of operation
+-------------------
+The form is RFC 8785 (JSON Canonicalization Scheme): any library of that name is a second
+implementation. Integers beyond 2**53 - 1 are refused, because JSON readers lose them. Exact
+quantities and money travel as decimal strings (see ``quantity``); floats occur only in free-form
+parts, such as a tenant's own JSON Schema.
+
+The fast path is msgspec's sorted encoder, whose bytes are already canonical when a value holds
+no float and the output is ASCII; everything else takes the slow, obvious path.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- canonical_is_deterministic: key order and container type do not change the bytes.
+- canonical_round_trips: reading the bytes gives the value back.
+- other_values_are_refused: NaN, infinities, huge integers, lone surrogates and other types.
+- floats_print_as_ecmascript_does: RFC 8785 section 3.2.2.3 and its appendix B.
+- keys_sort_by_utf16: as RFC 8785 section 3.2.3 demands, also beyond the basic plane.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+MAX_INTEGER = 2**53 - 1
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class NotCanonical(ValueError):
+    """A value has no canonical form: always a mistake of the calling code, not of a caller's input."""
+
+
+def canonical_json(value: Any) -> bytes:
+    """The canonical UTF-8 bytes of ``value``; raises NotCanonical when it has none."""
+    has_floats = _check(value)
+    try:
+        if not has_floats and (encoded := _encoder.encode(value)).isascii():
+            # Code-point order and UTF-16 order agree on ASCII.
+            return encoded
+        return _write(value).encode()
+    except UnicodeEncodeError as error:
+        raise NotCanonical("a string holds a lone surrogate") from error
+
+
+def read_canonical(raw: bytes) -> Any:
+    """The value of ``raw``, which must be in canonical form; raises NotCanonical otherwise."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotCanonical(f"not JSON: {error}") from error
+    if canonical_json(value) != raw:
+        raise NotCanonical("the bytes are JSON but not in canonical form")
+    return value
+
+
+def _check(value: Any) -> bool:
+    """Whether ``value`` holds a float; raises NotCanonical for what JSON cannot hold exactly."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return False
+    if kind is int:
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise NotCanonical("an integer beyond 2**53 - 1 must travel as a string")
+        return False
+    if kind is float:
+        if not isfinite(value):
+            raise NotCanonical("NaN and infinities have no JSON form")
+        return True
+    if kind is dict:
+        if any(type(key) is not str for key in value):
+            raise NotCanonical("object keys must be strings")
+        return any([_check(item) for item in value.values()])
+    if kind is list or kind is tuple:
+        return any([_check(item) for item in value])
+    if isinstance(value, str):  # a StrEnum
+        return False
+    raise NotCanonical(f"{kind.__name__} has no canonical JSON form")
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, dict):
+        ordered = sorted(value.items(), key=lambda item: item[0].encode("utf-16-be", "surrogatepass"))
+        return "{" + ",".join(f"{_write(key)}:{_write(item)}" for key, item in ordered) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_write, value)) + "]"
+    if type(value) is float:
+        return _ecmascript(value)
+    return _encoder.encode(value).decode()
+
+
+def _ecmascript(number: float) -> str:
+    """``Number.prototype.toString`` of ECMA-262: Python's shortest digits, laid out its way."""
+    if number == 0:
+        return "0"
+    sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
+    assert isinstance(exponent, int)  # noqa: S101 - finite, as checked before
+    text, point = "".join(map(str, digits)), len(digits) + exponent
+    if 0 < point <= 21:
+        body = text.ljust(point, "0") if point >= len(text) else f"{text[:point]}.{text[point:]}"
+    elif -6 < point <= 0:
+        body = f"0.{'0' * -point}{text}"
+    else:
+        mantissa = text if len(text) == 1 else f"{text[0]}.{text[1:]}"
+        body = f"{mantissa}e{'+' if point > 0 else '-'}{abs(point - 1)}"
+    return f"-{body}" if sign else body

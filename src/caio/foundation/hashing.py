@@ -1,0 +1,47 @@
+"""Digests that name their purpose.
+
+Every hash is SHA-256 over ``purpose || 0x00 || bytes``, in lower-case hexadecimal. Bytes of one
+kind (a contract) can therefore never be passed off as another (a policy), even if they are equal.
+Purposes hold no zero byte and carry a version: ``caio/contract/v1``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+from caio.foundation.canonical import canonical_json
+
+CONTRACT = "caio/contract/v1"
+POLICY = "caio/policy/v1"
+REQUEST = "caio/request/v1"
+PRINCIPAL = "caio/principal/v1"
+HISTORY = "caio/history/v1"
+SERVICES = "caio/services/v1"
+POLICIES = "caio/policies/v1"
+FEASIBLE = "caio/feasible/v1"
+EXCLUDED = "caio/excluded/v1"
+DECISION = "caio/decision/v1"
+
+DIGEST_BYTES = 32
+
+
+def digest(purpose: str, data: bytes) -> str:
+    """SHA-256 of ``data`` under ``purpose``, as 64 hexadecimal characters."""
+    return hashlib.sha256(purpose.encode() + b"\x00" + data).hexdigest()
+
+
+def digest_of(purpose: str, value: Any) -> str:
+    """The digest of a value's canonical JSON; raises NotCanonical when it has none."""
+    return digest(purpose, canonical_json(value))
+
+
+def keyed(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA256 (RFC 2104): 32 bytes that nobody without ``key`` can predict."""
+    return hmac.digest(key, data, "sha256")
+
+
+def same(left: bytes, right: bytes) -> bool:
+    """Equality in time that does not depend on where two values differ."""
+    return hmac.compare_digest(left, right)

@@ -1,0 +1,35 @@
+"""Identifiers: sortable by time, unguessable, and checked where they come in from outside.
+
+A generated id is ``<prefix>_<26 characters>``: a ULID (48 bits of milliseconds, 80 bits of
+entropy, Crockford base 32, lower case). Clock and entropy are arguments, because this room is pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+ENTROPY_BYTES = 10
+
+SERVICE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+TENANT_ID = SERVICE_ID
+POLICY_ID = SERVICE_ID
+
+
+def ulid(prefix: str, now: int, entropy: bytes) -> str:
+    """An id from ``now`` (microseconds since the epoch) and ``entropy`` (10 random bytes).
+
+    Raises ValueError when the entropy has another length or the time does not fit 48 bits of ms.
+    """
+    millis = now // 1000
+    if len(entropy) != ENTROPY_BYTES or not 0 <= millis < 1 << 48:
+        raise ValueError(f"an id needs {ENTROPY_BYTES} bytes of entropy and a time after 1970")
+    number = millis << 80 | int.from_bytes(entropy, "big")
+    characters = [_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)]
+    return f"{prefix}_{''.join(characters)}"
+
+
+def is_id(prefix: str, text: str) -> bool:
+    """Whether ``text`` has the shape of a generated id; says nothing about its existence."""
+    body = text.removeprefix(prefix + "_")
+    return len(body) == 26 and len(text) == len(prefix) + 27 and all(char in _CROCKFORD for char in body)

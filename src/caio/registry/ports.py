@@ -1,0 +1,100 @@
+"""What the registry needs of a store.
+
+A *publication* is a versioned, immutable document with one active version per name: contracts
+(named by service id) and policies (named by policy id) are stored alike. The *revision* counts
+the changes of a name and serves as its ETag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from caio.foundation.scope import TenantScope
+
+
+class PublicationStatus(StrEnum):
+    ACTIVE = "active"
+    SUPERSEDED = "superseded"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One version of a document, ready to be stored. ``document`` is canonical JSON content."""
+
+    name: str
+    version: str
+    digest: str
+    document: Mapping[str, Any]
+    published_at: int
+    tags: tuple[str, ...] = ()
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A publication as it is read back."""
+
+    tenant_id: str
+    publication: Publication
+    status: PublicationStatus
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of publications, by name; ``next_after`` is None on the last one."""
+
+    items: tuple[Published, ...]
+    next_after: str | None
+
+
+class Publications(Protocol):
+    """Storage of one sort of publication (contracts or policies)."""
+
+    async def publish_first(self, scope: TenantScope, publication: Publication, quota: int) -> Published:
+        """Store a new name. Raises Conflict ``already_exists`` when the name is known (also when
+        retired) and Conflict ``quota_exceeded`` when the tenant has ``quota`` active names; exact
+        under concurrent calls."""
+        ...
+
+    async def publish_next(self, scope: TenantScope, publication: Publication, if_match: int) -> Published:
+        """Store a further version and make it active. Raises NotFound for an unknown name,
+        PreconditionFailed when the revision is not ``if_match``, Conflict ``version_exists``."""
+        ...
+
+    async def retire(self, scope: TenantScope, name: str, if_match: int | None, now: int) -> Published:
+        """Take the active version out of service; the versions stay readable. NotFound,
+        PreconditionFailed as above; retiring a retired name changes nothing."""
+        ...
+
+    async def get(self, scope: TenantScope, name: str, version: str | None = None) -> Published:
+        """The named version, else the newest; raises NotFound (another tenant's included)."""
+        ...
+
+    async def page(self, scope: TenantScope, *, after: str, limit: int, tag: str | None, retired: bool) -> Page:
+        """The tenant's own names in order, one entry a name (its newest version)."""
+        ...
+
+    async def active(self, scope: TenantScope) -> Sequence[Published]:
+        """Every active version the tenant may see: its own and those that other tenants share."""
+        ...
+
+    async def by_digest(self, scope: TenantScope, digests: Sequence[str]) -> Mapping[str, Published]:
+        """Versions by their hash, the tenant's own and shared ones, in any status: for evidence."""
+        ...
+
+
+class InputSnapshots(Protocol):
+    """Content-addressed inputs of decisions: manifests of services and policies, and histories."""
+
+    async def keep(self, scope: TenantScope, digest: str, body: bytes) -> None:
+        """Store ``body`` under its hash; durable on return; storing it again changes nothing."""
+        ...
+
+    async def fetch(self, scope: TenantScope, digest: str) -> bytes:
+        """Raises NotFound."""
+        ...
