@@ -1,0 +1,57 @@
+# Everything a contributor types. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+DATA ?= .caio
+# Workers of the test run: all cores unless told otherwise, for instance `make test WORKERS=4`.
+WORKERS ?= auto
+BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
+
+.PHONY: help setup runtime demo dev check test verify bench clean requirements
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z<>-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make bench-NAME     Run one benchmark: $(or $(BENCHMARKS),none yet)"
+
+setup: ## Install everything, pinned, into .venv (uv when it is on PATH, otherwise pip)
+	@scripts/setup dev
+
+runtime:
+	@scripts/setup runtime
+
+demo: runtime ## Run the demonstration; ONCE=1 exits when every step held
+	@$(BIN)/caio demo $(if $(ONCE),--once)
+
+dev: runtime ## Serve CAIO on 127.0.0.1 with its data in .caio
+	@$(BIN)/caio serve --data $(DATA)
+
+check: setup ## Format, lint, types, architecture, pinned requirements
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
+	$(BIN)/pytest -q -n 0 tests/architecture/test_requirements.py
+
+test: setup ## Run the tests: what CI runs
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not long"
+
+verify: setup ## Run the long tests
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m long
+
+bench: setup ## Run every benchmark, one after the other
+	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
+
+bench-%: setup
+	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
+
+requirements: setup ## Pin pyproject.toml's requirements again; UPGRADE=1 moves to the newest releases
+	@scripts/requirements $(if $(UPGRADE),--upgrade)
+	@scripts/setup dev
+
+clean: ## Remove the environment, caches and results (not the data in .caio)
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
+	rm -rf build dist benchmarks/results
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
