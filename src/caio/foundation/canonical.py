@@ -3,7 +3,8 @@
 Theory of operation
 -------------------
 The form is RFC 8785 (JSON Canonicalization Scheme): any library of that name is a second
-implementation. Integers beyond 2**53 - 1 are refused, because JSON readers lose them. Exact
+implementation. Numbers whose text is an integer beyond 2**53 - 1 are refused, because JSON readers
+disagree on them: floats from there up to 1e21 too, which RFC 8785 prints without an exponent. Exact
 quantities and money travel as decimal strings (see ``quantity``); floats occur only in free-form
 parts, such as a tenant's own JSON Schema.
 
@@ -15,6 +16,7 @@ Laws (each has a test of the same name)
 - canonical_is_deterministic: key order and container type do not change the bytes.
 - canonical_round_trips: reading the bytes gives the value back.
 - other_values_are_refused: NaN, infinities, huge integers, lone surrogates and other types.
+- depth_is_bounded: what nests deeper than MAX_DEPTH is refused, never a stack overflow.
 - floats_print_as_ecmascript_does: RFC 8785 section 3.2.2.3 and its appendix B.
 - keys_sort_by_utf16: as RFC 8785 section 3.2.3 demands, also beyond the basic plane.
 """
@@ -22,12 +24,20 @@ Laws (each has a test of the same name)
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import Enum
 from math import isfinite
 from typing import Any
 
 import msgspec
 
 MAX_INTEGER = 2**53 - 1
+
+#: From here on ECMAScript prints numbers with an exponent, so that every reader takes a float.
+_EXPONENT_FROM = 1e21
+
+#: Levels of nesting that have a canonical form: far above any document of ours, and far below the
+#: interpreter's own limit, which would otherwise depend on who calls.
+MAX_DEPTH = 100
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -38,7 +48,7 @@ class NotCanonical(ValueError):
 
 def canonical_json(value: Any) -> bytes:
     """The canonical UTF-8 bytes of ``value``; raises NotCanonical when it has none."""
-    has_floats = _check(value)
+    has_floats = _check(value, MAX_DEPTH)
     try:
         if not has_floats and (encoded := _encoder.encode(value)).isascii():
             # Code-point order and UTF-16 order agree on ASCII.
@@ -59,7 +69,7 @@ def read_canonical(raw: bytes) -> Any:
     return value
 
 
-def _check(value: Any) -> bool:
+def _check(value: Any, depth: int) -> bool:
     """Whether ``value`` holds a float; raises NotCanonical for what JSON cannot hold exactly."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
@@ -71,14 +81,17 @@ def _check(value: Any) -> bool:
     if kind is float:
         if not isfinite(value):
             raise NotCanonical("NaN and infinities have no JSON form")
+        if MAX_INTEGER < abs(value) < _EXPONENT_FROM:
+            raise NotCanonical("a number from 2**53 up to 1e21 must travel as a string")
         return True
-    if kind is dict:
-        if any(type(key) is not str for key in value):
+    if kind is dict or kind is list or kind is tuple:
+        if not depth:
+            raise NotCanonical(f"nested deeper than {MAX_DEPTH} levels")
+        if kind is dict and any(type(key) is not str for key in value):
             raise NotCanonical("object keys must be strings")
-        return any([_check(item) for item in value.values()])
-    if kind is list or kind is tuple:
-        return any([_check(item) for item in value])
-    if isinstance(value, str):  # a StrEnum
+        items = value.values() if kind is dict else value
+        return any([_check(item, depth - 1) for item in items])  # noqa: C419 - every item is checked
+    if isinstance(value, str) and isinstance(value, Enum):  # a StrEnum
         return False
     raise NotCanonical(f"{kind.__name__} has no canonical JSON form")
 
@@ -98,9 +111,10 @@ def _ecmascript(number: float) -> str:
     """``Number.prototype.toString`` of ECMA-262: Python's shortest digits, laid out its way."""
     if number == 0:
         return "0"
-    sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
+    sign, digits, exponent = Decimal(repr(number)).as_tuple()
     assert isinstance(exponent, int)  # noqa: S101 - finite, as checked before
-    text, point = "".join(map(str, digits)), len(digits) + exponent
+    point = len(digits) + exponent
+    text = "".join(map(str, digits)).rstrip("0")
     if 0 < point <= 21:
         body = text.ljust(point, "0") if point >= len(text) else f"{text[:point]}.{text[point:]}"
     elif -6 < point <= 0:

@@ -10,6 +10,7 @@ safe to show to the caller: no secrets, no payloads, no other tenant's names.
     ├── NotAllowed            a valid credential without the permission
     ├── NotFound              nothing there, or another tenant's: the same answer
     ├── Conflict              the state has moved on, or the thing exists already
+    ├── PreconditionFailed    an If-Match header that is missing or does not match
     ├── TooLarge              a body or document over its limit
     ├── LimitExceeded         a rate window or concurrency limit; says when to come back
     ├── BudgetExhausted       the tenant's money is spent or reserved
@@ -17,6 +18,7 @@ safe to show to the caller: no secrets, no payloads, no other tenant's names.
     ├── UpstreamFailed        the chosen services failed
     ├── DeadlineExceeded      the request's deadline passed
     ├── NotReady              this process cannot serve yet, or any more
+    ├── SealBroken            stored data does not open: changed, moved, or under another key
     └── Misconfigured         the operator's settings are unusable
 """
 
@@ -75,6 +77,8 @@ class CaioError(Exception):
     code: str = "internal"
     category: ClassVar[Category] = Category.INTERNAL
     retryable: bool = False
+    #: The decision the error belongs to, set where one was made before the call failed.
+    decision_id: str | None = None
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
@@ -178,8 +182,8 @@ FAULTS_WORTH_A_FALLBACK = frozenset(UpstreamFault) - {UpstreamFault.INVALID, Ups
 
 
 class UpstreamFailed(CaioError):
-    """A service did not answer as its protocol demands. ``content_sent`` says whether part of a
-    stream had already been passed on, after which no other service may take over."""
+    """A service did not answer as its protocol demands. Whether part of a stream had already been
+    passed on, after which no other service may take over, is known to the caller alone."""
 
     code = "upstream_failed"
     category = Category.UPSTREAM
@@ -204,6 +208,13 @@ class NotReady(CaioError):
     code = "not_ready"
     category = Category.UNAVAILABLE
     retryable = True
+
+
+class SealBroken(CaioError):
+    """Stored, sealed data was changed, moved to another place, or belongs to another or destroyed key."""
+
+    code = "seal_broken"
+    category = Category.INTERNAL
 
 
 class Misconfigured(CaioError):

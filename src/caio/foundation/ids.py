@@ -32,4 +32,6 @@ def ulid(prefix: str, now: int, entropy: bytes) -> str:
 def is_id(prefix: str, text: str) -> bool:
     """Whether ``text`` has the shape of a generated id; says nothing about its existence."""
     body = text.removeprefix(prefix + "_")
-    return len(body) == 26 and len(text) == len(prefix) + 27 and all(char in _CROCKFORD for char in body)
+    if len(body) != 26 or len(text) != len(prefix) + 27 or body[0] > "7":  # 26 characters hold 130 bits, an id 128
+        return False
+    return all(char in _CROCKFORD for char in body)

@@ -48,8 +48,6 @@ class Prices:
     def of(self, usage: Usage) -> int:
         """The price of one call with ``usage``, in nano-units, rounded up once."""
         picos_and_millis = (
-            self.per_request
-            + self.per_input_token * usage.input_tokens
-            + self.per_output_token * usage.output_tokens
+            self.per_request + self.per_input_token * usage.input_tokens + self.per_output_token * usage.output_tokens
         ) * MILLIS_PER_SECOND + self.per_second * usage.milliseconds
         return -(-picos_and_millis // (PICO_PER_NANO * MILLIS_PER_SECOND))

@@ -44,8 +44,10 @@ def scaled(value: Decimal | int | str, *, places: int, most: int) -> int:
     # copy_abs and comparison are exact; abs() would round to the context's precision.
     if number.copy_abs() > most:
         raise NotExact(f"must be at most {most} in magnitude")
+    if not number:
+        return 0
     # The size is bounded before any arithmetic: 1e-999999 must not become a huge integer.
-    if len(number.as_tuple().digits) > MAX_DIGITS or (number and number.adjusted() < -places):
+    if len(number.as_tuple().digits) > MAX_DIGITS or number.adjusted() < -places:
         raise NotExact(f"may have at most {places} decimal places")
     sign, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)  # noqa: S101 - finite, as checked above
@@ -54,7 +56,7 @@ def scaled(value: Decimal | int | str, *, places: int, most: int) -> int:
         magnitude, rest = divmod(magnitude, _power(-shift))
         if rest:
             raise NotExact(f"may have at most {places} decimal places")
-    elif magnitude:
+    else:
         magnitude *= _power(shift)
     return -magnitude if sign else magnitude
 
