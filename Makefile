@@ -6,8 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 DATA ?= .caio
-# Workers of the test run: all cores unless told otherwise, for instance `make test WORKERS=4`.
-WORKERS ?= auto
+# Workers of the test run: one a core unless told otherwise, for instance `make test WORKERS=4`.
+WORKERS ?= logical
 BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
 
 .PHONY: help setup runtime demo dev check test verify bench clean requirements
