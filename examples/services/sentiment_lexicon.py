@@ -1,0 +1,22 @@
+"""sentiment-lexicon: sentiment of a short review, by rules over a lexicon. POST /classify {"text"}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from sentiment import LexiconSentiment
+from server import json_service, run, text_field
+
+
+def build() -> web.Application:
+    model = LexiconSentiment()
+
+    def classify(body: dict[str, Any]) -> dict[str, Any]:
+        return model.classify(str(text_field(body, "text")))
+
+    return json_service("/classify", classify)
+
+
+if __name__ == "__main__":
+    run("sentiment-lexicon", 8103, build)
