@@ -33,6 +33,7 @@ check: setup ## Format, lint, types, architecture, pinned requirements
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
+	$(BIN)/caio schemas --check
 	$(BIN)/pytest -q -n 0 tests/architecture/test_requirements.py
 
 test: setup ## Run the tests: what CI runs
@@ -42,7 +43,7 @@ verify: setup ## Run the long tests
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m long
 
 bench: setup ## Run every benchmark, one after the other
-	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
+	@failed=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || failed=1; done; exit $$failed
 
 bench-%: setup
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
