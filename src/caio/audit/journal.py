@@ -1,0 +1,152 @@
+"""The journal's writer: many callers, one transaction at a time.
+
+Theory of operation
+-------------------
+A durable write costs one fsync, however many leaves it carries. Callers queue their leaves; one
+task writes whatever is waiting as soon as the store is free, never on a timer. An idle journal
+therefore adds no delay, and a busy one shares each fsync among all who came during the last.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- durable_before_return: ``append`` returns a leaf's ``seq`` only after the store has it.
+- waiting_leaves_share_a_write: what arrives during a write goes out together in the next.
+- leaves_keep_their_order: leaves reach the store in the order of their appends.
+- one_bad_leaf_fails_alone: a group that the store refuses is written again leaf by leaf.
+- a_cancelled_caller_changes_nothing: its leaf is written once, as if it had waited.
+- the_queue_is_bounded: beyond ``capacity`` an append is refused at once, with NotReady.
+- stop_flushes: ``stop`` returns after everything accepted was written or refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from caio.audit.ports import JournalStore, Leaf
+from caio.foundation.errors import CaioError, NotReady
+
+CAPACITY = 4096
+LARGEST_GROUP = 256
+
+#: How long one failed write keeps the process out of service. After that, traffic may come back
+#: and try: without it, a store that has recovered would never be noticed.
+FAILING_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    leaf: Leaf
+    written: asyncio.Future[int]
+
+    def succeed(self, seq: int) -> None:
+        if not self.written.done():  # the caller may have been cancelled
+            self.written.set_result(seq)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.written.done():
+            self.written.set_exception(error)
+
+
+class Journal:
+    """The one writer of a process. ``start`` it in the event loop that will append to it."""
+
+    def __init__(
+        self,
+        store: JournalStore,
+        *,
+        capacity: int = CAPACITY,
+        largest_group: int = LARGEST_GROUP,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if capacity < 1 or largest_group < 1:
+            raise ValueError("capacity and largest_group must be positive")
+        self._store = store
+        self._capacity = capacity
+        self._largest_group = largest_group
+        self._monotonic = monotonic
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._accepting = False
+        self._failed_at: float | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Whether an append would probably fail: not running, or the last write was lost to the
+        store less than FAILING_SECONDS ago. For readiness."""
+        recently = self._failed_at is not None and self._monotonic() - self._failed_at < FAILING_SECONDS
+        return recently or not self._accepting
+
+    async def start(self) -> None:
+        """Begin writing; raises RuntimeError when already started."""
+        if self._writer is not None:
+            raise RuntimeError("the journal is already started")
+        self._accepting = True
+        self._writer = asyncio.create_task(self._write(), name="journal")
+
+    async def stop(self) -> None:
+        """Refuse new leaves, write the accepted ones, and end. May be called twice."""
+        self._accepting = False
+        self._arrived.set()
+        if self._writer is not None:
+            await asyncio.shield(self._writer)
+
+    async def append(self, leaf: Leaf) -> int:
+        """Write ``leaf`` durably and return its ``seq``.
+
+        Raises NotReady when the queue is full or the journal is not running (nothing is written
+        then), and the store's own error when it refuses this leaf. A caller that is cancelled
+        does not learn the result, but its leaf is written all the same.
+        """
+        if not self._accepting:
+            raise NotReady("The journal is not running; try another instance.", code="journal_stopped")
+        if len(self._waiting) >= self._capacity:
+            raise NotReady(
+                "Decisions arrive faster than they can be recorded; try again shortly.", code="journal_overloaded"
+            )
+        entry = _Waiting(leaf, asyncio.get_running_loop().create_future())
+        self._waiting.append(entry)
+        self._arrived.set()
+        return await entry.written
+
+    async def _write(self) -> None:
+        group: Sequence[_Waiting] = ()
+        try:
+            while self._waiting or self._accepting:
+                if self._waiting:
+                    group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._largest_group))]
+                    await self._write_group(group)
+                else:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        finally:  # only when the task itself was cancelled or broke is anybody still waiting
+            self._accepting = False
+            for entry in (*group, *self._waiting):
+                entry.fail(NotReady("The journal stopped before this was recorded.", code="journal_stopped"))
+            self._waiting.clear()
+
+    async def _write_group(self, group: Sequence[_Waiting]) -> None:
+        try:
+            places = await self._store.append([entry.leaf for entry in group])
+        except Exception as error:  # noqa: BLE001 - every error of the store belongs to a caller
+            # NotReady is the store's own state, which no other grouping can change.
+            if len(group) > 1 and not isinstance(error, NotReady):
+                for entry in group:
+                    await self._write_group([entry])
+                return
+            if _is_the_stores(error):
+                self._failed_at = self._monotonic()
+            for entry in group:
+                entry.fail(error)
+        else:
+            self._failed_at = None
+            for entry, seq in zip(group, places, strict=True):
+                entry.succeed(seq)
+
+
+def _is_the_stores(error: Exception) -> bool:
+    """Whether the store is at fault: a deliberate error other than NotReady speaks of the leaf."""
+    return isinstance(error, NotReady) or not isinstance(error, CaioError)

@@ -1,0 +1,96 @@
+"""Receipts: a signed extract of a tenant's journal about one decision.
+
+Theory of operation
+-------------------
+A receipt shows the decision's journal entry and, once there is one, its outcome's, each with the
+salt that opens its commitment. It is signed when it is fetched, by the key active then: fetching
+it again later gives another ``issued_at`` and may give an outcome, but the same entries.
+The signature covers the canonical JSON of everything but itself, behind a purpose.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- issued_receipts_verify: with the keyring that signed them, also after rotations.
+- any_flipped_byte_is_refused: of the receipt's canonical form.
+- one_receipt_has_one_reading: duplicate members and numbers that JSON cannot hold are refused.
+
+Pure: ``issued_at`` is an argument. The content of the entries is not examined here; they come out
+of ``audit.record.open_leaf``, which has checked them against their commitments.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from caio.audit.record import OpenedLeaf
+from caio.audit.signing import SigningKey
+from caio.foundation.canonical import canonical_json
+from caio.foundation.errors import InvalidInput, Violation
+
+VERSION = 1
+KIND = "caio-receipt"
+_PURPOSE = b"caio/receipt/v1\x00"
+
+
+def issue_receipt(key: SigningKey, decision: OpenedLeaf, outcome: OpenedLeaf | None, issued_at: int) -> dict[str, Any]:
+    """The receipt of a decision, signed with ``key`` at ``issued_at`` (microseconds since the epoch).
+
+    Raises ValueError when ``outcome`` is another decision's.
+    """
+    tenant, decision_id = decision.document["tenant"], decision.document["decision_id"]
+    if outcome is not None and (outcome.document["tenant"], outcome.document["decision_id"]) != (tenant, decision_id):
+        raise ValueError("an outcome belongs to the receipt of its own decision")
+    receipt: dict[str, Any] = {
+        "v": VERSION,
+        "kind": KIND,
+        "tenant": tenant,
+        "decision_id": decision_id,
+        "issued_at": issued_at,
+        "decision": _entry(decision),
+        "outcome": None if outcome is None else _entry(outcome),
+        "key_id": key.key_id,
+    }
+    receipt["signature"] = base64.b64encode(key.sign(signed_bytes(receipt))).decode()
+    return receipt
+
+
+def signed_bytes(receipt: Mapping[str, Any]) -> bytes:
+    """What a receipt's signature covers; raises NotCanonical when it has no canonical form."""
+    return _PURPOSE + canonical_json({name: value for name, value in receipt.items() if name != "signature"})
+
+
+def read_receipt(raw: bytes) -> dict[str, Any]:
+    """A receipt's JSON, laid out in any way, as a document; nothing in it is checked yet.
+
+    Raises InvalidInput for what is not one JSON object with one reading: a member named twice
+    could show different things to different readers.
+    """
+    try:
+        document = json.loads(raw.decode(), object_pairs_hook=_unambiguous, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("The receipt is not JSON with one reading.", [Violation("", str(error))]) from error
+    if not isinstance(document, dict):
+        raise InvalidInput("The receipt is not a JSON object.", [Violation("", "must be an object")])
+    return document
+
+
+def _entry(leaf: OpenedLeaf) -> dict[str, Any]:
+    return {
+        "payload": leaf.document,
+        "salt": leaf.commitment.salt.hex(),
+        "seq": leaf.seq,
+        "commitment": leaf.commitment.value.hex(),
+    }
+
+
+def _unambiguous(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(members)
+    if len(document) != len(members):
+        raise ValueError("a member is named twice")
+    return document
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,282 @@
+"""What the journal records of a decision and of its outcome, and how a record becomes a leaf.
+
+Theory of operation
+-------------------
+A record's *payload* is canonical JSON (docs/reference/receipt-format.md). Its leaf carries a
+salted commitment to the payload, and salt and payload sealed with the tenant's key. The salt
+lives nowhere else: with the key it is gone, and the commitment tells nothing any more, not even
+to somebody who guesses the payload.
+
+What callers sent and services answered is never part of a record; commitments to them are.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- records_hold_no_payloads: neither the question nor the answer, in no encoding.
+- a_leaf_opens_to_its_record: and to nothing when its commitment does not match.
+- rows_follow_from_records: every clear column can be recomputed from the sealed payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from caio.audit.ports import Attempt, DecisionRow, KeptAnswer, Leaf, LeafKind, Mode, OutcomeRow, Status, StoredLeaf
+from caio.audit.sealing import Sealer, sealing_context
+from caio.foundation.canonical import NotCanonical, canonical_json, read_canonical
+from caio.foundation.errors import SealBroken, UpstreamFault
+from caio.foundation.hashing import DIGEST_BYTES, keyed, same
+from caio.foundation.money import Usage
+from caio.foundation.quantity import decimal_text
+
+RECORD_VERSION = 1
+SALT_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """A salted commitment to bytes: HMAC-SHA256(salt, data). Binding, and hiding while ``salt`` is secret."""
+
+    value: bytes
+    salt: bytes
+
+    @classmethod
+    def to(cls, data: bytes, salt: bytes) -> Commitment:
+        """Raises ValueError unless ``salt`` has 32 bytes; that they are random is the caller's part."""
+        if len(salt) != SALT_BYTES:
+            raise ValueError(f"a salt has {SALT_BYTES} bytes, not {len(salt)}")
+        return cls(keyed(salt, data), salt)
+
+    def holds(self, data: bytes) -> bool:
+        return same(keyed(self.salt, data), self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A better ranked service that could not be admitted: ``window`` names its full limit."""
+
+    service_id: str
+    version: str
+    window: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A decision as it is journalled. Times in microseconds since the epoch, ``reserved`` in nano-units.
+
+    ``service_id`` and ``version`` name the admitted service and are empty when there is none;
+    ``key_id`` is the API key's, or empty. ``request`` commits to what the caller sent.
+    """
+
+    tenant_id: str
+    decision_id: str
+    decided_at: int
+    mode: Mode
+    capability: str
+    principal_id: str
+    key_id: str
+    certificate: Mapping[str, Any]
+    decision_hash: str
+    admitted: bool
+    service_id: str
+    version: str
+    reserved: int
+    request: Commitment
+    passed_over: tuple[PassedOver, ...] = ()
+    idempotency_key: str | None = None
+
+    kind = LeafKind.DECISION
+
+    @property
+    def recorded_at(self) -> int:
+        return self.decided_at
+
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "v": RECORD_VERSION,
+            "kind": self.kind,
+            "tenant": self.tenant_id,
+            "decision_id": self.decision_id,
+            "decided_at": self.decided_at,
+            "mode": self.mode,
+            "capability": self.capability,
+            "principal": self.principal_id,
+            "key_id": self.key_id,
+            "certificate": self.certificate,
+            "decision_hash": self.decision_hash,
+            "admitted": self.admitted,
+            "service": self.service_id,
+            "version": self.version,
+            "reserved": decimal_text(self.reserved),
+            "passed_over": [
+                {"service": one.service_id, "version": one.version, "window": one.window} for one in self.passed_over
+            ],
+            "payload_commitment": self.request.value.hex(),
+            "payload_salt": self.request.salt.hex(),
+        }
+        if self.idempotency_key is not None:
+            document["idempotency_key"] = self.idempotency_key
+        return document
+
+    def payload(self) -> bytes:
+        return canonical_json(self.document())
+
+    def row(self) -> DecisionRow:
+        return DecisionRow(
+            decision_id=self.decision_id,
+            decided_at=self.decided_at,
+            mode=self.mode,
+            capability=self.capability,
+            service_id=self.service_id,
+            service_version=self.version,
+            principal_id=self.principal_id,
+            decision_hash=self.decision_hash,
+            admitted=self.admitted,
+            reserved=self.reserved,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A promise that an answer did not keep: the clause, the bound and what was seen, as text."""
+
+    clause: str
+    required: str
+    observed: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One call of one service. ``fault`` is None when it answered as its protocol demands;
+    ``http_status`` is what it answered with, if it spoke HTTP at all."""
+
+    service_id: str
+    version: str
+    latency_ms: int
+    fault: UpstreamFault | None = None
+    http_status: int | None = None
+    breaches: tuple[Breach, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "service": self.service_id,
+            "version": self.version,
+            "latency_ms": self.latency_ms,
+            "violations": [
+                {"clause": one.clause, "required": one.required, "observed": one.observed} for one in self.breaches
+            ],
+        }
+        if self.fault is not None:
+            document["fault"] = self.fault
+        if self.http_status is not None:
+            document["http_status"] = self.http_status
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRecord:
+    """How an admitted call ended. ``reserved`` is the last reservation (a fallback may have changed
+    it); ``answer`` commits to what was sent to the caller, None when nothing was."""
+
+    tenant_id: str
+    decision_id: str
+    finished_at: int
+    status: Status
+    service_id: str
+    latency_ms: int
+    attempts: tuple[AttemptRecord, ...]
+    usage: Usage
+    reserved: int
+    charged: int
+    answer: Commitment | None
+
+    kind = LeafKind.OUTCOME
+
+    @property
+    def recorded_at(self) -> int:
+        return self.finished_at
+
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "v": RECORD_VERSION,
+            "kind": self.kind,
+            "tenant": self.tenant_id,
+            "decision_id": self.decision_id,
+            "finished_at": self.finished_at,
+            "status": self.status,
+            "service": self.service_id,
+            "latency_ms": self.latency_ms,
+            "attempts": [attempt.document() for attempt in self.attempts],
+            "usage": {
+                "input_tokens": self.usage.input_tokens,
+                "output_tokens": self.usage.output_tokens,
+                "milliseconds": self.usage.milliseconds,
+            },
+            "reserved": decimal_text(self.reserved),
+            "charged": decimal_text(self.charged),
+        }
+        if self.answer is not None:
+            document["answer_commitment"] = self.answer.value.hex()
+            document["answer_salt"] = self.answer.salt.hex()
+        return document
+
+    def payload(self) -> bytes:
+        return canonical_json(self.document())
+
+    def row(self) -> OutcomeRow:
+        return OutcomeRow(
+            decision_id=self.decision_id,
+            finished_at=self.finished_at,
+            status=self.status,
+            service_id=self.service_id,
+            latency_ms=self.latency_ms,
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+            charged=self.charged,
+            attempts=tuple(
+                Attempt(one.service_id, one.fault is None, one.latency_ms, len(one.breaches)) for one in self.attempts
+            ),
+        )
+
+
+def leaf_of(
+    record: DecisionRecord | OutcomeRecord, sealer: Sealer, salt: bytes, kept_answer: KeptAnswer | None = None
+) -> Leaf:
+    """The journal's leaf of ``record``. ``salt`` is 32 random bytes, used once and kept nowhere else."""
+    payload = record.payload()
+    context = sealing_context(record.tenant_id, record.kind, record.decision_id)
+    return Leaf(
+        tenant_id=record.tenant_id,
+        kind=record.kind,
+        subject_id=record.decision_id,
+        recorded_at=record.recorded_at,
+        commitment=Commitment.to(payload, salt).value,
+        sealed=sealer.seal(salt + payload, context),
+        projection=record.row(),
+        kept_answer=kept_answer,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedLeaf:
+    """A leaf's content in clear, checked against its commitment."""
+
+    seq: int
+    document: Mapping[str, Any]
+    commitment: Commitment
+
+
+def open_leaf(stored: StoredLeaf, sealer: Sealer) -> OpenedLeaf:
+    """Read a leaf back. Raises SealBroken when it was changed, moved or erased, or when what was
+    sealed is not what its commitment says."""
+    leaf = stored.leaf
+    opened = sealer.open(leaf.sealed, sealing_context(leaf.tenant_id, leaf.kind, leaf.subject_id))
+    commitment = Commitment(leaf.commitment, opened[:SALT_BYTES])
+    payload = opened[SALT_BYTES:]
+    if len(leaf.commitment) != DIGEST_BYTES or not commitment.holds(payload):
+        raise SealBroken("A journal entry does not match its commitment: one of the two was changed.")
+    try:
+        return OpenedLeaf(stored.seq, read_canonical(payload), commitment)
+    except NotCanonical as error:
+        raise SealBroken("A journal entry is not a canonical document.") from error

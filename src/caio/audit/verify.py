@@ -1,0 +1,178 @@
+"""Verifying a receipt offline, from the receipt and keys that were pinned beforehand. Pure.
+
+Theory of operation
+-------------------
+A receipt makes separate claims; each is proved, refuted, or not checked for want of something,
+and says so. Signature and commitments bind the content; the certificate's hash ties it to the
+decision; what was done is compared with what was decided. Given the evidence, the independent
+checker (``routing.checker``) recomputes the decision itself.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- verify_never_raises: whatever it is given.
+- nothing_inside_is_trusted: a receipt signed by a key that is not pinned proves nothing.
+- each_claim_can_fail: for each there is a properly signed receipt that refutes it.
+- evidence_recomputes_the_decision: and evidence of another decision is refuted.
+
+What is not checked: that the journal holds this entry and no other at its place (its tree is for
+that), that contracts tell the truth, and ``issued_at``, which is the signer's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from caio.audit import shapes
+from caio.audit.receipt import signed_bytes
+from caio.audit.signing import is_signed_by, read_signature
+from caio.foundation.canonical import NotCanonical, canonical_json
+from caio.foundation.hashing import keyed, same
+from caio.foundation.quantity import NotExact, read_nanos
+from caio.routing import checker
+from caio.routing.certificate import decision_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One thing a receipt says. ``proved`` is None when it could not be checked; ``detail`` says why."""
+
+    name: str
+    proved: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result: ``ok`` when nothing was refuted and every claim of the receipt itself was examined."""
+
+    claims: tuple[Claim, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(claim.proved is not False for claim in self.claims)
+
+
+def verify_receipt(
+    receipt: Mapping[str, Any], trusted_keys: Mapping[str, bytes], evidence: Mapping[str, Any] | None = None
+) -> Verification:
+    """Check every claim of ``receipt``. Never raises on malformed input.
+
+    ``trusted_keys`` are raw public keys by id, pinned by the verifier (``signing.read_key_set``);
+    ``evidence`` is what the certificate's hashes stand for, without which the decision is not recomputed.
+    """
+    try:
+        signed = signed_bytes(receipt)
+        read = msgspec.convert(receipt, shapes.Receipt)
+    except (msgspec.ValidationError, NotCanonical, AttributeError, TypeError, RecursionError) as error:
+        return Verification((Claim("form", False, f"not a receipt of version 1: {error}"),))
+    decision, certificate = receipt["decision"], receipt["decision"]["payload"]["certificate"]
+    claims = [
+        Claim("form", True, "a receipt of version 1"),
+        *_signature(read, signed, trusted_keys),
+        _commitment("decision commitment", decision),
+        _outcome_commitment(receipt["outcome"]),
+        _identity(read),
+        _certificate(certificate, read.decision.payload.decision_hash),
+        _choice(read.decision.payload),
+        _calls(read),
+        _charge(read),
+    ]
+    return Verification((*claims, *_recomputed(certificate, evidence, read.decision.payload.decision_hash)))
+
+
+def _signature(read: shapes.Receipt, signed: bytes, trusted_keys: Mapping[str, bytes]) -> tuple[Claim, Claim]:
+    public_key = trusted_keys.get(read.key_id)
+    if public_key is None:
+        unknown = f"key {read.key_id} is not among the {len(trusted_keys)} trusted keys"
+        return Claim("trusted key", False, unknown), Claim("signature", False, "no trusted key to check it with")
+    signature = read_signature(read.signature)
+    holds = signature is not None and is_signed_by(public_key, signed, signature)
+    return (
+        Claim("trusted key", True, f"key {read.key_id} is trusted"),
+        Claim("signature", holds, "Ed25519 over the canonical receipt" if holds else "does not match the content"),
+    )
+
+
+def _commitment(name: str, entry: Mapping[str, Any]) -> Claim:
+    computed = keyed(bytes.fromhex(entry["salt"]), canonical_json(entry["payload"]))
+    holds = same(computed, bytes.fromhex(entry["commitment"]))
+    place = f"entry {entry['seq']} of the journal"
+    return Claim(name, holds, f"{place} commits to this record" if holds else f"{place} commits to another record")
+
+
+def _outcome_commitment(entry: Mapping[str, Any] | None) -> Claim:
+    if entry is None:
+        return Claim("outcome commitment", None, "the receipt shows no outcome")
+    return _commitment("outcome commitment", entry)
+
+
+def _identity(read: shapes.Receipt) -> Claim:
+    decision, outcome = read.decision.payload, read.outcome
+    ids = {read.decision_id, decision.decision_id}
+    tenants = {read.tenant, decision.tenant, decision.certificate.tenant}
+    if outcome is not None:
+        ids.add(outcome.payload.decision_id)
+        tenants.add(outcome.payload.tenant)
+        if outcome.seq <= read.decision.seq:
+            return Claim("identity", False, "the outcome stands before its decision in the journal")
+    if len(ids) > 1 or len(tenants) > 1:
+        return Claim("identity", False, "the parts belong to different decisions or tenants")
+    return Claim("identity", True, f"every part is about decision {read.decision_id} of tenant {read.tenant}")
+
+
+def _certificate(certificate: Mapping[str, Any], stated: str) -> Claim:
+    holds = decision_hash(certificate) == stated
+    return Claim("certificate", holds, f"its hash {'is' if holds else 'is not'} the decision's, {stated}")
+
+
+def _choice(decision: shapes.Decision) -> Claim:
+    """The chosen service is the best ranked of those that could be admitted."""
+    ranked = [row[:2] for row in decision.certificate.ranked]
+    passed = {(one.service, one.version) for one in decision.passed_over}
+    best = next((row for row in ranked if row not in passed), None)
+    if not decision.service:
+        detail = "a call was admitted, but to no service" if decision.admitted else "no service was chosen"
+        return Claim("choice", not decision.admitted, detail)
+    chosen = (decision.service, decision.version)
+    if best is None and ranked and decision.certificate.feasible.count > len(ranked):
+        return Claim("choice", None, "the chosen service ranks below the rows that the certificate shows")
+    if chosen != best:
+        return Claim("choice", False, f"{'@'.join(chosen)} is not the best ranked service that could be admitted")
+    return Claim("choice", True, f"{'@'.join(chosen)} ranks best" + " of those that had room" * bool(passed))
+
+
+def _calls(read: shapes.Receipt) -> Claim:
+    """Every service that was called, fallbacks too, had been found feasible."""
+    if read.outcome is None:
+        return Claim("calls", None, "the receipt shows no outcome")
+    certificate = read.decision.payload.certificate
+    shown = {row[:2] for row in certificate.ranked}
+    others = [one for one in read.outcome.payload.attempts if (one.service, one.version) not in shown]
+    if not others:
+        return Claim("calls", True, f"all {len(read.outcome.payload.attempts)} calls went to feasible services")
+    name = f"{others[0].service}@{others[0].version}"
+    if certificate.feasible.count > len(shown):
+        return Claim("calls", None, f"{name} is not among the ranked services that the certificate shows")
+    return Claim("calls", False, f"{name} was called without having been found feasible")
+
+
+def _charge(read: shapes.Receipt) -> Claim:
+    if read.outcome is None:
+        return Claim("charge", None, "the receipt shows no outcome")
+    charged, reserved = read.outcome.payload.charged, read.outcome.payload.reserved
+    try:
+        holds = read_nanos(charged) <= read_nanos(reserved)
+    except NotExact as error:
+        return Claim("charge", False, str(error))
+    return Claim("charge", holds, f"{charged} charged of {reserved} reserved")
+
+
+def _recomputed(certificate: Mapping[str, Any], evidence: Mapping[str, Any] | None, stated: str) -> list[Claim]:
+    if evidence is None:
+        return [Claim("decision", None, "no evidence was given to recompute it from")]
+    checked = checker.check(certificate, evidence, stated)
+    return [Claim(f"decision: {one.name}", one.proved, one.detail) for one in checked]
