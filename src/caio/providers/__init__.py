@@ -1,0 +1,15 @@
+"""Adapters that call AI services, one per protocol, over one guarded client."""
+
+from collections.abc import Mapping
+
+from caio.gateway.ports import Provider
+from caio.providers.http_json import HttpJson
+from caio.providers.openai_compatible import OpenAICompatible
+from caio.providers.outbound import OutboundClient, OutboundLimits
+
+__all__ = ["HttpJson", "OpenAICompatible", "OutboundClient", "OutboundLimits", "providers"]
+
+
+def providers(outbound: OutboundClient) -> Mapping[str, Provider]:
+    """Every provider, by the protocol that a contract names."""
+    return {"openai": OpenAICompatible(outbound), "http-json": HttpJson(outbound)}

@@ -1,0 +1,150 @@
+"""What every HTTP service has in common: its address, its credentials, the body, JSON answers.
+
+CAIO's own keys (``metadata.caio``) are for CAIO and never leave it; all other fields pass through.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from caio.foundation.errors import UpstreamFailed, UpstreamFault
+from caio.foundation.money import Usage
+from caio.gateway.ports import Call, Target
+from caio.providers.faults import failed_answer, retry_after
+from caio.providers.outbound import Answer
+
+OWN_KEY = "caio"
+MAX_TOKENS = 2**53 - 1
+
+#: Headers that belong to the connection; no contract may set them as its credential.
+_RESERVED = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+def subject_of(target: Target) -> str:
+    """How messages name the service. Never by its address, which may hold a credential."""
+    return f"Service {target.service_id!r}"
+
+
+def url_of(target: Target) -> str:
+    """``base_url`` followed by the endpoint's path, which cannot become part of the host."""
+    path = target.path
+    return target.base_url.rstrip("/") + (path if path.startswith("/") or not path else f"/{path}")
+
+
+def headers_of(target: Target, call: Call, accept: str) -> dict[str, str]:
+    """The headers of a call with a JSON body. Raises UpstreamFailed AUTH when the contract's
+    scheme cannot be followed."""
+    headers = {"Accept": accept, "Content-Type": "application/json"}
+    if target.auth_scheme == "none":
+        return headers
+    secret = call.secret
+    if not secret:
+        raise _unusable(target, "needs a secret, and there is none; store it under the name in its contract")
+    # A value that breaks out of its line would be a second header; the value is not repeated here.
+    if not all(" " <= char <= "~" for char in secret) or secret != secret.strip():
+        raise _unusable(target, "has a secret with characters that no header may hold; store it again")
+    kind, _, name = target.auth_scheme.partition(":")
+    if target.auth_scheme == "bearer":
+        headers["Authorization"] = f"Bearer {secret}"
+    elif kind == "header" and name and name.lower() not in _RESERVED:
+        headers[name] = secret
+    else:
+        raise _unusable(target, "has an auth scheme that is neither bearer, none nor header:<Name>")
+    return headers
+
+
+def outgoing(body: Mapping[str, Any]) -> dict[str, Any]:
+    """``body`` as a new dict without CAIO's own keys."""
+    sent = dict(body)
+    metadata = sent.get("metadata")
+    if isinstance(metadata, Mapping) and OWN_KEY in metadata:
+        rest = {key: value for key, value in metadata.items() if key != OWN_KEY}
+        if rest:
+            sent["metadata"] = rest
+        else:
+            del sent["metadata"]
+    return sent
+
+
+def json_bytes(target: Target, body: Any) -> bytes:
+    """``body`` as JSON; raises UpstreamFailed INVALID for text that has no UTF-8 form."""
+    try:
+        return msgspec.json.encode(body)
+    except (ValueError, TypeError, RecursionError):
+        failure = UpstreamFailed(
+            f"{subject_of(target)} was not called: the request cannot be written as JSON", UpstreamFault.INVALID
+        )
+    # Raised outside the handler, whose error quotes the payload.
+    raise failure
+
+
+async def expect_success(target: Target, call: Call, answer: Answer) -> None:
+    """Raise the UpstreamFailed that a status other than 2xx stands for."""
+    if 200 <= answer.status < 300:
+        return
+    try:
+        body = await answer.read()
+    except UpstreamFailed:
+        body = b""  # the status says enough
+    wait = retry_after(answer.header("Retry-After"), time.time())
+    raise failed_answer(subject_of(target), answer.status, body, secret=call.secret, wait=wait)
+
+
+async def read_json(target: Target, answer: Answer) -> Any:
+    """The JSON document of an answer; raises UpstreamFailed GARBAGE for anything else."""
+    expect_plain(target, answer)
+    if answer.media_type != "application/json" and not answer.media_type.endswith("+json"):
+        raise garbage(target, "answered another content type than JSON")
+    raw = await answer.read()
+    try:
+        return msgspec.json.decode(raw)
+    except (ValueError, RecursionError):
+        failure = garbage(target, "answered something that is not JSON")
+    raise failure  # outside the handler, whose error may quote the answer
+
+
+def expect_plain(target: Target, answer: Answer) -> None:
+    """Refuse compressed answers, which nobody asked for and whose size nobody could bound."""
+    if (answer.header("Content-Encoding") or "identity").strip().lower() != "identity":
+        raise garbage(target, "compressed its answer although it was told not to")
+
+
+def garbage(target: Target, what: str) -> UpstreamFailed:
+    return UpstreamFailed(f"{subject_of(target)} {what}", UpstreamFault.GARBAGE)
+
+
+def usage_from(document: Any, input_name: str, output_name: str) -> Usage | None:
+    """The tokens of a ``usage`` object, or None unless it counts the input (the output may be absent,
+    as for embeddings). ``milliseconds`` stays 0: time is measured by the caller, not reported."""
+    if not isinstance(document, Mapping):
+        return None
+    tokens_in, tokens_out = _count(document.get(input_name)), _count(document.get(output_name, 0))
+    if tokens_in is None or tokens_out is None:
+        return None
+    return Usage(input_tokens=tokens_in, output_tokens=tokens_out)
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
+
+
+def _unusable(target: Target, what: str) -> UpstreamFailed:
+    return UpstreamFailed(f"{subject_of(target)} {what}", UpstreamFault.AUTH)

@@ -1,0 +1,168 @@
+"""Services that speak OpenAI's HTTP protocol: OpenAI itself, vLLM, Ollama, llama.cpp, Groq, and others.
+
+Theory of operation
+-------------------
+The client's body already has the protocol's shape: it passes through with CAIO's keys removed, the
+contract's model set, and, for a stream, ``stream`` and ``stream_options.include_usage``. Answers are
+checked for what the gateway relies on, no more, and given on unchanged.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- a_cut_stream_never_looks_complete: without ``data: [DONE]`` it ends in UpstreamFailed.
+- every_chunk_is_json: a frame that is not, or not UTF-8, is GARBAGE, and nothing follows it.
+- leaving_a_stream_cancels_the_call: the connection to the service is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import msgspec
+
+from caio.foundation.errors import UpstreamFailed, UpstreamFault
+from caio.foundation.money import Usage
+from caio.gateway.ports import Call, Chunk, Operation, ProviderAnswer, Target
+from caio.providers.exchange import (
+    expect_plain,
+    expect_success,
+    garbage,
+    headers_of,
+    json_bytes,
+    outgoing,
+    read_json,
+    subject_of,
+    url_of,
+    usage_from,
+)
+from caio.providers.faults import failed_event
+from caio.providers.outbound import Answer, OutboundClient
+from caio.providers.sse import EventReader, EventTooLong
+
+DONE = b"[DONE]"
+
+#: The member that an answer of each operation cannot lack.
+_ESSENTIAL = {Operation.CHAT: "choices", Operation.EMBEDDINGS: "data"}
+
+#: What in a delta a person would see or a program would act on. ``reasoning`` and
+#: ``reasoning_content`` are extensions of vLLM, DeepSeek and OpenRouter.
+_CONTENT = ("content", "tool_calls", "refusal", "function_call", "audio", "reasoning_content", "reasoning")
+
+
+class _Choice(msgspec.Struct):
+    delta: dict[str, Any] | None = None
+    finish_reason: str | None = None
+
+
+class _Frame(msgspec.Struct):
+    """What is read of a chunk; everything else in it is only checked to be JSON."""
+
+    choices: list[_Choice] | None = None
+    usage: dict[str, Any] | None = None
+    error: Any = None
+
+
+_frames = msgspec.json.Decoder(_Frame)
+
+
+class OpenAICompatible:
+    """The ``openai`` protocol: chat and embeddings, and any other endpoint of its shape."""
+
+    def __init__(self, outbound: OutboundClient) -> None:
+        self._outbound = outbound
+
+    async def call(self, target: Target, call: Call) -> ProviderAnswer:
+        """One request, one answer; raises UpstreamFailed."""
+        async with self._open(target, call, stream=False) as answer:
+            await expect_success(target, call, answer)
+            document = await read_json(target, answer)
+        if not isinstance(document, dict):
+            raise garbage(target, "answered JSON that is not an object")
+        if document.get("error"):
+            raise failed_event(subject_of(target), document, secret=call.secret)
+        essential = _ESSENTIAL.get(call.operation)
+        if essential is not None and not isinstance(document.get(essential), list):
+            raise garbage(target, f"answered without the list {essential!r}")
+        return ProviderAnswer(document, _usage(document.get("usage")))
+
+    async def stream(self, target: Target, call: Call) -> AsyncIterator[Chunk]:
+        """The chunks up to ``[DONE]``; raises UpstreamFailed, also when the stream ends before it.
+
+        ``call.timeout`` bounds the whole stream, so that waiting for any chunk is bounded by what
+        is left of it. The chunk that carries the usage is given on like any other.
+        """
+        if call.operation is Operation.EMBEDDINGS:
+            raise UpstreamFailed(f"{subject_of(target)} does not stream embeddings", UpstreamFault.INVALID)
+        async with self._open(target, call, stream=True) as answer:
+            await expect_success(target, call, answer)
+            expect_plain(target, answer)
+            if answer.media_type != "text/event-stream":
+                raise garbage(target, "answered another content type than an event stream")
+            reader = EventReader()
+            while piece := await answer.next_piece():
+                for data in _data(target, reader, piece):
+                    if data == DONE:
+                        await answer.finish()
+                        return
+                    yield _chunk(target, call, data)
+        raise UpstreamFailed(f"{subject_of(target)} ended its stream before it was complete", UpstreamFault.UPSTREAM)
+
+    def _open(self, target: Target, call: Call, *, stream: bool) -> AbstractAsyncContextManager[Answer]:
+        accept = "text/event-stream" if stream else "application/json"
+        return self._outbound.request(
+            target.method.upper(),
+            url_of(target),
+            subject=subject_of(target),
+            seconds=call.timeout,
+            headers=headers_of(target, call, accept),
+            body=json_bytes(target, _shaped(target, call.body, stream)),
+        )
+
+
+def _shaped(target: Target, body: Mapping[str, Any], stream: bool) -> dict[str, Any]:
+    sent = outgoing(body)
+    if target.model is not None:
+        sent["model"] = target.model
+    if stream:
+        options = sent.get("stream_options")
+        sent["stream"] = True
+        sent["stream_options"] = {**(options if isinstance(options, Mapping) else {}), "include_usage": True}
+    else:
+        sent.pop("stream", None)
+        sent.pop("stream_options", None)
+    return sent
+
+
+def _data(target: Target, reader: EventReader, piece: bytes) -> list[bytes]:
+    """The data of the events that ``piece`` completes. An event with empty data is a heartbeat."""
+    try:
+        return [event.data for event in reader.feed(piece) if event.data]
+    except EventTooLong as error:
+        raise garbage(target, "sent a frame that is too long") from error
+
+
+def _chunk(target: Target, call: Call, data: bytes) -> Chunk:
+    try:
+        data.decode()  # msgspec does not look into the strings that it skips
+        frame = _frames.decode(data)
+    except (ValueError, RecursionError):
+        frame = None
+    if frame is None:  # outside the handler, whose error may quote the frame
+        raise garbage(target, "sent a frame that is not a chunk of a stream")
+    if frame.error:
+        raise failed_event(subject_of(target), {"error": frame.error}, secret=call.secret)
+    deltas = [choice.delta for choice in frame.choices or () if choice.delta]
+    return Chunk(
+        data=data,
+        has_content=any(delta.get(name) for delta in deltas for name in _CONTENT),
+        text="".join(text for delta in deltas if isinstance(text := delta.get("content") or delta.get("refusal"), str)),
+        usage=_usage(frame.usage),
+        finish_reason=next((choice.finish_reason for choice in frame.choices or () if choice.finish_reason), None),
+    )
+
+
+def _usage(document: Any) -> Usage | None:
+    return usage_from(document, "prompt_tokens", "completion_tokens") or usage_from(
+        document, "input_tokens", "output_tokens"
+    )
