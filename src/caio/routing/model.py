@@ -12,46 +12,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
+from caio.contracts.vocabulary import LOCALITIES, STRENGTH, TERMS, TRUST_LEVELS, Effect, OnViolation
 from caio.foundation import hashing
 from caio.foundation.errors import Reason
 from caio.foundation.money import Prices
 from caio.foundation.quantity import decimal_text, read_nanos
 
-#: Upper-bound statistics, weakest first (DESIGN, law 5).
-STRENGTH = ("p50", "p95", "p99", "max")
-
-#: Trust levels, lowest first; a service may require one, a principal has one.
-TRUST_LEVELS = ("untrusted", "standard", "elevated", "privileged")
-
-#: Where data may go, strictest first; each satisfies a wish for itself or a later one.
-LOCALITIES = ("on_device", "private", "regions", "cloud")
+__all__ = [
+    "CLASSIFICATIONS",
+    "DEFAULT_WEIGHTS",
+    "LOCALITIES",
+    "SCALE",
+    "STRENGTH",
+    "TERMS",
+    "TRUST_LEVELS",
+    "Access",
+    "Capability",
+    "Decision",
+    "Effect",
+    "Exclusion",
+    "History",
+    "Offer",
+    "OnViolation",
+    "Policy",
+    "Principal",
+    "Privacy",
+    "Ranked",
+    "Request",
+    "Track",
+]
 
 CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
 
 #: Objective terms in their canonical order, with the weights used when nobody states any.
 DEFAULT_WEIGHTS = (("margin", 1), ("cost", 2), ("performance", 2), ("reliability", 2), ("preference", 3))
-TERMS = tuple(name for name, _ in DEFAULT_WEIGHTS)
 
 #: Scores and terms are integers in [0, SCALE].
 SCALE = 10**9
-
-
-class OnViolation(StrEnum):
-    """What enforcement does when an answer breaks a guarantee."""
-
-    REPORT = "report"
-    RETRY = "retry"
-    FALLBACK = "fallback"
-    FAIL = "fail"
-
-
-class Effect(StrEnum):
-    FORBID = "forbid"
-    REQUIRE = "require"
-    PREFER = "prefer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ not validated again beyond what the rules read; their hashes say that they are t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from caio.contracts import expression_variables
 from caio.foundation import hashing
-from caio.foundation.canonical import canonical_json, read_canonical
+from caio.foundation.canonical import canonical_json
 from caio.foundation.quantity import read_nanos
 from caio.routing.certificate import EVIDENCE_FIELDS
 from caio.routing.expressions.errors import EvaluationError
@@ -103,7 +104,7 @@ def exact_document(value: Document, fields: Sequence[str]) -> dict[str, Any]:
     """``value`` as plain JSON with exactly ``fields``; raises Unreadable or NotCanonical."""
     if not isinstance(value, Mapping):
         raise Unreadable("not an object")
-    plain: dict[str, Any] = read_canonical(canonical_json(dict(value)))
+    plain: dict[str, Any] = json.loads(canonical_json(dict(value)))
     if missing := [name for name in fields if name not in plain]:
         raise Unreadable(f"lacks {', '.join(missing)}")
     if unknown := sorted(set(plain) - set(fields)):
