@@ -167,6 +167,11 @@ class IdempotencyStore(Protocol):
         """Give up a claim whose call ended without an answer worth keeping."""
         ...
 
+    async def release_unfinished(self) -> None:
+        """Give up every tenant's claims that hold no answer: what a crashed process left behind.
+        For start-up, before the first call, where one process serves alone."""
+        ...
+
 
 class SecretStore(Protocol):
     """Provider keys, sealed at rest."""

@@ -1,0 +1,79 @@
+"""The FastAPI application behind the hot paths: routes, error answers, the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from caio._version import __version__
+from caio.api import openapi
+from caio.api.errors import as_caio_error, headers_of, openai_error, problem, status_of
+from caio.api.platform import Platform
+from caio.api.routes import decisions, health, keys, models, policies, routing, services
+from caio.foundation.errors import CaioError, Category, InvalidInput, NotFound, Violation
+
+DESCRIPTION = (
+    "Routes AI requests by contract, enforces what was promised, and proves every decision. "
+    "Errors are RFC 9457 problem documents under `/api/v1` and OpenAI's error shape under `/v1`."
+)
+
+
+class MethodNotAllowed(CaioError):
+    code = "method_not_allowed"
+    category = Category.INVALID
+
+
+def control_plane(platform: Platform) -> FastAPI:
+    """The application; its routes find ``platform`` in its state."""
+    app = FastAPI(title="CAIO", version=__version__, description=DESCRIPTION, docs_url="/docs", redoc_url=None)
+    app.state.platform = platform
+    for module in (services, policies, routing, decisions, keys, models, health):
+        app.include_router(module.router)
+    app.add_exception_handler(CaioError, _answer)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.middleware("http")(_catch_everything)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _catch_everything(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Starlette would answer an unexpected error in plain text and raise it again."""
+    try:
+        return await call_next(request)
+    except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
+        return _answer(request, error)
+
+
+def _answer(request: Request, error: Exception) -> JSONResponse:
+    known = as_caio_error(error)
+    native = not request.url.path.startswith("/v1/")
+    content: dict[str, Any] = problem(known) if native else openai_error(known)
+    kind = "application/problem+json" if native else "application/json"
+    return JSONResponse(content, status_code=status_of(known), headers=headers_of(known), media_type=kind)
+
+
+def _answer_validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as registered
+    violations = [
+        Violation("".join(f"/{part}" for part in each["loc"] if part != "body"), each["msg"]) for each in error.errors()
+    ]
+    return _answer(request, InvalidInput("the request is not valid", violations, code="invalid_request"))
+
+
+def _answer_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as registered
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return _answer(request, NotFound("there is nothing at this address", code="no_such_path"))
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer = _answer(request, MethodNotAllowed("this address does not take this method"))
+        answer.status_code = HTTPStatus.METHOD_NOT_ALLOWED
+        answer.headers.update(error.headers or {})
+        return answer
+    return _answer(request, InvalidInput(str(error.detail), code="invalid_request"))

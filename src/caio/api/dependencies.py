@@ -1,0 +1,73 @@
+"""What control-plane routes share: the platform, the caller, preconditions and bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, cast
+
+from fastapi import Depends, Header, Request
+from fastapi.security import HTTPBearer
+
+from caio.api.platform import Platform
+from caio.foundation.errors import InvalidInput, PreconditionFailed, TooLarge, Violation
+from caio.tenancy.principals import Caller, Permission
+
+#: Documents the scheme in OpenAPI; the check itself is ``caller_with``'s.
+_BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer caio_…`.")
+
+
+def platform(request: Request) -> Platform:
+    return cast(Platform, request.app.state.platform)
+
+
+ThePlatform = Annotated[Platform, Depends(platform)]
+
+
+def caller_with(permission: Permission) -> Callable[..., Awaitable[Caller]]:
+    """A dependency that authenticates the caller and asks for ``permission``."""
+
+    async def authenticated(request: Request, _documented: Annotated[object, Depends(_BEARER)]) -> Caller:
+        caller = await platform(request).authenticator.authenticate(request.headers.get("authorization"))
+        caller.require(permission)
+        return caller
+
+    return authenticated
+
+
+async def document_body(request: Request) -> bytes:
+    """The raw body of a route that takes a document; raises TooLarge beyond the limit."""
+    limit = platform(request).max_body_bytes
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"the body is larger than the limit of {limit} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+DocumentBody = Annotated[bytes, Depends(document_body)]
+
+
+def required_revision(if_match: Annotated[str | None, Header(description="The current ETag.")] = None) -> int:
+    """The revision of a mandatory ``If-Match`` header."""
+    if if_match is None:
+        raise PreconditionFailed("send If-Match with the ETag you last read", code="if_match_required")
+    return _revision(if_match)
+
+
+def optional_revision(if_match: Annotated[str | None, Header(description="The current ETag.")] = None) -> int | None:
+    return None if if_match is None else _revision(if_match)
+
+
+def etag(revision: int) -> str:
+    return f'"{revision}"'
+
+
+def _revision(header: str) -> int:
+    text = header.strip().strip('"')
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise InvalidInput(
+            "If-Match is not an ETag of this service", [Violation("/header/if-match", 'must look like "3"')]
+        )
+    return int(text)

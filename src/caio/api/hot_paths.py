@@ -1,0 +1,228 @@
+"""The calls that carry traffic, as a lean ASGI application in front of the control plane.
+
+Three POST paths are answered here with nothing between the socket and the gateway but this file:
+``/api/v1/orchestrate``, ``/v1/chat/completions`` and ``/v1/embeddings``. Everything else goes on
+to the control plane. FastAPI's machinery would cost more than the whole decision.
+
+A caller who goes away cancels the work: the upstream call ends and what was used is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+
+from caio.api.errors import as_caio_error, headers_of, openai_error, problem, status_of
+from caio.api.platform import Platform
+from caio.api.wanted import fingerprint_of, from_chat, from_embeddings, from_orchestrate, idempotency_key
+from caio.foundation.errors import CaioError, TooLarge
+from caio.foundation.quantity import decimal_text
+from caio.gateway.run import Answer
+from caio.gateway.streams import OpenStream
+from caio.tenancy.principals import Caller, Permission
+
+T = TypeVar("T")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ORCHESTRATE = "/api/v1/orchestrate"
+CHAT = "/v1/chat/completions"
+EMBEDDINGS = "/v1/embeddings"
+
+_JSON = b"application/json"
+_logger = structlog.get_logger("caio.api")
+
+
+class ClientGone(Exception):
+    """The caller closed the connection; there is nobody to answer."""
+
+
+class HotPaths:
+    """The ASGI application that ``api.app`` serves."""
+
+    def __init__(self, platform: Platform, control_plane: App) -> None:
+        self._platform = platform
+        self._control_plane = control_plane
+        self._handlers = {ORCHESTRATE: self._orchestrate, CHAT: self._chat, EMBEDDINGS: self._embeddings}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if handler is None:
+            await self._control_plane(scope, receive, send)
+            return
+        request = _Request(scope, receive, send, self._platform.max_body_bytes)
+        started = monotonic()
+        try:
+            caller = await self._platform.authenticator.authenticate(request.headers.get("authorization"))
+            caller.require(Permission.ORCHESTRATE)
+            await handler(request, caller, await request.body())
+        except ClientGone:
+            request.status = 499
+        except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
+            await request.fail(as_caio_error(error))
+        _logger.info(
+            "request",
+            method="POST",
+            path=request.path,
+            status=request.status,
+            request_id=request.request_id,
+            decision_id=request.decision_id,
+            duration_ms=round((monotonic() - started) * 1000, 3),
+        )
+
+    async def _orchestrate(self, request: _Request, caller: Caller, raw: bytes) -> None:
+        key = idempotency_key(request.headers)
+        wanted = from_orchestrate(raw, caller, key, fingerprint_of(ORCHESTRATE, raw) if key else "")
+        answer = await request.unless_gone(self._platform.gateway.orchestrate(wanted))
+        await request.answer(answer, msgspec.json.encode(_orchestrated(answer, caller.tenant.currency)))
+
+    async def _chat(self, request: _Request, caller: Caller, raw: bytes) -> None:
+        key = idempotency_key(request.headers)
+        wanted = from_chat(raw, request.headers, caller, key, fingerprint_of(CHAT, raw) if key else "")
+        if wanted.request.stream:
+            await request.stream(await request.unless_gone(self._platform.streams.open(wanted)))
+        else:
+            answer = await request.unless_gone(self._platform.gateway.orchestrate(wanted))
+            await request.answer(answer, msgspec.json.encode(answer.body))
+
+    async def _embeddings(self, request: _Request, caller: Caller, raw: bytes) -> None:
+        key = idempotency_key(request.headers)
+        wanted = from_embeddings(raw, request.headers, caller, key, fingerprint_of(EMBEDDINGS, raw) if key else "")
+        answer = await request.unless_gone(self._platform.gateway.orchestrate(wanted))
+        await request.answer(answer, msgspec.json.encode(answer.body))
+
+
+def _orchestrated(answer: Answer, currency: str) -> dict[str, Any]:
+    """The native surface's answer: the output with where it came from and what it cost."""
+    return {
+        "decision_id": answer.decision_id,
+        "service": {"id": answer.service_id, "version": answer.version},
+        "output": answer.body,
+        "usage": {"input_tokens": answer.usage.input_tokens, "output_tokens": answer.usage.output_tokens},
+        "cost": {"amount": decimal_text(answer.charged), "currency": currency},
+        "latency_ms": answer.latency_ms,
+        "attempts": answer.attempts,
+        "violations": [
+            {"clause": each.clause, "required": each.required, "observed": each.observed} for each in answer.breaches
+        ],
+        "receipt": f"/api/v1/decisions/{answer.decision_id}/receipt",
+    }
+
+
+class _Request:
+    """One HTTP exchange on a hot path."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._max_body_bytes = max_body_bytes
+        self._released = False
+        self.path: str = scope["path"]
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.request_id = "req_" + os.urandom(10).hex()
+        self.status = 0
+        self.decision_id: str | None = None
+
+    async def body(self) -> bytes:
+        """The whole body; raises TooLarge, before reading on, beyond the limit."""
+        declared = self.headers.get("content-length", "0")
+        chunks: list[bytes] = []
+        size = int(declared) if declared.isdecimal() else 0
+        while size <= self._max_body_bytes:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunks.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                break
+            size = sum(map(len, chunks))
+        if max(size, sum(map(len, chunks))) > self._max_body_bytes:
+            raise TooLarge(f"the body is larger than the limit of {self._max_body_bytes} bytes")
+        return b"".join(chunks)
+
+    async def unless_gone(self, work: Awaitable[T]) -> T:
+        """The work's result; cancels it and raises ClientGone when the caller disconnects first."""
+        working = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._receive())
+        try:
+            await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise ClientGone
+        finally:
+            gone.cancel()
+            if not working.done():
+                working.cancel()
+                await asyncio.wait({working})
+
+    async def answer(self, answer: Answer, body: bytes) -> None:
+        headers = _decision_headers(answer.decision_id, answer.service_id, answer.version)
+        if answer.replayed:
+            headers.append((b"idempotency-replayed", b"true"))
+        self.decision_id = answer.decision_id
+        await self._start(200, [(b"content-type", _JSON), (b"content-length", str(len(body)).encode()), *headers])
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def stream(self, opened: OpenStream) -> None:
+        """Send the frames as they come; stop, and cancel upstream, when the caller goes away."""
+        self.decision_id = opened.decision_id
+        headers = _decision_headers(opened.decision_id, opened.service_id, opened.version)
+        sending = asyncio.ensure_future(self._send_frames(opened, headers))
+        gone = asyncio.ensure_future(self._receive())
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait({sending})
+                raise ClientGone
+            sending.result()
+        finally:
+            gone.cancel()
+
+    async def _send_frames(self, opened: OpenStream, headers: list[tuple[bytes, bytes]]) -> None:
+        frames = opened.frames
+        try:
+            content = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+            await self._start(200, [*content, *headers])
+            async for frame in frames:
+                await self._send({"type": "http.response.body", "body": frame, "more_body": True})
+        finally:
+            await frames.aclose()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def fail(self, error: CaioError) -> None:
+        """Answer with an error, unless part of an answer is already on its way."""
+        self.decision_id = error.decision_id or self.decision_id
+        if self._released:
+            return
+        native = self.path.startswith("/api/")
+        body = msgspec.json.encode(problem(error) if native else openai_error(error))
+        extra = [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()]
+        kind = b"application/problem+json" if native else _JSON
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *extra]
+        await self._start(status_of(error), headers)
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._released = True
+        self.status = status
+        headers.append((b"x-request-id", self.request_id.encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _decision_headers(decision_id: str, service_id: str, version: str) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"x-caio-decision-id", decision_id.encode()),
+        (b"x-caio-service", f"{service_id}@{version}".encode()),
+        (b"x-caio-receipt", decision_id.encode()),
+    ]

@@ -1,0 +1,42 @@
+"""What the API stands on: the parts of an installation that routes use.
+
+A Protocol, because the composition root lies above this room; ``bootstrap.Installation`` is one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from caio.audit.journal import Journal
+from caio.audit.signing import Keyring
+from caio.gateway.pipeline import Gateway
+from caio.gateway.streams import Streams
+from caio.registry.catalog import Catalog
+from caio.registry.decisions import Decisions
+from caio.tenancy.api_keys import ApiKeys
+from caio.tenancy.authentication import Authenticator
+
+
+class Platform(Protocol):
+    @property
+    def authenticator(self) -> Authenticator: ...
+    @property
+    def gateway(self) -> Gateway: ...
+    @property
+    def streams(self) -> Streams: ...
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def decisions(self) -> Decisions: ...
+    @property
+    def api_keys(self) -> ApiKeys: ...
+    @property
+    def keyring(self) -> Keyring: ...
+    @property
+    def journal(self) -> Journal: ...
+    @property
+    def max_body_bytes(self) -> int: ...
+
+    async def ping_database(self) -> None:
+        """Raises NotReady when the database does not answer."""
+        ...

@@ -1,0 +1,67 @@
+"""``/health*`` and the public verification keys: the only paths that need no credential."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from caio.api.dependencies import ThePlatform
+from caio.audit.signing import key_set
+from caio.foundation.errors import CaioError, NotReady
+
+router = APIRouter(tags=["health"])
+
+
+class Component(BaseModel):
+    """One thing this process depends on. ``latency_ms`` is how long the check took."""
+
+    status: str
+    latency_ms: float
+    detail: str | None = None
+
+
+class Health(BaseModel):
+    status: str
+    components: dict[str, Component] = {}
+
+
+@router.get("/health/live")
+async def live() -> Health:
+    """The process runs. Says nothing about whether it can serve."""
+    return Health(status="healthy")
+
+
+@router.get("/health", responses={503: {"model": Health}}, response_model=Health)
+@router.get("/health/ready", responses={503: {"model": Health}}, response_model=Health)
+async def ready(platform: ThePlatform) -> JSONResponse:
+    """The process can serve: the database answers and the journal writes."""
+
+    async def journal() -> None:
+        if platform.journal.failing:
+            raise NotReady("the last write to the journal failed")
+
+    components = {"database": await _check(platform.ping_database), "journal": await _check(journal)}
+    healthy = all(each.status == "healthy" for each in components.values())
+    health = Health(status="healthy" if healthy else "unhealthy", components=components)
+    return JSONResponse(health.model_dump(exclude_none=True), status_code=200 if healthy else 503)
+
+
+@router.get("/.well-known/caio-keys.json", tags=["receipts"])
+async def verification_keys(platform: ThePlatform) -> dict[str, Any]:
+    """The public keys that receipts are signed with, retired ones included. Pin them."""
+    return key_set(platform.keyring)
+
+
+async def _check(probe: Callable[[], Awaitable[None]]) -> Component:
+    started = monotonic()
+    try:
+        await probe()
+        status, detail = "healthy", None
+    except CaioError as error:
+        status, detail = "unhealthy", error.message
+    return Component(status=status, latency_ms=round((monotonic() - started) * 1000, 3), detail=detail)

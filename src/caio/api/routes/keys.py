@@ -1,0 +1,89 @@
+"""``/api/v1/keys``: the tenant's API keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from caio.api.dependencies import ThePlatform, caller_with
+from caio.tenancy.ports import ApiKey
+from caio.tenancy.principals import Caller, Permission
+
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
+
+Manager = Annotated[Caller, Depends(caller_with(Permission.KEYS_MANAGE))]
+
+
+class KeyWish(BaseModel):
+    """A key to make. ``expires_at`` is microseconds since the epoch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    roles: Annotated[list[str], Field(min_length=1, max_length=8)] = ["user"]
+    trust_level: Literal["untrusted", "standard", "elevated", "privileged"] = "standard"
+    expires_at: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
+
+
+class KeyView(BaseModel):
+    """A key without its secret."""
+
+    key_id: str
+    name: str
+    prefix: str
+    roles: list[str]
+    trust_level: str
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+
+
+class NewKeyView(KeyView):
+    """A key just made. ``token`` is shown this once and cannot be read again."""
+
+    token: str
+
+
+class KeyListing(BaseModel):
+    items: list[KeyView]
+    next_after: str | None = None
+
+
+@router.post("", status_code=201)
+async def create_key(caller: Manager, platform: ThePlatform, wish: KeyWish) -> NewKeyView:
+    """Make a key. It cannot be given more than the caller has."""
+    new = await platform.api_keys.create(caller, wish.name, wish.roles, wish.trust_level, wish.expires_at)
+    return NewKeyView(**_view(new.key).model_dump(), token=new.token)
+
+
+@router.get("")
+async def list_keys(
+    caller: Manager,
+    platform: ThePlatform,
+    after: Annotated[str, Query(max_length=64, description="`next_after` of the page before.")] = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> KeyListing:
+    """The tenant's keys, revoked ones included."""
+    items = [_view(key) for key in await platform.api_keys.page(caller.scope, after, limit)]
+    return KeyListing(items=items, next_after=items[-1].key_id if len(items) == limit else None)
+
+
+@router.delete("/{key_id}")
+async def revoke_key(caller: Manager, platform: ThePlatform, key_id: Annotated[str, Path(max_length=64)]) -> KeyView:
+    """Revoke a key: effective at once in this process, within seconds everywhere."""
+    return _view(await platform.api_keys.revoke(caller.scope, key_id))
+
+
+def _view(key: ApiKey) -> KeyView:
+    return KeyView(
+        key_id=key.key_id,
+        name=key.name,
+        prefix=key.prefix,
+        roles=list(key.roles),
+        trust_level=key.trust_level,
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+    )

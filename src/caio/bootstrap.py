@@ -1,0 +1,213 @@
+"""The composition root: the only place that reads settings and wires the rooms together.
+
+``open_installation`` gives everything one process needs to decide, call and answer; the API, the
+library and the command line stand on the same installation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from caio.audit.journal import Journal
+from caio.audit.key_files import load_or_create, load_or_create_master
+from caio.audit.ports import Status
+from caio.audit.record import SALT_BYTES, OutcomeRecord, leaf_of
+from caio.audit.sealing import TenantVault, derive
+from caio.audit.signing import Keyring
+from caio.config import Settings, read_settings
+from caio.foundation.errors import Misconfigured
+from caio.foundation.ids import ENTROPY_BYTES, ulid
+from caio.foundation.money import Usage
+from caio.foundation.scope import DEFAULT_TENANT
+from caio.gateway.attempts import Attempts
+from caio.gateway.books import Books
+from caio.gateway.credentials import Credentials
+from caio.gateway.pipeline import Gateway
+from caio.gateway.streams import Streams
+from caio.observability.logging import configure_logging
+from caio.providers import providers
+from caio.providers.outbound import OutboundClient
+from caio.registry.catalog import Catalog
+from caio.registry.decisions import Decisions
+from caio.registry.histories import WINDOW, Histories
+from caio.registry.views import Views
+from caio.storage.memory.admission import InProcessAdmission
+from caio.storage.sql.database import Database
+from caio.storage.sql.lock import DataDirectoryLock, hold_single_process_lock
+from caio.storage.sql.stores import Stores, open_stores
+from caio.storage.sql.upgrade import is_at_head, upgrade_apart
+from caio.tenancy.api_keys import ApiKeys
+from caio.tenancy.authentication import Authenticator, embedded_scope
+from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+from caio.tenancy.rate_limit import DAY
+
+_API_KEY_HASHING = "caio/api-key-hash/v1"
+
+
+def now() -> int:
+    """Microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def new_id(prefix: str) -> str:
+    return ulid(prefix, now(), os.urandom(ENTROPY_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One process's parts, wired and running."""
+
+    settings: Settings
+    database: Database
+    stores: Stores
+    keyring: Keyring
+    vault: TenantVault
+    journal: Journal
+    admission: InProcessAdmission
+    catalog: Catalog
+    decisions: Decisions
+    gateway: Gateway
+    streams: Streams
+    authenticator: Authenticator
+    api_keys: ApiKeys
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.settings.max_body_bytes
+
+    async def ping_database(self) -> None:
+        await self.database.ping()
+
+
+@asynccontextmanager
+async def open_from_environment() -> AsyncIterator[Installation]:
+    """The installation that the environment describes, with logging set up: what a server opens."""
+    settings = read_settings()
+    configure_logging(settings.log_level)
+    async with open_installation(settings) as installation:
+        yield installation
+
+
+@asynccontextmanager
+async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
+    """Open everything, recover what a crash left, and close it in order. Raises Misconfigured when
+    another process holds the data directory or the database."""
+    async with AsyncExitStack() as stack:
+        prepare_data_dir(settings.data_dir)
+        lock = DataDirectoryLock.hold(settings.data_dir)
+        stack.callback(lock.release)
+        database = await open_database(settings)
+        stack.push_async_callback(database.close)
+        if database.dialect == "postgresql":
+            shared_lock = await hold_single_process_lock(database)
+            stack.push_async_callback(shared_lock.release)
+        stores = open_stores(database)
+        master = load_or_create_master(settings.data_dir / "keys" / "master.key")
+        keyring = load_or_create(settings.data_dir / "keys" / "signing")
+        vault = TenantVault(master, stores.tenant_keys, os.urandom)
+        journal = Journal(stores.journal)
+        await journal.start()
+        stack.push_async_callback(journal.stop)
+        outbound = OutboundClient(settings.outbound_allow)
+        stack.push_async_callback(outbound.close)
+        installation = await _wire(settings, database, stores, keyring, vault, journal, outbound, master)
+        stack.push_async_callback(installation.gateway.books.settled)
+        yield installation
+
+
+def prepare_data_dir(data_dir: Path) -> None:
+    """Create the directory and its ``keys`` for their owner alone."""
+    try:
+        for directory in (data_dir, data_dir / "keys"):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"the data directory {data_dir} cannot be created: {error.strerror}") from error
+
+
+async def open_database(settings: Settings) -> Database:
+    """The database, its schema brought to the head when it is new or older."""
+    database = await Database.open(settings.url)
+    if not await is_at_head(database):
+        await asyncio.to_thread(upgrade_apart, settings.url)
+    return database
+
+
+async def _wire(
+    settings: Settings,
+    database: Database,
+    stores: Stores,
+    keyring: Keyring,
+    vault: TenantVault,
+    journal: Journal,
+    outbound: OutboundClient,
+    master: bytes,
+) -> Installation:
+    histories = Histories(stores.snapshots)
+    views = Views(stores.contracts, stores.policies, stores.snapshots)
+    admission = InProcessAdmission()
+    books = Books(journal, vault, admission, histories, now, os.urandom)
+    attempts = Attempts(providers(outbound), Credentials(stores.secrets, vault))
+    gateway = Gateway(views, histories, admission, attempts, books, stores.idempotency, vault, now, new_id)
+    hash_key = derive(master, _API_KEY_HASHING)
+    authenticator = Authenticator(stores.api_keys, stores.tenants, hash_key, now)
+    await _default_tenant(settings, stores)
+    await _recover(stores, vault, journal, admission, histories)
+    return Installation(
+        settings,
+        database,
+        stores,
+        keyring,
+        vault,
+        journal,
+        admission,
+        Catalog(stores.contracts, stores.policies, views.changed, now),
+        Decisions(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, keyring),
+        gateway,
+        Streams(gateway),
+        authenticator,
+        ApiKeys(stores.api_keys, hash_key, settings.env[:4], now, os.urandom, authenticator.forget),
+    )
+
+
+async def _default_tenant(settings: Settings, stores: Stores) -> None:
+    tenant = Tenant(DEFAULT_TENANT, "Default tenant", TenantStatus.ACTIVE, settings.currency, Quotas(), now())
+    await stores.tenants.create(tenant)
+
+
+async def _recover(
+    stores: Stores, vault: TenantVault, journal: Journal, admission: InProcessAdmission, histories: Histories
+) -> None:
+    """Take up where the last process stopped: end the calls it left open, rebuild what was in memory."""
+    for tenant_id, row in await stores.journal.unfinished():
+        record = OutcomeRecord(
+            tenant_id=tenant_id,
+            decision_id=row.decision_id,
+            finished_at=now(),
+            status=Status.INTERRUPTED,
+            service_id=row.service_id,
+            latency_ms=0,
+            attempts=(),
+            usage=Usage(),
+            reserved=row.reserved,
+            charged=0,
+            answer=None,
+        )
+        sealer = await vault.sealer(embedded_scope(tenant_id))
+        await journal.append(leaf_of(record, sealer, os.urandom(SALT_BYTES)))
+    await stores.idempotency.release_unfinished()
+    admitted: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+    for tenant_id, row, _ in await stores.journal.admitted_since(now() - DAY):
+        admitted[tenant_id].append((row.service_id, row.decided_at))
+    spent = await stores.journal.spent()
+    for tenant in await stores.tenants.all_active():
+        admission.open(tenant)
+        admission.restore(tenant.tenant_id, admitted[tenant.tenant_id], spent.get(tenant.tenant_id, 0))
+    for tenant_id, finished_at, attempt in await stores.journal.attempts_since(now() - WINDOW):
+        histories.observe(tenant_id, attempt, finished_at)

@@ -1,0 +1,112 @@
+"""Calling one service once, and saying what its answer is worth.
+
+An attempt never raises for what a service does: it returns a ``Tried`` with a fault or with an
+answer, its usage, price and breaches. Prices are capped at what was reserved (DESIGN, law 6); a
+service whose usage would cost more has broken its contract, which is recorded as a breach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from time import monotonic
+
+import msgspec
+
+from caio.audit.record import Breach
+from caio.foundation.errors import InvalidInput, UpstreamFailed, UpstreamFault
+from caio.foundation.money import Usage
+from caio.foundation.quantity import decimal_text
+from caio.gateway.credentials import Credentials
+from caio.gateway.enforcement import AnswerRules
+from caio.gateway.ports import Call, Operation, Provider, Target
+from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
+from caio.gateway.target import target_of
+from caio.routing.model import Offer
+
+#: Compiled endpoints and schemas kept, over all contracts.
+KEPT = 10_000
+
+
+class Endpoint:
+    """A contract's endpoint for one capability, compiled: where to call and what to expect."""
+
+    def __init__(self, offer: Offer, capability: str) -> None:
+        self.target: Target = target_of(offer.document, capability)
+        self.rules = AnswerRules.of(offer.document, capability)
+
+
+class Attempts:
+    """Calls services through the providers of their protocols."""
+
+    def __init__(self, providers: Mapping[str, Provider], credentials: Credentials) -> None:
+        self._providers = providers
+        self._credentials = credentials
+        self._endpoints: dict[tuple[str, str], Endpoint] = {}
+
+    def endpoint(self, offer: Offer, capability: str) -> Endpoint:
+        key = (offer.contract_hash, capability)
+        known = self._endpoints.get(key)
+        if known is None:
+            if len(self._endpoints) >= KEPT:
+                self._endpoints.clear()
+            known = self._endpoints[key] = Endpoint(offer, capability)
+        return known
+
+    def check_input(self, wanted: Wanted, offer: Offer) -> None:
+        """Raises InvalidInput when the payload breaks the service's own input schema."""
+        violations = self.endpoint(offer, wanted.request.capabilities[0]).rules.check_input(wanted.body)
+        if violations:
+            raise InvalidInput(
+                f"the payload does not fit what {offer.service_id} accepts", violations, code="invalid_payload"
+            )
+
+    async def prepare(self, run: Run) -> tuple[Provider, Endpoint, Call]:
+        """Everything that calling the run's candidate takes; raises UpstreamFailed."""
+        wanted, offer = run.wanted, run.candidate.offer
+        provider = self._providers.get(offer.protocol)
+        if provider is None:
+            raise UpstreamFailed(f"no provider speaks the protocol {offer.protocol!r}", UpstreamFault.INVALID)
+        endpoint = self.endpoint(offer, wanted.request.capabilities[0])
+        secret = None
+        if endpoint.target.secret_ref is not None:
+            secret = await self._credentials.secret(wanted.caller.scope, endpoint.target.secret_ref)
+        timeout = min(run.remaining, offer.timeout_ms / 1000)
+        if timeout <= 0:
+            raise UpstreamFailed("the request's deadline has passed", UpstreamFault.TIMEOUT)
+        return provider, endpoint, Call(wanted.operation, wanted.body, wanted.request.stream, timeout, secret)
+
+    async def call(self, run: Run) -> Tried:
+        """Call the run's candidate once and wait for the whole answer."""
+        started = monotonic()
+        try:
+            provider, endpoint, call = await self.prepare(run)
+            async with asyncio.timeout(call.timeout):
+                answer = await provider.call(endpoint.target, call)
+        except TimeoutError:
+            return Tried(run.candidate, _since(started), UpstreamFailed("no answer in time", UpstreamFault.TIMEOUT))
+        except UpstreamFailed as fault:
+            return Tried(run.candidate, _since(started), fault)
+        latency = _since(started)
+        usage = answer.usage
+        if usage is None and run.wanted.operation is Operation.JSON:
+            output = len(msgspec.json.encode(answer.body))
+            usage = Usage(estimated_tokens(len(run.wanted.payload)), estimated_tokens(output))
+        elif usage is None:
+            usage = Usage(estimated_tokens(len(run.wanted.payload)))
+        tried = priced(run, Tried(run.candidate, latency, body=answer.body, usage=replace(usage, milliseconds=latency)))
+        return replace(tried, breaches=(*tried.breaches, *endpoint.rules.check(answer.body, latency)))
+
+
+def priced(run: Run, tried: Tried) -> Tried:
+    """The attempt with its price: what its usage costs, at most what was reserved for it."""
+    cost, reserved = tried.ranked.offer.prices.of(tried.usage), tried.ranked.worst_cost
+    if cost <= reserved:
+        return replace(tried, cost=cost)
+    over = Breach("cost.max", f"<= {decimal_text(reserved)}", decimal_text(cost))
+    return replace(tried, cost=reserved, breaches=(*tried.breaches, over))
+
+
+def _since(started: float) -> int:
+    return int((monotonic() - started) * 1000)

@@ -1,0 +1,124 @@
+"""What the path writes down: decisions before they are released, outcomes when calls end.
+
+``finish`` is the one way an admitted call ends. It runs to its end even when the caller has gone
+away: the reservation is settled, the outcome is durable, the history has seen the attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from caio.audit.journal import Journal
+from caio.audit.ports import KeptAnswer, Leaf, Mode, Status
+from caio.audit.record import SALT_BYTES, Commitment, DecisionRecord, OutcomeRecord, leaf_of
+from caio.audit.sealing import Entropy, TenantVault, sealing_context
+from caio.foundation.money import Usage
+from caio.gateway.ports import Admission, Clock
+from caio.gateway.run import Run, Wanted
+from caio.registry.histories import Histories
+from caio.routing.model import Decision
+
+KEPT_ANSWER = "kept-answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call ended: ``answer`` is what the caller gets (None when nothing), as bytes."""
+
+    status: Status
+    usage: Usage
+    charged: int
+    answer: bytes | None = None
+    keep: bool = False
+
+
+class Books:
+    """Writes the journal's leaves for the gateway."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        vault: TenantVault,
+        admission: Admission,
+        histories: Histories,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._journal = journal
+        self._vault = vault
+        self._admission = admission
+        self._histories = histories
+        self._clock = clock
+        self._entropy = entropy
+        self._finishing: set[asyncio.Task[None]] = set()
+
+    async def enter(
+        self, wanted: Wanted, decision: Decision, decision_id: str, at: int, mode: Mode, position: int | None
+    ) -> None:
+        """Journal a decision; it is durable on return. ``position`` is the admitted service's rank,
+        None for a refusal or a decision that calls nobody."""
+        chosen = None if position is None else decision.ranked[position]
+        named = chosen or decision.winner
+        record = DecisionRecord(
+            tenant_id=wanted.request.tenant_id,
+            decision_id=decision_id,
+            decided_at=at,
+            mode=mode,
+            capability=wanted.request.capabilities[0],
+            principal_id=wanted.caller.principal.principal_id,
+            request_document=wanted.request.document(),
+            principal_document=wanted.caller.principal.document(),
+            certificate=decision.certificate,
+            decision_hash=decision.decision_hash,
+            admitted=chosen is not None,
+            service_id=named.offer.service_id if named else "",
+            version=named.offer.version if named else "",
+            passed_over=position or 0,
+            reserved=chosen.worst_cost if chosen else 0,
+            payload=Commitment.to(wanted.payload, self._entropy(SALT_BYTES)),
+            idempotency_key=wanted.idempotency_key,
+        )
+        sealer = await self._vault.sealer(wanted.caller.scope)
+        await self._journal.append(leaf_of(record, sealer, self._entropy(SALT_BYTES)))
+
+    async def finish(self, run: Run, ending: Ending) -> None:
+        """Settle and journal the end of a call; durable on return, and not undone by cancellation."""
+        task = asyncio.create_task(self._finish(run, ending))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        await asyncio.shield(task)
+
+    async def settled(self) -> None:
+        """Wait for every call that is being finished: for a graceful stop."""
+        await asyncio.gather(*self._finishing, return_exceptions=True)
+
+    async def _finish(self, run: Run, ending: Ending) -> None:
+        now = self._clock()
+        await self._admission.settle(run.grant, ending.charged)
+        scope = run.wanted.caller.scope
+        record = OutcomeRecord(
+            tenant_id=scope.tenant_id,
+            decision_id=run.decision_id,
+            finished_at=now,
+            status=ending.status,
+            service_id=run.candidate.offer.service_id,
+            latency_ms=run.elapsed_ms,
+            attempts=tuple(tried.record() for tried in run.tried),
+            usage=ending.usage,
+            reserved=run.candidate.worst_cost,
+            charged=ending.charged,
+            answer=None if ending.answer is None else Commitment.to(ending.answer, self._entropy(SALT_BYTES)),
+        )
+        for attempt in record.row().attempts:
+            self._histories.observe(scope.tenant_id, attempt, now)
+        await self._journal.append(await self._leaf(run, record, ending))
+
+    async def _leaf(self, run: Run, record: OutcomeRecord, ending: Ending) -> Leaf:
+        wanted = run.wanted
+        sealer = await self._vault.sealer(wanted.caller.scope)
+        kept = None
+        if wanted.idempotency_key is not None and ending.keep and ending.answer is not None:
+            context = sealing_context(wanted.request.tenant_id, KEPT_ANSWER, run.decision_id)
+            kept = KeptAnswer(wanted.idempotency_key, run.decision_id, sealer.seal(ending.answer, context))
+        return leaf_of(record, sealer, self._entropy(SALT_BYTES), kept)

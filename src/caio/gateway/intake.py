@@ -1,0 +1,231 @@
+"""What a caller may ask: the wire form of a request, and its reading as the kernel's Request.
+
+Every surface ends here: ``/api/v1/orchestrate`` sends a RequestBody with a payload, the
+OpenAI-compatible routes send the same wishes without one (``metadata.caio`` and ``x-caio-*``
+headers), the library and the command line build it from a file. Validation reports every
+violation at once with its JSON pointer. The models also generate the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from caio.foundation.errors import InvalidInput, Violation
+from caio.foundation.quantity import NANO, NotExact, nanos
+from caio.routing.model import STRENGTH, TERMS, OnViolation, Request
+
+MAX_BOUNDS = 16
+MAX_DEADLINE_MS = 600_000
+DEADLINE_MS = 30_000
+STREAM_DEADLINE_MS = 300_000
+
+T = TypeVar("T", bound=BaseModel)
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+ServiceAddress = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(@[0-9A-Za-z.+-]{1,64})?$")]
+Term = Literal["margin", "cost", "performance", "reliability", "preference"]
+Label = Annotated[str, StringConstraints(max_length=256)]
+Exact = Annotated[Decimal, Field(allow_inf_nan=False, strict=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class BoundWish(_Strict):
+    """Bounds wanted of one property, by statistic."""
+
+    p50: Exact | None = None
+    p95: Exact | None = None
+    p99: Exact | None = None
+    max: Exact | None = None
+    min: Exact | None = None
+
+
+class Requirements(BaseModel):
+    """What the answer must fulfil. Any further key is a bound on the guarantee of that name, such
+    as ``accuracy: {min: 0.95}`` or ``latency_ms: {p95: 800}``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    __pydantic_extra__: dict[str, BoundWish] = Field(init=False)
+
+    max_latency_ms: Exact | None = None
+    max_cost: Annotated[Exact, Field(ge=0)] | None = None
+    regions: list[Name] = []
+    data_locality: Literal["on_device", "private", "regions", "cloud"] | None = None
+    features: list[Name] = []
+    context_length: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    deterministic: bool = False
+    compliance: list[Name] = []
+
+
+class Constraints(_Strict):
+    """What the caller forbids or insists on, apart from guarantees."""
+
+    services: list[ServiceAddress] = []
+    excluded_services: list[ServiceAddress] = []
+    egress: bool = True
+    training: bool = True
+    max_retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
+
+
+class Objective(_Strict):
+    """How to choose among services that satisfy everything: non-negative weights per term."""
+
+    weights: dict[Term, Annotated[int, Field(ge=0, le=1000)]]
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if not any(self.weights.values()):
+            raise ValueError("at least one weight must be above 0")
+        return self
+
+
+class Wishes(_Strict):
+    """Everything a request may say about routing; the payload is apart."""
+
+    capability: Name | None = None
+    capabilities: Annotated[list[Name], Field(max_length=8)] = []
+    requirements: Requirements = Requirements()
+    constraints: Constraints = Constraints()
+    data_classification: Literal["public", "internal", "confidential", "restricted"] = "internal"
+    sensitive: bool = False
+    objective: Objective | None = None
+    policies: Annotated[list[str | dict[str, Any]], Field(max_length=64)] = []
+    on_violation: OnViolation | None = None
+    seed: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    deadline_ms: Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)] | None = None
+
+
+class RequestBody(Wishes):
+    """The ``request`` of ``/api/v1/orchestrate``: wishes and the payload to hand to the service."""
+
+    payload: Any = None
+
+
+class Context(_Strict):
+    """Whom and what a call belongs to; labels allocate usage and are readable by policies."""
+
+    session: Label | None = None
+    labels: Annotated[dict[Name, Label], Field(max_length=16)] = {}
+
+
+class OrchestrateBody(_Strict):
+    """``{"request": …, "policies": […], "context": …}``; policies by id, ``id@version`` or inline."""
+
+    request: RequestBody
+    policies: Annotated[list[str | dict[str, Any]], Field(max_length=64)] = []
+    context: Context = Context()
+
+    def policy_references(self) -> list[str | dict[str, Any]]:
+        return [*self.request.policies, *self.policies]
+
+
+def read(model: type[T], source: bytes | Mapping[str, Any]) -> T:
+    """Validate a body; raises InvalidInput ``invalid_request`` with every violation."""
+    try:
+        return model.model_validate_json(source if isinstance(source, bytes) else msgspec.json.encode(source))
+    except ValidationError as error:
+        violations = tuple(_violation(each["loc"], each["msg"]) for each in error.errors(include_url=False))
+        raise InvalidInput(
+            f"the request has {len(violations)} violation(s)", violations, code="invalid_request"
+        ) from None
+
+
+def _violation(location: tuple[int | str, ...], message: str) -> Violation:
+    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    return Violation(pointer, message)
+
+
+def kernel_request(
+    wishes: Wishes,
+    *,
+    tenant_id: str,
+    currency: str,
+    input_bytes: int,
+    labels: Mapping[str, str],
+    stream: bool = False,
+    protocols: frozenset[str] = frozenset(),
+) -> Request:
+    """The kernel's Request. Raises InvalidInput when numbers leave the exact domain, when no
+    capability is named, or when a bound names an unknown statistic."""
+    capabilities = tuple(dict.fromkeys([*([wishes.capability] if wishes.capability else []), *wishes.capabilities]))
+    violations: list[Violation] = []
+    if not capabilities:
+        violations.append(Violation("/request/capability", "name at least one capability"))
+    needs = wishes.requirements
+    bounds = _bounds(needs, violations)
+    max_cost = _exact(needs.max_cost, "/request/requirements/max_cost", violations)
+    if violations:
+        raise InvalidInput(f"the request has {len(violations)} violation(s)", violations, code="invalid_request")
+    return Request(
+        tenant_id=tenant_id,
+        currency=currency,
+        capabilities=capabilities,
+        bounds=bounds,
+        max_cost=max_cost,
+        features=frozenset(needs.features),
+        context_length=needs.context_length,
+        data_locality=needs.data_locality,
+        regions=frozenset(needs.regions),
+        compliance=frozenset(needs.compliance),
+        classification=wishes.data_classification,
+        sensitive=wishes.sensitive,
+        egress=wishes.constraints.egress,
+        training=wishes.constraints.training,
+        max_retention_days=wishes.constraints.max_retention_days,
+        services=frozenset(wishes.constraints.services),
+        excluded_services=frozenset(wishes.constraints.excluded_services),
+        protocols=protocols,
+        stream=stream,
+        input_bytes=input_bytes,
+        max_tokens=needs.max_tokens,
+        deadline_ms=wishes.deadline_ms or (STREAM_DEADLINE_MS if stream else DEADLINE_MS),
+        labels=tuple(sorted(labels.items())),
+        weights=_weights(wishes.objective),
+        on_violation=wishes.on_violation,
+        seed=wishes.seed,
+    )
+
+
+def _weights(objective: Objective | None) -> tuple[tuple[str, int], ...] | None:
+    if objective is None:
+        return None
+    return tuple((term, objective.weights[term]) for term in sorted(TERMS) if term in objective.weights)
+
+
+def _bounds(needs: Requirements, violations: list[Violation]) -> tuple[tuple[str, int], ...]:
+    found: dict[str, int] = {}
+    if needs.max_latency_ms is not None:
+        value = _exact(needs.max_latency_ms, "/request/requirements/max_latency_ms", violations)
+        found["latency_ms.max"] = value or 0
+    if needs.deterministic:
+        found["determinism.min"] = NANO
+    for name, wish in needs.__pydantic_extra__.items():
+        for statistic in (*STRENGTH, "min"):
+            stated = getattr(wish, statistic)
+            if stated is None:
+                continue
+            value = _exact(stated, f"/request/requirements/{name}/{statistic}", violations) or 0
+            bound = f"{name}.{statistic}"
+            # Both `max_latency_ms` and `latency_ms.max` may be given: the tighter one counts.
+            found[bound] = min(value, found.get(bound, value))
+    if len(found) > MAX_BOUNDS:
+        violations.append(Violation("/request/requirements", f"at most {MAX_BOUNDS} bounds"))
+    return tuple(sorted(found.items()))
+
+
+def _exact(value: Decimal | None, pointer: str, violations: list[Violation]) -> int | None:
+    if value is None:
+        return None
+    try:
+        return nanos(value)
+    except NotExact as error:
+        violations.append(Violation(pointer, str(error)))
+        return None

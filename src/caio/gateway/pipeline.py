@@ -1,0 +1,265 @@
+"""The request path, for answers that come whole.
+
+decide (pure) → admit the winner → journal the decision *while* the service is called → enforce
+the guarantees → settle → journal the outcome → answer. The laws are in README.md beside this file;
+``streams`` walks the same path for answers that come in pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from caio.audit.ports import Mode, Status
+from caio.audit.sealing import TenantVault, sealing_context
+from caio.foundation.errors import (
+    FAULTS_WORTH_A_FALLBACK,
+    CaioError,
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    LimitExceeded,
+    NoServiceSatisfies,
+    UpstreamFailed,
+    UpstreamFault,
+)
+from caio.foundation.money import Usage
+from caio.gateway.attempts import Attempts
+from caio.gateway.books import KEPT_ANSWER, Books, Ending
+from caio.gateway.ports import Admission, Clock, Grant, IdempotencyStore, NewId, ServiceBusy
+from caio.gateway.run import Answer, Run, Tried, Wanted, ask_for
+from caio.registry.histories import Histories
+from caio.registry.views import Views
+from caio.routing.engine import decide
+from caio.routing.model import Decision, OnViolation
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision with its id and time: what ``/api/v1/route`` answers."""
+
+    decision_id: str
+    decided_at: int
+    decision: Decision
+
+
+class Gateway:
+    """Decides, calls and answers. One instance a process; safe for concurrent requests of one loop."""
+
+    def __init__(
+        self,
+        views: Views,
+        histories: Histories,
+        admission: Admission,
+        attempts: Attempts,
+        books: Books,
+        idempotency: IdempotencyStore,
+        vault: TenantVault,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._views = views
+        self._histories = histories
+        self._admission = admission
+        self._idempotency = idempotency
+        self._vault = vault
+        self._clock = clock
+        self._new_id = new_id
+        self.attempts = attempts
+        self.books = books
+
+    async def decide(self, wanted: Wanted) -> Decided:
+        """Decide, without admitting, calling or journalling anything."""
+        now = self._clock()
+        scope = wanted.caller.scope
+        view = await self._views.current(scope)
+        named = await self._views.rules(scope, view, wanted.policies)
+        history = await self._histories.current(scope, now)
+        decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
+        return Decided(self._new_id("dec"), now, decision)
+
+    async def route(self, wanted: Wanted) -> Decided:
+        """Decide and journal; raises NoServiceSatisfies with the reasons."""
+        decided = await self.decide(wanted)
+        await self.books.enter(wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ROUTE, None)
+        if decided.decision.winner is None:
+            raise refusal(decided)
+        return decided
+
+    async def orchestrate(self, wanted: Wanted) -> Answer:
+        """Route the request, call the winner, enforce, and answer. Raises what the tree in
+        ``foundation.errors`` names; an error raised after a decision carries ``decision_id``."""
+        decided = await self.decided(wanted)
+        replayed = await self._claim(wanted, decided)
+        if replayed is not None:
+            return replayed
+        try:
+            run = await self.admitted(wanted, decided)
+            return await self._answer(run)
+        except BaseException:
+            if wanted.idempotency_key is not None:
+                await asyncio.shield(
+                    self._idempotency.release(wanted.caller.scope, wanted.idempotency_key, decided.decision_id)
+                )
+            raise
+
+    async def decided(self, wanted: Wanted) -> Decided:
+        """Decide; journal and raise a refusal; raise InvalidInput when the winner cannot take the payload."""
+        decided = await self.decide(wanted)
+        winner = decided.decision.winner
+        if winner is None:
+            await self.books.enter(
+                wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ORCHESTRATE, None
+            )
+            raise refusal(decided)
+        self.attempts.check_input(wanted, winner.offer)
+        return decided
+
+    async def admitted(self, wanted: Wanted, decided: Decided) -> Run:
+        """Admit the best ranked service that has room. Raises LimitExceeded or BudgetExhausted."""
+        soonest: ServiceBusy | None = None
+        for position, ranked in enumerate(decided.decision.ranked):
+            granted = await self._admission.admit(ask_for(wanted, ranked), decided.decided_at)
+            if isinstance(granted, Grant):
+                return Run(wanted, decided.decision, decided.decision_id, decided.decided_at, granted, position)
+            if soonest is None or granted.retry_after < soonest.retry_after:
+                soonest = granted
+        assert soonest is not None  # noqa: S101 - a decision that was not refused ranks a service
+        raise LimitExceeded(
+            f"every service that satisfies the request is at its limit ({soonest.window})",
+            window=soonest.window,
+            limit=soonest.limit,
+            retry_after=soonest.retry_after,
+        )
+
+    def enter(self, run: Run) -> Awaitable[None]:
+        """Start journalling the run's decision; await the result before releasing anything."""
+        return asyncio.ensure_future(
+            self.books.enter(run.wanted, run.decision, run.decision_id, run.decided_at, Mode.ORCHESTRATE, run.position)
+        )
+
+    async def moved_on(self, run: Run) -> bool:
+        """Hand the run to the next ranked service that has room and can take the payload."""
+        for position in range(run.position + 1, len(run.decision.ranked)):
+            if run.remaining <= 0:
+                return False
+            ranked = run.decision.ranked[position]
+            try:
+                self.attempts.check_input(run.wanted, ranked.offer)
+            except InvalidInput:
+                continue
+            granted = await self._admission.move(run.grant, ask_for(run.wanted, ranked), self._clock())
+            if isinstance(granted, Grant):
+                run.grant, run.position = granted, position
+                return True
+        return False
+
+    async def _answer(self, run: Run) -> Answer:
+        entering = self.enter(run)
+        try:
+            tried = await self._try_in_turn(run)
+            await entering
+        except asyncio.CancelledError:
+            await self._fail(run, entering, Status.CANCELLED)
+            raise
+        except CaioError as error:
+            violated = isinstance(error, UpstreamFailed) and error.fault is UpstreamFault.VIOLATION
+            await self._fail(run, entering, Status.VIOLATED if violated else Status.FAILED)
+            error.decision_id = run.decision_id
+            raise
+        answer = Answer(
+            run.decision_id,
+            tried.ranked.offer.service_id,
+            tried.ranked.offer.version,
+            tried.body,
+            tried.latency_ms,
+            tried.usage,
+            tried.cost,
+            tried.breaches,
+            len(run.tried),
+        )
+        status = Status.VIOLATED if tried.breaches else Status.OK
+        await self.books.finish(run, Ending(status, tried.usage, tried.cost, _frozen(answer), keep=True))
+        return answer
+
+    async def _try_in_turn(self, run: Run) -> Tried:
+        """Call the candidates in rank order until one answers acceptably."""
+        retried = False
+        while True:
+            tried = await self.attempts.call(run)
+            run.tried.append(tried)
+            if tried.fault is None and acceptable(tried, run.decision.on_violation):
+                return tried
+            if tried.fault is None and run.decision.on_violation is OnViolation.RETRY and not retried:
+                retried = True
+                continue
+            if not worth_moving(tried, run.decision.on_violation) or not await self.moved_on(run):
+                raise failure(run, tried)
+
+    async def _fail(self, run: Run, entering: Awaitable[None], status: Status) -> None:
+        """End a run that has no answer. Its decision must be journalled before its outcome."""
+        try:
+            await asyncio.shield(entering)
+        finally:
+            await self.books.finish(run, Ending(status, Usage(), 0))
+
+    async def _claim(self, wanted: Wanted, decided: Decided) -> Answer | None:
+        """Take the idempotency key, or give back the answer that it stands for."""
+        key, scope = wanted.idempotency_key, wanted.caller.scope
+        if key is None:
+            return None
+        kept = await self._idempotency.claim(scope, key, wanted.fingerprint, decided.decision_id, decided.decided_at)
+        if kept is None:
+            return None
+        if kept.request_hash != wanted.fingerprint:
+            raise InvalidInput("this Idempotency-Key was used for a different request", code="idempotency_key_reused")
+        if kept.sealed is None:
+            raise Conflict("the first call with this Idempotency-Key is still running", code="idempotency_in_progress")
+        context = sealing_context(scope.tenant_id, KEPT_ANSWER, kept.decision_id)
+        return _thawed((await self._vault.sealer(scope)).open(kept.sealed, context))
+
+
+def refusal(decided: Decided) -> NoServiceSatisfies:
+    """The kernel's refusal as an error: one reason a service."""
+    reasons = [each.reason() for each in decided.decision.exclusions]
+    message = (
+        f"none of {len(reasons)} registered services satisfies the request"
+        if reasons
+        else ("no service is registered: caio services register CONTRACT")
+    )
+    return NoServiceSatisfies(message, reasons, decided.decision_id)
+
+
+def acceptable(tried: Tried, on_violation: OnViolation) -> bool:
+    return not tried.breaches or on_violation is OnViolation.REPORT
+
+
+def worth_moving(tried: Tried, on_violation: OnViolation) -> bool:
+    """Whether another service might do better."""
+    if tried.fault is not None:
+        return tried.fault.fault in FAULTS_WORTH_A_FALLBACK
+    return on_violation in (OnViolation.RETRY, OnViolation.FALLBACK)
+
+
+def failure(run: Run, tried: Tried) -> CaioError:
+    """What the caller is told when no service is left to try."""
+    name = tried.ranked.offer.service_id
+    if tried.fault is None:
+        broken = "; ".join(f"{each.clause} {each.observed}" for each in tried.breaches)
+        return UpstreamFailed(f"{name} broke its contract: {broken}", UpstreamFault.VIOLATION)
+    if run.remaining <= 0 or tried.fault.fault is UpstreamFault.TIMEOUT:
+        return DeadlineExceeded(f"{name} did not answer in time ({len(run.tried)} attempt(s))")
+    return tried.fault
+
+
+def _frozen(answer: Answer) -> bytes:
+    return msgspec.json.encode(answer)
+
+
+def _thawed(raw: bytes) -> Answer:
+    fields: dict[str, Any] = msgspec.json.decode(raw)
+    return msgspec.convert({**fields, "replayed": True}, Answer)

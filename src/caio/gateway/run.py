@@ -1,0 +1,122 @@
+"""One request on its way: what is wanted, what was decided, what has been tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from caio.audit.record import AttemptRecord, Breach
+from caio.foundation.errors import UpstreamFailed
+from caio.foundation.money import Usage
+from caio.gateway.ports import Ask, Grant, Operation
+from caio.registry.views import Reference
+from caio.routing.model import Decision, Ranked, Request
+from caio.tenancy.principals import Caller
+
+#: Bytes taken for one token where a service reports no usage.
+BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A call as a surface hands it over. ``payload`` is the body's bytes, for the commitment and
+    the size; ``fingerprint`` identifies the whole HTTP request for its idempotency key."""
+
+    caller: Caller
+    request: Request
+    operation: Operation
+    body: Any
+    payload: bytes
+    policies: Sequence[Reference] = ()
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    usage_in_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One attempt: who, how long, and either a fault or an answer with its breaches."""
+
+    ranked: Ranked
+    latency_ms: int
+    fault: UpstreamFailed | None = None
+    body: Any = None
+    usage: Usage = field(default_factory=Usage)
+    cost: int = 0
+    breaches: tuple[Breach, ...] = ()
+
+    def record(self) -> AttemptRecord:
+        """What the outcome records of it; no payload."""
+        return AttemptRecord(
+            self.ranked.offer.service_id,
+            self.ranked.offer.version,
+            self.latency_ms,
+            None if self.fault is None else self.fault.fault,
+            None if self.fault is None else self.fault.status,
+            self.breaches,
+        )
+
+
+@dataclass(slots=True)
+class Run:
+    """An admitted request and its course through the ranked services."""
+
+    wanted: Wanted
+    decision: Decision
+    decision_id: str
+    decided_at: int
+    grant: Grant
+    position: int
+    tried: list[Tried] = field(default_factory=list)
+    started: float = field(default_factory=monotonic)
+
+    @property
+    def candidate(self) -> Ranked:
+        return self.decision.ranked[self.position]
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the request's deadline; may be negative."""
+        return self.wanted.request.deadline_ms / 1000 - (monotonic() - self.started)
+
+    @property
+    def elapsed_ms(self) -> int:
+        return int((monotonic() - self.started) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer, released: its decision and its outcome are durable."""
+
+    decision_id: str
+    service_id: str
+    version: str
+    body: Any
+    latency_ms: int
+    usage: Usage
+    charged: int
+    breaches: tuple[Breach, ...] = ()
+    attempts: int = 1
+    replayed: bool = False
+
+
+def ask_for(wanted: Wanted, ranked: Ranked) -> Ask:
+    """What admission is asked for when ``ranked`` is to be called."""
+    constraints: Mapping[str, Any] = ranked.offer.document["constraints"]
+    limits = constraints.get("rate_limit", {})
+    return Ask(
+        wanted.request.tenant_id,
+        wanted.caller.principal.principal_id,
+        ranked.offer.service_id,
+        ranked.worst_cost,
+        constraints.get("max_concurrent_requests"),
+        limits.get("per_minute"),
+        limits.get("per_hour"),
+    )
+
+
+def estimated_tokens(size: int) -> int:
+    """Tokens taken for ``size`` bytes of text where nobody counted them."""
+    return -(-size // BYTES_PER_TOKEN)

@@ -1,0 +1,194 @@
+"""The request path for answers that come in pieces (server-sent events in OpenAI's shape).
+
+Theory of operation
+-------------------
+``open`` returns once the first content has come from a service and the decision is durable, so
+the headers can tell the truth about who answers. Until then a broken stream is invisible: the
+next ranked service takes over. After content has been released a break ends the stream with an
+explicit error event and no end mark; it never looks complete. ``[DONE]`` is released only after
+the outcome is durable. A caller who goes away cancels the upstream call, and what was produced
+until then is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+import msgspec
+
+from caio.audit.ports import Status
+from caio.foundation.errors import CaioError, DeadlineExceeded, UpstreamFailed, UpstreamFault
+from caio.foundation.money import Usage
+from caio.gateway.attempts import Endpoint, priced
+from caio.gateway.books import Ending
+from caio.gateway.pipeline import Gateway, acceptable, failure, worth_moving
+from caio.gateway.ports import Chunk
+from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(slots=True)
+class _Upstream:
+    """One service's stream and what has come of it so far."""
+
+    chunks: AsyncIterator[Chunk]
+    endpoint: Endpoint
+    started: float
+    held: list[Chunk] = field(default_factory=list)
+    first_content_ms: int | None = None
+    text_bytes: int = 0
+    usage: Usage | None = None
+
+    def note(self, chunk: Chunk) -> None:
+        self.text_bytes += len(chunk.text.encode())
+        self.usage = chunk.usage or self.usage
+        if chunk.has_content and self.first_content_ms is None:
+            self.first_content_ms = self.elapsed_ms
+
+    @property
+    def elapsed_ms(self) -> int:
+        return int((monotonic() - self.started) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """A stream whose first content is at hand. Iterate ``frames`` to the end, or close it."""
+
+    decision_id: str
+    service_id: str
+    version: str
+    frames: AsyncGenerator[bytes, None]
+
+
+class Streams:
+    """Opens streams along the gateway's path."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def open(self, wanted: Wanted) -> OpenStream:
+        """Raises what ``Gateway.orchestrate`` raises, before anything was released."""
+        gateway = self._gateway
+        run = await gateway.admitted(wanted, await gateway.decided(wanted))
+        entering = gateway.enter(run)
+        upstream: _Upstream | None = None
+        try:
+            upstream = await self._first_content(run)
+            await entering
+        except asyncio.CancelledError:
+            await self._abandon(run, upstream, entering, Status.CANCELLED)
+            raise
+        except CaioError as error:
+            await self._abandon(run, upstream, entering, Status.FAILED)
+            error.decision_id = run.decision_id
+            raise
+        offer = run.candidate.offer
+        return OpenStream(run.decision_id, offer.service_id, offer.version, self._frames(run, upstream))
+
+    async def _first_content(self, run: Run) -> _Upstream:
+        """The first service, in rank order, that gets as far as content within its guarantee."""
+        while True:
+            started = monotonic()
+            upstream: _Upstream | None = None
+            try:
+                upstream = await self._connect(run, started)
+                tried = self._tried(run, upstream, None)
+            except UpstreamFailed as fault:
+                tried = Tried(run.candidate, int((monotonic() - started) * 1000), fault)
+            if upstream is not None and acceptable(tried, run.decision.on_violation):
+                return upstream
+            if upstream is not None:
+                await _close(upstream)
+            run.tried.append(tried)
+            if not worth_moving(tried, run.decision.on_violation) or not await self._gateway.moved_on(run):
+                raise failure(run, tried)
+
+    async def _connect(self, run: Run, started: float) -> _Upstream:
+        provider, endpoint, call = await self._gateway.attempts.prepare(run)
+        upstream = _Upstream(provider.stream(endpoint.target, call), endpoint, started)
+        try:
+            async with asyncio.timeout(call.timeout):
+                async for chunk in upstream.chunks:
+                    upstream.held.append(chunk)
+                    upstream.note(chunk)
+                    if chunk.has_content:
+                        break
+        except TimeoutError:
+            await _close(upstream)
+            raise UpstreamFailed("no first token in time", UpstreamFault.TIMEOUT) from None
+        except BaseException:
+            await _close(upstream)
+            raise
+        return upstream
+
+    async def _frames(self, run: Run, upstream: _Upstream) -> AsyncGenerator[bytes, None]:
+        """What the caller receives. However it ends, the run is finished exactly once."""
+        status, fault = Status.CANCELLED, None
+        try:
+            async with aclosing(self._rest(run, upstream)) as chunks:
+                async for chunk in chunks:
+                    if run.wanted.usage_in_stream or chunk.usage is None or chunk.has_content or chunk.finish_reason:
+                        yield b"data: " + chunk.data + b"\n\n"
+            status = Status.OK
+        except UpstreamFailed as error:
+            status, fault = Status.FAILED, error
+        finally:
+            await _close(upstream)
+            tried = self._tried(run, upstream, fault)
+            run.tried.append(tried)
+            if status is Status.OK and tried.breaches:
+                status = Status.VIOLATED
+            await self._gateway.books.finish(run, Ending(status, tried.usage, tried.cost))
+        yield DONE if fault is None else _error_frame(run, fault)
+
+    async def _rest(self, run: Run, upstream: _Upstream) -> AsyncGenerator[Chunk, None]:
+        """The held chunks, then the others as they come, until the request's deadline."""
+        for chunk in upstream.held:
+            yield chunk
+        upstream.held.clear()
+        while True:
+            # Around each wait and never around a yield: the caller's pace is not the service's fault.
+            try:
+                async with asyncio.timeout(max(run.remaining, 0.001)):
+                    chunk = await anext(upstream.chunks)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise UpstreamFailed("the stream passed the request's deadline", UpstreamFault.TIMEOUT) from None
+            upstream.note(chunk)
+            yield chunk
+
+    def _tried(self, run: Run, upstream: _Upstream, fault: UpstreamFailed | None) -> Tried:
+        """The attempt as it stands: usage as reported, else counted from what was produced."""
+        produced = Usage(estimated_tokens(len(run.wanted.payload)), estimated_tokens(upstream.text_bytes))
+        usage = replace(upstream.usage or produced, milliseconds=upstream.elapsed_ms)
+        first = upstream.first_content_ms
+        breaches = () if first is None else upstream.endpoint.rules.check_first_token(first)
+        return priced(run, Tried(run.candidate, first or upstream.elapsed_ms, fault, None, usage, 0, breaches))
+
+    async def _abandon(self, run: Run, upstream: _Upstream | None, entering: Awaitable[None], status: Status) -> None:
+        if upstream is not None:
+            await _close(upstream)
+        try:
+            await asyncio.shield(entering)
+        finally:
+            await self._gateway.books.finish(run, Ending(status, Usage(), 0))
+
+
+async def _close(upstream: _Upstream) -> None:
+    """Cancel the upstream call, if it is still going."""
+    close = getattr(upstream.chunks, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _error_frame(run: Run, fault: UpstreamFailed) -> bytes:
+    late = fault.fault is UpstreamFault.TIMEOUT
+    code = DeadlineExceeded.code if late else fault.code
+    error = {"message": fault.message, "type": "upstream_error", "code": code, "decision_id": run.decision_id}
+    return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"

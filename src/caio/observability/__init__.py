@@ -1,0 +1,1 @@
+"""Logging with redaction: JSON lines, one an event, on standard error."""

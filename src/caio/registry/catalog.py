@@ -1,0 +1,117 @@
+"""Registering contracts and policies: parse, compile, store, and tell the views.
+
+Each method is one unit of work. A document is validated completely, its expressions compiled,
+before anything is stored; storing is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from caio.contracts import Contract, Parsed, PolicyDocument, parse_contract, parse_policy
+from caio.foundation.errors import InvalidInput, Violation
+from caio.foundation.scope import TenantScope
+from caio.registry.ports import Page, Publication, Publications, Published
+from caio.routing.policies import compile_policy
+
+Source = str | bytes | Mapping[str, Any]
+
+#: Policies a tenant may have; they are all weighed in every decision.
+POLICY_QUOTA = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A stored publication and what its author should know (unknown fields, ignored)."""
+
+    published: Published
+    warnings: tuple[Violation, ...]
+
+
+class Catalog:
+    """The tenants' contracts and policies. ``changed(scope, shared)`` is called after each change;
+    ``clock`` gives microseconds since the epoch."""
+
+    def __init__(
+        self,
+        contracts: Publications,
+        policies: Publications,
+        changed: Callable[[TenantScope, bool], None],
+        clock: Callable[[], int],
+    ) -> None:
+        self.contracts = contracts
+        self.policies = policies
+        self._changed = changed
+        self._clock = clock
+
+    async def register(self, scope: TenantScope, source: Source, quota: int) -> Accepted:
+        """A new service. Raises InvalidInput, Conflict ``already_exists`` or ``quota_exceeded``."""
+        parsed = parse_contract(source)
+        published = await self.contracts.publish_first(scope, self._contract(parsed.value), quota)
+        return self._accept(scope, published, parsed.warnings)
+
+    async def publish(self, scope: TenantScope, service_id: str, source: Source, if_match: int) -> Accepted:
+        """A further version of a service; raises what ``Publications.publish_next`` does, and
+        InvalidInput when the document is another service's."""
+        parsed = parse_contract(source)
+        _same_name("/service_id", service_id, parsed.value.service_id)
+        published = await self.contracts.publish_next(scope, self._contract(parsed.value), if_match)
+        return self._accept(scope, published, parsed.warnings)
+
+    async def retire(self, scope: TenantScope, service_id: str, if_match: int | None) -> Published:
+        published = await self.contracts.retire(scope, service_id, if_match, self._clock())
+        self._changed(scope, published.publication.shared)
+        return published
+
+    async def save_policy(self, scope: TenantScope, source: Source) -> Accepted:
+        """A new policy; raises InvalidInput (also for expressions that do not compile) or Conflict."""
+        parsed = check_policy(source)
+        published = await self.policies.publish_first(scope, self._policy(parsed.value), POLICY_QUOTA)
+        return self._accept(scope, published, parsed.warnings)
+
+    async def publish_policy(self, scope: TenantScope, policy_id: str, source: Source, if_match: int) -> Accepted:
+        parsed = check_policy(source)
+        _same_name("/id", policy_id, parsed.value.policy_id)
+        published = await self.policies.publish_next(scope, self._policy(parsed.value), if_match)
+        return self._accept(scope, published, parsed.warnings)
+
+    async def retire_policy(self, scope: TenantScope, policy_id: str, if_match: int | None) -> Published:
+        published = await self.policies.retire(scope, policy_id, if_match, self._clock())
+        self._changed(scope, False)
+        return published
+
+    async def services(self, scope: TenantScope, *, after: str, limit: int, tag: str | None, retired: bool) -> Page:
+        return await self.contracts.page(scope, after=after, limit=limit, tag=tag, retired=retired)
+
+    def _accept(self, scope: TenantScope, published: Published, warnings: tuple[Violation, ...]) -> Accepted:
+        self._changed(scope, published.publication.shared)
+        return Accepted(published, warnings)
+
+    def _contract(self, contract: Contract) -> Publication:
+        document = contract.document()
+        shared = document["access"]["visibility"] == "shared"
+        tags = tuple(document["tags"])
+        return Publication(
+            contract.service_id, contract.version, contract.digest, document, self._clock(), tags, shared
+        )
+
+    def _policy(self, policy: PolicyDocument) -> Publication:
+        return Publication(policy.policy_id, str(policy.version), policy.digest, policy.document(), self._clock())
+
+
+def check_policy(source: Source) -> Parsed[PolicyDocument]:
+    """Parse a policy and compile its expressions; raises InvalidInput with line and column."""
+    parsed = parse_policy(source)
+    compile_policy(parsed.value.document(), parsed.value.digest, parsed.lines)
+    return parsed
+
+
+def _same_name(pointer: str, expected: str, found: str) -> None:
+    if expected != found:
+        raise InvalidInput(
+            f"the document is for {found!r}, the address for {expected!r}",
+            [Violation(pointer, f"must be {expected!r}")],
+            code="name_mismatch",
+        )

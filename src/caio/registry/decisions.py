@@ -1,0 +1,105 @@
+"""Reading decisions back: what was decided, the evidence it stands on, and its receipt.
+
+Everything comes out of the tenant's journal and the content-addressed inputs, never from the
+state of today: a contract changed since does not change what its decision shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from caio.audit.ports import DecisionRow, JournalStore, LeafKind, OutcomeRow
+from caio.audit.receipt import issue_receipt
+from caio.audit.record import OpenedLeaf, open_leaf
+from caio.audit.sealing import TenantVault
+from caio.audit.signing import Keyring
+from caio.foundation.errors import NotFound
+from caio.foundation.scope import TenantScope
+from caio.registry.ports import InputSnapshots, Publications, Published
+
+_NO_SUCH_DECISION = "there is no decision with this id"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision's journal entry and, once the call has ended, its outcome's."""
+
+    decision: OpenedLeaf
+    outcome: OpenedLeaf | None
+
+
+class Decisions:
+    """A tenant's decisions, for its own principals."""
+
+    def __init__(
+        self,
+        journal: JournalStore,
+        vault: TenantVault,
+        contracts: Publications,
+        policies: Publications,
+        snapshots: InputSnapshots,
+        keyring: Keyring,
+    ) -> None:
+        self._journal = journal
+        self._vault = vault
+        self._contracts = contracts
+        self._policies = policies
+        self._snapshots = snapshots
+        self._keyring = keyring
+
+    async def page(
+        self, scope: TenantScope, before: tuple[int, str] | None, limit: int
+    ) -> list[tuple[DecisionRow, OutcomeRow | None]]:
+        """Newest first; ``before`` is the (time, id) of the last one seen."""
+        return await self._journal.decisions(scope, before, limit)
+
+    async def get(self, scope: TenantScope, decision_id: str) -> Recorded:
+        """Raises NotFound, for another tenant's decision as for one that never was."""
+        stored = await self._journal.read(scope, LeafKind.DECISION, decision_id)
+        if stored is None:
+            raise NotFound(_NO_SUCH_DECISION)
+        sealer = await self._vault.sealer(scope)
+        outcome = await self._journal.read(scope, LeafKind.OUTCOME, decision_id)
+        return Recorded(open_leaf(stored, sealer), None if outcome is None else open_leaf(outcome, sealer))
+
+    async def receipt(self, scope: TenantScope, decision_id: str, now: int) -> dict[str, Any]:
+        """The decision's receipt, signed now with the active key."""
+        recorded = await self.get(scope, decision_id)
+        return issue_receipt(self._keyring.active, recorded.decision, recorded.outcome, now)
+
+    async def evidence(self, scope: TenantScope, decision_id: str) -> dict[str, Any]:
+        """What the certificate's hashes stand for: with it, the decision can be recomputed."""
+        document = (await self.get(scope, decision_id)).decision.document
+        certificate = document["certificate"]
+        services = await self._manifest(scope, certificate["services"])
+        policies = await self._manifest(scope, certificate["policies"])
+        contracts = await self._contracts.by_digest(scope, [row[2] for row in services])
+        return {
+            "request": document["request"],
+            "principal": document["principal_document"],
+            "services": [_service(contracts, row) for row in services],
+            "policies": await self._policy_documents(scope, policies),
+            "history": json.loads(await self._snapshots.fetch(scope, certificate["history"])),
+        }
+
+    async def _policy_documents(self, scope: TenantScope, manifest: Sequence[Sequence[Any]]) -> list[Mapping[str, Any]]:
+        stored = await self._policies.by_digest(scope, [row[2] for row in manifest])
+        documents = []
+        for _, _, digest in manifest:
+            if digest in stored:
+                documents.append(stored[digest].publication.document)
+            else:  # it came with the request and was kept by its hash alone
+                documents.append(json.loads(await self._snapshots.fetch(scope, digest)))
+        return documents
+
+    async def _manifest(self, scope: TenantScope, digest: str) -> list[list[Any]]:
+        manifest: list[list[Any]] = json.loads(await self._snapshots.fetch(scope, digest))
+        return manifest
+
+
+def _service(contracts: Mapping[str, Published], row: Sequence[Any]) -> dict[str, Any]:
+    found = contracts[row[2]]
+    return {"tenant": found.tenant_id, "contract": found.publication.document}

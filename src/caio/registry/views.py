@@ -1,0 +1,150 @@
+"""A tenant's compiled view: what its decisions run on.
+
+A view is built from the store when a tenant first needs one, and again after a change; it is
+immutable and swapped whole. Before a view is used, the manifests its certificates will name are
+stored, so that every decision can be replayed from its evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from caio.contracts import parse_policy
+from caio.foundation.canonical import canonical_json
+from caio.foundation.errors import InvalidInput, Violation
+from caio.foundation.scope import TenantScope
+from caio.registry.ports import InputSnapshots, Publications, Published
+from caio.routing.engine import Snapshot, compile_snapshot
+from caio.routing.offers import offer_of
+from caio.routing.policies import compile_policy
+from caio.routing.rules import Rule, in_order, policies_hash, policies_manifest
+
+#: Inline policies kept compiled, over all tenants, and the size of one.
+INLINE_KEPT = 1_000
+INLINE_BYTES = 16_384
+
+Reference = str | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The snapshot of services with the tenant's attached rules, and the rules a request may name."""
+
+    snapshot: Snapshot
+    nameable: Mapping[str, Rule]
+
+
+class Views:
+    """Builds and keeps the tenants' views."""
+
+    def __init__(self, contracts: Publications, policies: Publications, snapshots: InputSnapshots) -> None:
+        self._contracts = contracts
+        self._policies = policies
+        self._snapshots = snapshots
+        self._views: dict[str, View] = {}
+        self._building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._generation: defaultdict[str, int] = defaultdict(int)
+        self._shared_generation = 0
+        self._inline: OrderedDict[bytes, Rule] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def changed(self, scope: TenantScope, shared: bool) -> None:
+        """Forget the tenant's view (every tenant's, when a shared service changed)."""
+        self._generation[scope.tenant_id] += 1
+        self._views.pop(scope.tenant_id, None)
+        if shared:
+            self._shared_generation += 1
+            self._views.clear()
+
+    async def current(self, scope: TenantScope) -> View:
+        """The tenant's view, with every change that was finished before the call."""
+        view = self._views.get(scope.tenant_id)
+        if view is not None:
+            return view
+        async with self._building[scope.tenant_id]:
+            while (view := self._views.get(scope.tenant_id)) is None:
+                before = self._generation[scope.tenant_id], self._shared_generation
+                built = await self._build(scope)
+                # A change that came while we were reading makes what we read old: read again.
+                if before == (self._generation[scope.tenant_id], self._shared_generation):
+                    self._views[scope.tenant_id] = built
+        return view
+
+    async def rules(self, scope: TenantScope, view: View, references: Sequence[Reference]) -> list[Rule]:
+        """The rules that a request names by id or brings along; raises InvalidInput. When there
+        are any, what the certificate will say of them is stored before this returns."""
+        rules, violations = [], []
+        for index, reference in enumerate(references):
+            try:
+                rules.append(self._named(view, reference))
+            except InvalidInput as error:
+                violations += [Violation(f"/policies/{index}{v.pointer}", v.message, v.line) for v in error.violations]
+        if violations:
+            raise InvalidInput("a policy of the request is not usable", violations, code="invalid_policy")
+        if rules:
+            for rule, reference in zip(rules, references, strict=True):
+                if not isinstance(reference, str):
+                    await self._keep(scope, rule.policy.policy_hash, canonical_json(dict(rule.policy.document)))
+            await self._keep_manifest(scope, in_order([*view.snapshot.rules, *rules]))
+        return rules
+
+    def _named(self, view: View, reference: Reference) -> Rule:
+        if isinstance(reference, str):
+            rule = view.nameable.get(reference)
+            if rule is None:
+                raise InvalidInput("unknown policy", [Violation("", f"no policy is named {reference!r}")])
+            return rule
+        source = canonical_json(dict(reference))
+        if len(source) > INLINE_BYTES:
+            raise InvalidInput("too large", [Violation("", f"an inline policy may have {INLINE_BYTES} bytes")])
+        rule = self._inline.get(source)
+        if rule is None:
+            document = parse_policy(source).value
+            rule = compile_policy(document.document(), document.digest)
+            self._inline[source] = rule
+            if len(self._inline) > INLINE_KEPT:
+                self._inline.popitem(last=False)
+        return rule
+
+    async def _build(self, scope: TenantScope) -> View:
+        contracts, policies = await self._contracts.active(scope), await self._policies.active(scope)
+        offers = [
+            offer_of(each.tenant_id, each.publication.document, each.publication.digest)
+            for each in _one_a_name(scope.tenant_id, contracts)
+        ]
+        compiled = [(each, compile_policy(each.publication.document, each.publication.digest)) for each in policies]
+        attached = [rule for each, rule in compiled if each.publication.document["attach"] == "tenant"]
+        nameable = {}
+        for each, rule in compiled:
+            nameable[each.publication.name] = rule
+            nameable[f"{each.publication.name}@{each.publication.version}"] = rule
+        snapshot = compile_snapshot(scope.tenant_id, offers, attached)
+        await self._keep(scope, snapshot.services_hash, canonical_json(snapshot.manifest()))
+        await self._keep_manifest(scope, snapshot.rules)
+        return View(snapshot, nameable)
+
+    async def _keep_manifest(self, scope: TenantScope, rules: Sequence[Rule]) -> None:
+        await self._keep(scope, policies_hash(rules), canonical_json(policies_manifest(rules)))
+
+    async def _keep(self, scope: TenantScope, digest: str, body: bytes) -> None:
+        """Store once; remembers what is stored already, within bounds."""
+        key = (scope.tenant_id, digest)
+        if key in self._kept:
+            return
+        await self._snapshots.keep(scope, digest, body)
+        self._kept[key] = None
+        if len(self._kept) > 10 * INLINE_KEPT:
+            self._kept.popitem(last=False)
+
+
+def _one_a_name(tenant_id: str, contracts: Sequence[Published]) -> list[Published]:
+    """One contract a service id: the tenant's own hides shared ones of that name; of those, the
+    first by owner. What others share can thus never displace or break a tenant's own service."""
+    chosen: dict[str, Published] = {}
+    for each in sorted(contracts, key=lambda each: (each.tenant_id != tenant_id, each.tenant_id)):
+        chosen.setdefault(each.publication.name, each)
+    return list(chosen.values())

@@ -1,0 +1,105 @@
+"""API keys: made, shown once, kept as a keyed hash, revoked.
+
+A token is ``caio_<environment>_<43 characters>``: 256 random bits in URL-safe base 64. Only
+HMAC-SHA256(key, token) is stored, with a key derived from the installation's master key, so a
+stolen database neither reveals tokens nor lets anyone test guesses.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from caio.foundation.errors import InvalidInput, NotAllowed, Violation
+from caio.foundation.hashing import keyed
+from caio.foundation.ids import ENTROPY_BYTES, ulid
+from caio.foundation.scope import TenantScope
+from caio.routing.model import TRUST_LEVELS
+from caio.tenancy.ports import ApiKey, ApiKeyStore
+from caio.tenancy.principals import ROLES, Caller, permissions_of
+
+SECRET_BYTES = 32
+SHOWN_CHARACTERS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made, with its token: the only time the token exists outside its owner's hands."""
+
+    key: ApiKey
+    token: str
+
+
+class ApiKeys:
+    """Makes, lists and revokes keys. ``revoked`` is told a revoked key's hash, to forget it at once."""
+
+    def __init__(
+        self,
+        store: ApiKeyStore,
+        hash_key: bytes,
+        environment: str,
+        clock: Callable[[], int],
+        entropy: Callable[[int], bytes],
+        revoked: Callable[[bytes], None],
+    ) -> None:
+        self._store = store
+        self._hash_key = hash_key
+        self._environment = environment
+        self._clock = clock
+        self._entropy = entropy
+        self._revoked = revoked
+
+    async def create_first(self, scope: TenantScope) -> NewKey | None:
+        """The tenant's first key, an admin's; None when it already has keys (revoked ones count)."""
+        if await self._store.page(scope, "", 1):
+            return None
+        return await self._add(scope, "first key", ("admin",), TRUST_LEVELS[-1], None)
+
+    async def create(
+        self, caller: Caller, name: str, roles: Sequence[str], trust_level: str, expires_at: int | None
+    ) -> NewKey:
+        """A further key. Raises InvalidInput for unknown roles, NotAllowed when the roles or the
+        trust level would exceed the caller's own."""
+        unknown = [role for role in roles if role not in ROLES]
+        if unknown or not roles:
+            message = f"must be one or more of {', '.join(sorted(ROLES))}"
+            raise InvalidInput("the key's roles are not valid", [Violation("/roles", message)])
+        if expires_at is not None and expires_at <= self._clock():
+            raise InvalidInput("the key would be expired", [Violation("/expires_at", "must lie in the future")])
+        own = caller.principal
+        exceeds = TRUST_LEVELS.index(trust_level) > TRUST_LEVELS.index(own.trust_level)
+        if exceeds or not permissions_of(roles) <= own.permissions:
+            raise NotAllowed("a key cannot be given more than its creator has")
+        return await self._add(caller.scope, name, tuple(sorted(set(roles))), trust_level, expires_at)
+
+    async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[ApiKey]:
+        return await self._store.page(scope, after, limit)
+
+    async def revoke(self, scope: TenantScope, key_id: str) -> ApiKey:
+        """Raises NotFound. Effective in this process at once, elsewhere when its cache expires."""
+        key = await self._store.revoke(scope, key_id, self._clock())
+        self._revoked(key.key_hash)
+        return key
+
+    async def _add(
+        self, scope: TenantScope, name: str, roles: tuple[str, ...], trust_level: str, expires_at: int | None
+    ) -> NewKey:
+        now = self._clock()
+        secret = base64.urlsafe_b64encode(self._entropy(SECRET_BYTES)).rstrip(b"=").decode()
+        token = f"caio_{self._environment}_{secret}"
+        prefix = token[: len(token) - len(secret) + SHOWN_CHARACTERS]
+        key_id = ulid("key", now, self._entropy(ENTROPY_BYTES))
+        key = ApiKey(
+            key_id,
+            scope.tenant_id,
+            name,
+            prefix,
+            keyed(self._hash_key, token.encode()),
+            roles,
+            trust_level,
+            now,
+            expires_at,
+        )
+        await self._store.add(scope, key)
+        return NewKey(key, token)
