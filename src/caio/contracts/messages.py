@@ -21,9 +21,9 @@ def explain(finding: ErrorDetails) -> str:
     return wording(finding["input"], finding.get("ctx", {}))
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """A closing clause that names the likeliest word, or nothing when none is close."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.7) if isinstance(word, str) else []
+def did_you_mean(word: object, known: Iterable[str], closeness: float = 0.6) -> str:
+    """A closing clause that names the likeliest word, or nothing when none is that close (0 to 1)."""
+    close = get_close_matches(word, list(known), n=1, cutoff=closeness) if isinstance(word, str) else []
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

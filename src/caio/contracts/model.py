@@ -119,7 +119,7 @@ class LeastAmount(Promise):
 
 
 class Determinism(Promise):
-    """Equal requests get equal answers; ``seed_required`` if only with a seed."""
+    """Equal requests get equal answers; seed_required if only with a seed."""
 
     seed_required: bool
 
@@ -135,7 +135,7 @@ class Bounds(Promise):
 
 
 class Guarantees(Part):
-    """Bounds on named properties. Other names may be added, in lower case: ``toxicity: {max: 0.01}``."""
+    """Bounds on named properties. Other names may be added, in lower case, such as toxicity: {max: 0.01}."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Bounds] = Field(init=False)
@@ -253,7 +253,7 @@ class Api(Part):
 
 
 class Contract(Part):
-    """A service's promise. Made by ``parse_contract``."""
+    """A service's versioned, immutable promise."""
 
     service_id: ServiceId
     name: Line

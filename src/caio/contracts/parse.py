@@ -93,7 +93,7 @@ def _parse(
     if not isinstance(source.value, dict):
         message = f"a {noun} is a mapping of fields, got {describe(source.value)}"
         raise _invalid(noun, [*source.problems, Violation("", message, source.line(""))])
-    findings = _findings(model, source.value)
+    valid, findings = _validated(model, source.value)
     unknown = [_path(source.value, finding) for finding in findings if finding["type"] == "extra_forbidden"]
     unknown_at = {_pointer(path): path for path in unknown}
     flaws = [flaw for finding in findings for flaw in _flaws(source.value, finding, unknown)]
@@ -103,18 +103,17 @@ def _parse(
     known = _without(source.value, unknown)
     warnings = [(pointer, _unknown(schema(), path)) for pointer, path in unknown_at.items()]
     return Parsed(
-        model.model_validate(known),
+        valid or model.model_validate(known),
         tuple(_sorted(Violation(at, message, source.line(at)) for at, message in (*warnings, *oddities(known)))),
         source.marks,
     )
 
 
-def _findings(model: type[BaseModel], value: dict[str, Any]) -> list[ErrorDetails]:
+def _validated(model: type[M], value: dict[str, Any]) -> tuple[M | None, list[ErrorDetails]]:
     try:
-        model.model_validate(value)
+        return model.model_validate(value), []
     except ValidationError as error:
-        return error.errors(include_url=False)
-    return []
+        return None, error.errors(include_url=False)
 
 
 def _flaws(document: dict[str, Any], finding: ErrorDetails, unknown: list[Path]) -> Iterator[Flaw]:
@@ -193,5 +192,5 @@ def _near_misses(document: Mapping[str, Any]) -> Iterator[Flaw]:
     """A property of the tenant's own naming that looks like a misspelt known one."""
     known = Guarantees.model_fields
     for name in document.get("guarantees", {}):
-        if name not in known and (meant := did_you_mean(name, known)):
+        if name not in known and (meant := did_you_mean(name, known, closeness=0.8)):
             yield f"/guarantees/{escape(name)}", f"is a property of your own naming{meant}"

@@ -54,14 +54,16 @@ def fields_at(schema: Mapping[str, Any], path: Iterable[int | str]) -> set[str]:
     """The fields that may stand in the mapping at ``path`` of a document."""
     places = _objects(schema, schema)
     for step in path:
-        nearer = [
-            place.get("properties", {}).get(step) or place.get("additionalProperties") or {}
-            if isinstance(step, str)
-            else place.get("items", {})
-            for place in places
-        ]
-        places = [place for each in nearer for place in _objects(schema, each)]
+        nearer = [_below(place, step) for place in places]
+        places = [place for each in nearer if isinstance(each, dict) for place in _objects(schema, each)]
     return {name for place in places for name in place.get("properties", {})}
+
+
+def _below(place: Mapping[str, Any], step: int | str) -> Any:
+    """The schema of one field or entry of ``place``; a truth value where anything or nothing goes."""
+    if isinstance(step, int):
+        return place.get("items", False)
+    return place.get("properties", {}).get(step, place.get("additionalProperties", False))
 
 
 def _objects(root: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -1,8 +1,8 @@
 """From whatever a caller hands in to plain values, or one sentence on why not.
 
-Text is JSON when it begins like JSON and YAML otherwise; nearly all JSON is YAML, so text that
-begins like JSON and is not is tried as YAML too, and reported as JSON. Python mappings (a body
-that was decoded already) pass through the same checks without lines.
+Text is JSON when it begins like JSON (a brace, then a quoted key) and YAML otherwise. Broken JSON
+is not tried as YAML: much of it would mean something there, and not what was meant. Python
+mappings (a body that was decoded already) pass through the same checks without lines.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -51,15 +51,7 @@ def _decode(source: str | bytes) -> str:
 
 
 def _read_text(text: str) -> Node:
-    if not _LIKE_JSON.match(text):
-        return read_yaml(text)
-    try:
-        return read_json(text)
-    except Unreadable as mistake:
-        try:
-            return read_yaml(text)
-        except Unreadable:
-            raise mistake from None
+    return read_json(text) if _LIKE_JSON.match(text) else read_yaml(text)
 
 
 class _Plain:

@@ -115,6 +115,7 @@ def _unfold(node: Node, pointer: str, marks: dict[str, Mark], problems: list[Vio
         return [_unfold(child, f"{pointer}/{index}", marks, problems) for index, child in enumerate(node.value)]
     if isinstance(node.value, str) and (flaw := flaw_of_text(node.value)):
         problems.append(Violation(pointer, flaw, line))
+        return ""
     return node.value
 
 
