@@ -7,16 +7,22 @@ from itertools import count
 from typing import Any
 
 from caio.audit.ports import Mode, Status
-from caio.audit.record import AttemptRecord, Breach, Commitment, DecisionRecord, OutcomeRecord, PassedOver
+from caio.audit.record import AttemptRecord, Breach, Commitment, DecisionRecord, OutcomeRecord
 from caio.audit.sealing import Entropy
 from caio.foundation.errors import UpstreamFault
+from caio.foundation.hashing import PRINCIPAL, REQUEST, digest_of
 from caio.foundation.money import Usage
 from caio.routing.certificate import decision_hash
+from caio.routing.model import Principal, Request
 
 TENANT = "acme"
 NOW = 1_790_000_000_000_000
 QUESTION = b'{"question":"Who wrote the tenth paper?"}'
 ANSWER = b'{"answer":"James Madison"}'
+REQUEST_DOCUMENT = Request(TENANT, "USD", ("text.answer",), input_bytes=len(QUESTION)).document()
+PRINCIPAL_DOCUMENT = Principal(
+    "key_01aryz6s410000000000000001", "api_key", frozenset({"developer"}), frozenset({"orchestrate"})
+).document()
 
 
 def counted() -> Entropy:
@@ -36,7 +42,9 @@ def certificate(*ranked: tuple[str, str], feasible: int | None = None) -> dict[s
     return {
         "v": 1,
         "tenant": TENANT,
-        **dict.fromkeys(("request", "principal", "services", "policies", "history"), "a" * 64),
+        **dict.fromkeys(("services", "policies", "history"), "a" * 64),
+        "request": digest_of(REQUEST, REQUEST_DOCUMENT),
+        "principal": digest_of(PRINCIPAL, PRINCIPAL_DOCUMENT),
         "service_count": 7,
         "seed": "seed",
         "weights": {"margin": 1, "cost": 2, "performance": 2, "reliability": 2, "preference": 3},
@@ -61,14 +69,15 @@ def decision_record(**changes: Any) -> DecisionRecord:
         "mode": Mode.ORCHESTRATE,
         "capability": "text.answer",
         "principal_id": "key_01aryz6s410000000000000001",
-        "key_id": "key_01aryz6s410000000000000001",
+        "request_document": REQUEST_DOCUMENT,
+        "principal_document": PRINCIPAL_DOCUMENT,
         "certificate": CERTIFICATE,
         "admitted": True,
         "service_id": CAREFUL[0],
         "version": CAREFUL[1],
         "reserved": 1_250_000,
-        "request": Commitment.to(QUESTION, b"q" * 32),
-        "passed_over": (PassedOver(*SWIFT, "concurrent"),),
+        "passed_over": 1,
+        "payload": Commitment.to(QUESTION, b"q" * 32),
     } | changes
     return DecisionRecord(**{"decision_hash": decision_hash(record["certificate"])} | record)
 

@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-A record's *payload* is canonical JSON (docs/reference/receipt-format.md). Its leaf carries a
-salted commitment to the payload, and salt and payload sealed with the tenant's key. The salt
-lives nowhere else: with the key it is gone, and the commitment tells nothing any more, not even
-to somebody who guesses the payload.
+A record is a canonical JSON document (docs/reference/receipt-format.md). Its leaf carries a salted
+commitment to the document, and salt and document sealed with the tenant's key. The salt lives
+nowhere else: with the key it is gone, and the commitment tells nothing any more, not even to
+somebody who guesses the document.
 
 What callers sent and services answered is never part of a record; commitments to them are.
 
@@ -13,7 +13,7 @@ Laws (each has a test of the same name)
 ---------------------------------------
 - records_hold_no_payloads: neither the question nor the answer, in no encoding.
 - a_leaf_opens_to_its_record: and to nothing when its commitment does not match.
-- rows_follow_from_records: every clear column can be recomputed from the sealed payload.
+- rows_follow_from_records: every clear column can be recomputed from the sealed document.
 """
 
 from __future__ import annotations
@@ -53,20 +53,12 @@ class Commitment:
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
-    """A better ranked service that could not be admitted: ``window`` names its full limit."""
-
-    service_id: str
-    version: str
-    window: str
-
-
-@dataclass(frozen=True, slots=True)
 class DecisionRecord:
     """A decision as it is journalled. Times in microseconds since the epoch, ``reserved`` in nano-units.
 
-    ``service_id`` and ``version`` name the admitted service and are empty when there is none;
-    ``key_id`` is the API key's, or empty. ``request`` commits to what the caller sent.
+    ``service_id`` and ``version`` name the chosen service and are empty when there is none;
+    ``passed_over`` counts the better ranked services that had no room. The two documents are the
+    certificate's inputs, kept for its evidence. ``payload`` commits to what the caller sent.
     """
 
     tenant_id: str
@@ -75,15 +67,16 @@ class DecisionRecord:
     mode: Mode
     capability: str
     principal_id: str
-    key_id: str
+    request_document: Mapping[str, Any]
+    principal_document: Mapping[str, Any]
     certificate: Mapping[str, Any]
     decision_hash: str
     admitted: bool
     service_id: str
     version: str
+    passed_over: int
     reserved: int
-    request: Commitment
-    passed_over: tuple[PassedOver, ...] = ()
+    payload: Commitment
     idempotency_key: str | None = None
 
     kind = LeafKind.DECISION
@@ -102,24 +95,23 @@ class DecisionRecord:
             "mode": self.mode,
             "capability": self.capability,
             "principal": self.principal_id,
-            "key_id": self.key_id,
+            "request": self.request_document,
+            "principal_document": self.principal_document,
             "certificate": self.certificate,
             "decision_hash": self.decision_hash,
             "admitted": self.admitted,
             "service": self.service_id,
             "version": self.version,
+            "passed_over": self.passed_over,
             "reserved": decimal_text(self.reserved),
-            "passed_over": [
-                {"service": one.service_id, "version": one.version, "window": one.window} for one in self.passed_over
-            ],
-            "payload_commitment": self.request.value.hex(),
-            "payload_salt": self.request.salt.hex(),
+            "payload_commitment": self.payload.value.hex(),
+            "payload_salt": self.payload.salt.hex(),
         }
         if self.idempotency_key is not None:
             document["idempotency_key"] = self.idempotency_key
         return document
 
-    def payload(self) -> bytes:
+    def canonical(self) -> bytes:
         return canonical_json(self.document())
 
     def row(self) -> DecisionRow:
@@ -221,7 +213,7 @@ class OutcomeRecord:
             document["answer_salt"] = self.answer.salt.hex()
         return document
 
-    def payload(self) -> bytes:
+    def canonical(self) -> bytes:
         return canonical_json(self.document())
 
     def row(self) -> OutcomeRow:
@@ -244,7 +236,7 @@ def leaf_of(
     record: DecisionRecord | OutcomeRecord, sealer: Sealer, salt: bytes, kept_answer: KeptAnswer | None = None
 ) -> Leaf:
     """The journal's leaf of ``record``. ``salt`` is 32 random bytes, used once and kept nowhere else."""
-    payload = record.payload()
+    payload = record.canonical()
     context = sealing_context(record.tenant_id, record.kind, record.decision_id)
     return Leaf(
         tenant_id=record.tenant_id,

@@ -40,14 +40,23 @@ class Certificate(Struct, frozen=True):
 
     v: Literal[1]
     tenant: Text
+    request: Digest
+    principal: Digest
     feasible: Feasible
     ranked: list[tuple[str, str, Any, Any]]
 
 
-class Passed(Struct, frozen=True):
-    service: Text
-    version: Text
-    window: Text
+class Request(Struct, frozen=True):
+    """The parts of a request that a receipt's claims read."""
+
+    tenant_id: Text
+    capabilities: list[str]
+
+
+class Principal(Struct, frozen=True):
+    """The parts of a principal that a receipt's claims read."""
+
+    id: Text
 
 
 class Decision(Struct, frozen=True):
@@ -61,14 +70,15 @@ class Decision(Struct, frozen=True):
     mode: Mode
     capability: str
     principal: str
-    key_id: str
+    request: Request
+    principal_document: Principal
     certificate: Certificate
     decision_hash: Digest
     admitted: bool
     service: str
     version: str
+    passed_over: Count
     reserved: Amount
-    passed_over: list[Passed]
     payload_commitment: Digest
     payload_salt: Digest
     idempotency_key: str | msgspec.UnsetType = msgspec.UNSET

@@ -30,7 +30,7 @@ from caio.audit import shapes
 from caio.audit.receipt import signed_bytes
 from caio.audit.signing import is_signed_by, read_signature
 from caio.foundation.canonical import NotCanonical, canonical_json
-from caio.foundation.hashing import keyed, same
+from caio.foundation.hashing import PRINCIPAL, REQUEST, digest_of, keyed, same
 from caio.foundation.quantity import NotExact, read_nanos
 from caio.routing import checker
 from caio.routing.certificate import decision_hash
@@ -77,6 +77,7 @@ def verify_receipt(
         _outcome_commitment(receipt["outcome"]),
         _identity(read),
         _certificate(certificate, read.decision.payload.decision_hash),
+        _inputs(decision["payload"], read.decision.payload),
         _choice(read.decision.payload),
         _calls(read),
         _charge(read),
@@ -129,20 +130,30 @@ def _certificate(certificate: Mapping[str, Any], stated: str) -> Claim:
     return Claim("certificate", holds, f"its hash {'is' if holds else 'is not'} the decision's, {stated}")
 
 
+def _inputs(payload: Mapping[str, Any], decision: shapes.Decision) -> Claim:
+    """The request and the principal that the record shows are those the decision was made from."""
+    certificate = decision.certificate
+    if digest_of(REQUEST, payload["request"]) != certificate.request:
+        return Claim("inputs", False, "the decision was made from another request")
+    if digest_of(PRINCIPAL, payload["principal_document"]) != certificate.principal:
+        return Claim("inputs", False, "the decision was made for another principal")
+    if decision.principal != decision.principal_document.id or decision.capability not in decision.request.capabilities:
+        return Claim("inputs", False, "the record names another caller or capability than its documents")
+    return Claim("inputs", True, f"{decision.principal} asked for {decision.capability}")
+
+
 def _choice(decision: shapes.Decision) -> Claim:
-    """The chosen service is the best ranked of those that could be admitted."""
-    ranked = [row[:2] for row in decision.certificate.ranked]
-    passed = {(one.service, one.version) for one in decision.passed_over}
-    best = next((row for row in ranked if row not in passed), None)
+    """The chosen service is the best ranked of those that had room."""
     if not decision.service:
         detail = "a call was admitted, but to no service" if decision.admitted else "no service was chosen"
         return Claim("choice", not decision.admitted, detail)
-    chosen = (decision.service, decision.version)
-    if best is None and ranked and decision.certificate.feasible.count > len(ranked):
-        return Claim("choice", None, "the chosen service ranks below the rows that the certificate shows")
-    if chosen != best:
-        return Claim("choice", False, f"{'@'.join(chosen)} is not the best ranked service that could be admitted")
-    return Claim("choice", True, f"{'@'.join(chosen)} ranks best" + " of those that had room" * bool(passed))
+    certificate, rank = decision.certificate, decision.passed_over
+    name = f"{decision.service}@{decision.version}"
+    if len(certificate.ranked) <= rank < certificate.feasible.count:
+        return Claim("choice", None, f"{name} ranks below the rows that the certificate shows")
+    if rank >= certificate.feasible.count or certificate.ranked[rank][:2] != (decision.service, decision.version):
+        return Claim("choice", False, f"{name} is not the service at rank {rank + 1}")
+    return Claim("choice", True, f"{name} ranks best" + f" but for {rank} that had no room" * bool(rank))
 
 
 def _calls(read: shapes.Receipt) -> Claim:

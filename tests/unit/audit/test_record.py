@@ -27,7 +27,7 @@ def sealer():
 
 @pytest.mark.parametrize("record", RECORDS)
 def test_records_hold_no_payloads(record):
-    payload = record.payload()
+    payload = record.canonical()
     for secret in (QUESTION, ANSWER, b"James Madison", b"tenth paper"):
         for form in (secret, secret.hex().encode(), base64.b64encode(secret), json.dumps(secret.decode()).encode()):
             assert form not in payload
@@ -38,9 +38,9 @@ def test_a_leaf_opens_to_its_record(record):
     leaf = leaf_of(record, sealer(), SALT)
     opened = open_leaf(StoredLeaf(7, leaf), sealer())
     assert opened.seq == 7
-    assert opened.document == record.document() == read_canonical(record.payload())
+    assert opened.document == record.document() == read_canonical(record.canonical())
     assert opened.commitment == Commitment(leaf.commitment, SALT)
-    assert leaf.commitment == keyed(SALT, record.payload())
+    assert leaf.commitment == keyed(SALT, record.canonical())
     assert (leaf.tenant_id, leaf.kind, leaf.subject_id) == (record.tenant_id, record.kind, record.decision_id)
 
 
@@ -86,7 +86,7 @@ def test_a_destroyed_key_leaves_a_commitment_that_tells_nothing():
 
 
 def leaf_payload():
-    return decision_record().payload()
+    return decision_record().canonical()
 
 
 def decision_row(document):
