@@ -35,7 +35,7 @@ from caio.gateway.run import Answer, Run, Tried, Wanted, ask_for
 from caio.registry.histories import Histories
 from caio.registry.views import Views
 from caio.routing.engine import decide
-from caio.routing.model import Decision, OnViolation
+from caio.routing.model import Decision, History, OnViolation
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,23 @@ class Gateway:
         self.attempts = attempts
         self.books = books
 
-    async def decide(self, wanted: Wanted) -> Decided:
-        """Decide, without admitting, calling or journalling anything."""
+    async def decide(self, wanted: Wanted, history: History | None = None) -> Decided:
+        """Decide, without admitting, calling or journalling anything. ``history`` replaces what was
+        observed, for callers who keep their own."""
         now = self._clock()
         scope = wanted.caller.scope
         view = await self._views.current(scope)
         named = await self._views.rules(scope, view, wanted.policies)
-        history = await self._histories.current(scope, now)
+        if history is None:
+            history = await self._histories.current(scope, now)
+        else:
+            await self._histories.keep(scope, history)
         decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
         return Decided(self._new_id("dec"), now, decision)
 
-    async def route(self, wanted: Wanted) -> Decided:
+    async def route(self, wanted: Wanted, history: History | None = None) -> Decided:
         """Decide and journal; raises NoServiceSatisfies with the reasons."""
-        decided = await self.decide(wanted)
+        decided = await self.decide(wanted, history)
         await self.books.enter(wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ROUTE, None)
         if decided.decision.winner is None:
             raise refusal(decided)

@@ -45,9 +45,13 @@ class Histories:
             return history
         fresh = self._take(scope.tenant_id, now)
         if history is None or fresh.digest != history.digest:
-            await self._snapshots.keep(scope, fresh.digest, canonical_json(fresh.document()))
+            await self.keep(scope, fresh)
         self._current[scope.tenant_id] = (now, fresh)
         return fresh
+
+    async def keep(self, scope: TenantScope, history: History) -> None:
+        """Store a history under its digest, as it must be before a decision names it."""
+        await self._snapshots.keep(scope, history.digest, canonical_json(history.document()))
 
     def _take(self, tenant_id: str, now: int) -> History:
         tracks = {}

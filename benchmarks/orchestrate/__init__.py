@@ -1,0 +1,1 @@
+"""What CAIO adds to a call: beside the direct call and beside a bare relay, in one run."""
