@@ -1,0 +1,120 @@
+"""Appending to the journal on PostgreSQL: one statement, one round trip.
+
+Theory of operation
+-------------------
+The whole batch is one statement of data-modifying WITH queries, committed by itself. Its first
+part moves each tenant's row in ``journal_heads`` on by the number of that tenant's leaves; the
+row's lock is held until the commit, so the leaves of one tenant become visible in the order of
+their ``seq`` and without a gap, whatever other processes do. Rows are taken in the order of the
+tenant ids, so two batches cannot deadlock. Foreign keys are checked at the statement's end, so a
+decision and its outcome may come in one batch.
+
+Laws: those of ``journal_sqlite``. One thing differs: when the connection breaks while a commit is
+under way, nobody knows whether it took effect. ``append`` then raises NotReady; appending the same
+leaves again tells, for a leaf that was written raises Conflict ``leaf_exists``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from caio.audit.ports import Leaf
+from caio.foundation.errors import NotReady
+from caio.storage.sql.database import Database
+from caio.storage.sql.journal import SqlJournalReads
+from caio.storage.sql.journal_rows import Batch, Row, batch_of, leaf_exists, leaf_orphaned, places
+from caio.storage.sql.outage import outages_are_not_ready
+
+# A leaf's seq is its tenant's new head less the leaf's distance from the end of the batch.
+_APPEND = """
+WITH heads AS (
+    INSERT INTO journal_heads (tenant_id, next)
+    SELECT tenant_id, leaves FROM unnest($1::text[], $2::bigint[]) AS counted (tenant_id, leaves)
+    ORDER BY tenant_id COLLATE "C"
+    ON CONFLICT (tenant_id) DO UPDATE SET next = journal_heads.next + excluded.next
+    RETURNING tenant_id, next
+),
+leaves AS (
+    INSERT INTO journal (tenant_id, seq, kind, subject_id, recorded_at, commitment, sealed)
+    SELECT heads.tenant_id, heads.next - leaf.from_end, kind, subject_id, recorded_at, commitment, sealed
+    FROM unnest($3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bytea[], $9::bytea[])
+        AS leaf (from_end, tenant_id, kind, subject_id, recorded_at, commitment, sealed)
+    JOIN heads ON heads.tenant_id = leaf.tenant_id
+),
+decided AS (
+    INSERT INTO decisions (tenant_id, decision_id, decided_at, mode, capability, service_id, service_version,
+                           principal_id, decision_hash, admitted, reserved)
+    SELECT * FROM unnest($10::text[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::text[],
+                         $16::text[], $17::text[], $18::text[], $19::boolean[], $20::bigint[])
+),
+finished AS (
+    INSERT INTO outcomes (tenant_id, decision_id, finished_at, status, service_id, latency_ms,
+                          input_tokens, output_tokens, charged)
+    SELECT * FROM unnest($21::text[], $22::text[], $23::bigint[], $24::text[], $25::text[], $26::bigint[],
+                         $27::bigint[], $28::bigint[], $29::bigint[])
+),
+attempted AS (
+    INSERT INTO attempts (tenant_id, decision_id, position, finished_at, service_id, succeeded,
+                          latency_ms, violations)
+    SELECT * FROM unnest($30::text[], $31::text[], $32::integer[], $33::bigint[], $34::text[], $35::boolean[],
+                         $36::bigint[], $37::integer[])
+),
+answered AS (
+    UPDATE idempotency SET sealed = answer.sealed
+    FROM unnest($38::text[], $39::text[], $40::text[], $41::bytea[])
+        AS answer (tenant_id, idempotency_key, decision_id, sealed)
+    WHERE idempotency.tenant_id = answer.tenant_id
+      AND idempotency.idempotency_key = answer.idempotency_key
+      AND idempotency.decision_id = answer.decision_id
+)
+SELECT tenant_id, next FROM heads
+"""
+
+
+class PostgresJournal(SqlJournalReads):
+    """The ``JournalStore`` port on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._pool = database.journal_pool
+
+    async def append(self, leaves: Sequence[Leaf]) -> list[int]:
+        """As the port says. Raises Conflict ``leaf_exists`` or ``leaf_orphaned`` when one of the leaves cannot
+        be written (the others can be appended again without it) and NotReady when the server does not answer."""
+        if not leaves:
+            return []
+        batch = batch_of(leaves)
+        try:
+            with outages_are_not_ready():
+                rows = await self._pool.fetch(_APPEND, *_parameters(batch))
+        except asyncpg.UniqueViolationError as error:
+            raise leaf_exists() from error
+        except asyncpg.ForeignKeyViolationError as error:
+            raise leaf_orphaned() from error
+        except asyncpg.InterfaceError as error:
+            raise NotReady("The connection to PostgreSQL broke; try again shortly.") from error
+        return places(batch, dict(rows))
+
+
+def _parameters(batch: Batch) -> list[Sequence[Any]]:
+    """The batch's columns, table by table, as the statement counts them."""
+    remaining = dict(batch.counts)
+    leaves: list[Row] = []
+    for row in batch.journal:
+        leaves.append((remaining[row[0]], *row))
+        remaining[row[0]] -= 1
+    return [
+        *_columns(batch.counts, 2),
+        *_columns(leaves, 7),
+        *_columns(batch.decisions, 11),
+        *_columns(batch.outcomes, 9),
+        *_columns(batch.attempts, 8),
+        *_columns(batch.answers, 4),
+    ]
+
+
+def _columns(rows: Sequence[Row], width: int) -> list[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width

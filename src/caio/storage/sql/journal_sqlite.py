@@ -1,0 +1,117 @@
+"""Appending to the journal on SQLite: one thread, one connection, raw statements.
+
+Theory of operation
+-------------------
+All appends of a process run on one dedicated thread, one after another, each as one BEGIN
+IMMEDIATE transaction. The write lock makes reading a tenant's next ``seq`` and using it one step,
+also against other processes. ``synchronous = FULL`` has the commit wait for the disk.
+
+Laws (each has a test of the same name, for both databases)
+-----------------------------------------------------------
+- seq_is_gapless: per tenant, from 0, under any number of concurrent appenders and after SIGKILL.
+- a_failed_append_writes_nothing: neither leaves nor projections nor kept answers nor places.
+- acknowledged_leaves_survive_a_kill: whatever ``append`` returned is there after SIGKILL.
+
+Cancelling a waiting ``append`` does not stop the thread: its leaves may still be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from caio.audit.ports import Leaf
+from caio.storage.sql import sqlite
+from caio.storage.sql.database import Database
+from caio.storage.sql.journal import SqlJournalReads
+from caio.storage.sql.journal_rows import Batch, batch_of, leaf_exists, leaf_orphaned, places
+from caio.storage.sql.outage import outages_are_not_ready
+
+_TAKE_PLACES = """
+    INSERT INTO journal_heads (tenant_id, next) VALUES (?, ?)
+    ON CONFLICT (tenant_id) DO UPDATE SET next = next + excluded.next
+    RETURNING next
+"""
+
+_INSERT_LEAF = """
+    INSERT INTO journal (seq, tenant_id, kind, subject_id, recorded_at, commitment, sealed)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+_INSERT_DECISION = """
+    INSERT INTO decisions (tenant_id, decision_id, decided_at, mode, capability, service_id, service_version,
+                           principal_id, decision_hash, admitted, reserved)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_INSERT_OUTCOME = """
+    INSERT INTO outcomes (tenant_id, decision_id, finished_at, status, service_id, latency_ms,
+                          input_tokens, output_tokens, charged)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_INSERT_ATTEMPT = """
+    INSERT INTO attempts (tenant_id, decision_id, position, finished_at, service_id, succeeded,
+                          latency_ms, violations)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_KEEP_ANSWER = """
+    UPDATE idempotency SET sealed = ?4
+    WHERE tenant_id = ?1 AND idempotency_key = ?2 AND decision_id = ?3
+"""
+
+
+class SqliteJournal(SqlJournalReads):
+    """The ``JournalStore`` port on SQLite."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="caio-journal")
+        self._connection: sqlite3.Connection | None = None
+        database.before_close(self._close)
+
+    async def append(self, leaves: Sequence[Leaf]) -> list[int]:
+        """As the port says. Raises Conflict ``leaf_exists`` or ``leaf_orphaned`` when one of the leaves cannot
+        be written (the others can be appended again without it) and NotReady for a busy or full disk."""
+        if not leaves:
+            return []
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._append, batch_of(leaves))
+
+    def _append(self, batch: Batch) -> list[int]:
+        try:
+            with outages_are_not_ready():
+                return self._write(batch)
+        except sqlite3.IntegrityError as error:
+            orphaned = error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+            raise (leaf_orphaned() if orphaned else leaf_exists()) from error
+
+    def _write(self, batch: Batch) -> list[int]:
+        if self._connection is None:
+            self._connection = sqlite.connect(self._database.address.path)
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            heads = {tenant: connection.execute(_TAKE_PLACES, (tenant, n)).fetchone()[0] for tenant, n in batch.counts}
+            seqs = places(batch, heads)
+            connection.executemany(_INSERT_LEAF, [(seq, *row) for seq, row in zip(seqs, batch.journal, strict=True)])
+            connection.executemany(_INSERT_DECISION, batch.decisions)
+            connection.executemany(_INSERT_OUTCOME, batch.outcomes)
+            connection.executemany(_INSERT_ATTEMPT, batch.attempts)
+            connection.executemany(_KEEP_ANSWER, batch.answers)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return seqs
+
+    async def _close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()

@@ -1,0 +1,86 @@
+"""API keys (their keyed hashes) and the tenants' wrapped data keys in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from caio.foundation.canonical import canonical_json
+from caio.foundation.errors import Conflict, NotFound
+from caio.foundation.scope import TenantScope
+from caio.storage.sql.database import Database
+from caio.storage.sql.statements import insert_if_absent
+from caio.storage.sql.tables import api_keys, tenant_keys
+from caio.tenancy.ports import ApiKey
+
+
+class SqlApiKeys:
+    """The ``ApiKeyStore`` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, scope: TenantScope, key: ApiKey) -> None:
+        """Store the key in the scope's tenant. Raises ValueError for a key of another tenant (a mistake
+        of the calling code) and Conflict ``already_exists`` for a known id or hash, or an unknown tenant."""
+        if key.tenant_id != scope.tenant_id:
+            raise ValueError("an API key is added in its own tenant's scope only")
+        row = asdict(key) | {"roles": canonical_json(list(key.roles)).decode()}
+        try:
+            async with self._database.writing() as connection:
+                await connection.execute(insert(api_keys).values(row))
+        except IntegrityError as error:
+            raise Conflict(
+                "An API key of this id or secret exists, or its tenant does not.", code="already_exists"
+            ) from error
+
+    async def find(self, key_hash: bytes) -> ApiKey | None:
+        async with self._database.reading() as connection:
+            found = await connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash))
+            row = found.first()
+        return None if row is None else _api_key(row)
+
+    async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[ApiKey]:
+        """Up to ``limit`` keys with an id beyond ``after``, by id; revoked ones too."""
+        query = select(api_keys).where(api_keys.c.tenant_id == scope.tenant_id, api_keys.c.key_id > after)
+        async with self._database.reading() as connection:
+            return [_api_key(row) for row in await connection.execute(query.order_by(api_keys.c.key_id).limit(limit))]
+
+    async def revoke(self, scope: TenantScope, key_id: str, now: int) -> ApiKey:
+        this_key = (api_keys.c.tenant_id == scope.tenant_id) & (api_keys.c.key_id == key_id)
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(api_keys).where(this_key, api_keys.c.revoked_at.is_(None)).values(revoked_at=now)
+            )
+            row = (await connection.execute(select(api_keys).where(this_key))).first()
+        if row is None:
+            raise NotFound("There is no such API key.")
+        return _api_key(row)
+
+
+class SqlTenantKeys:
+    """The ``TenantKeyStore`` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def wrapped_key(self, scope: TenantScope, fresh: bytes) -> bytes:
+        """As the port says; raises NotFound for an unknown tenant."""
+        row = {"tenant_id": scope.tenant_id, "wrapped": fresh}
+        query = select(tenant_keys.c.wrapped).where(tenant_keys.c.tenant_id == scope.tenant_id)
+        try:
+            async with self._database.writing() as connection:
+                await connection.execute(insert_if_absent(self._database, tenant_keys, row))
+                return bytes((await connection.execute(query)).scalar_one())
+        except IntegrityError as error:
+            raise NotFound("There is no such tenant.") from error
+
+
+def _api_key(row: Row[Any]) -> ApiKey:
+    columns = {field.name: getattr(row, field.name) for field in fields(ApiKey)}
+    return ApiKey(**columns | {"key_hash": bytes(row.key_hash), "roles": tuple(msgspec.json.decode(row.roles))})

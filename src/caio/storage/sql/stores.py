@@ -1,0 +1,51 @@
+"""Every port's adapter over one open database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caio.audit.ports import JournalStore
+from caio.storage.sql.database import Database
+from caio.storage.sql.idempotency import SqlIdempotency
+from caio.storage.sql.journal_sqlite import SqliteJournal
+from caio.storage.sql.keys import SqlApiKeys, SqlTenantKeys
+from caio.storage.sql.publications import SqlPublications
+from caio.storage.sql.secrets import SqlSecrets
+from caio.storage.sql.snapshots import SqlInputSnapshots
+from caio.storage.sql.tenants import SqlTenants
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    tenants: SqlTenants
+    api_keys: SqlApiKeys
+    tenant_keys: SqlTenantKeys
+    contracts: SqlPublications
+    policies: SqlPublications
+    snapshots: SqlInputSnapshots
+    journal: JournalStore
+    idempotency: SqlIdempotency
+    secrets: SqlSecrets
+
+
+def open_stores(database: Database) -> Stores:
+    """The stores over ``database``, whose ``close`` also ends what they started."""
+    return Stores(
+        tenants=SqlTenants(database),
+        api_keys=SqlApiKeys(database),
+        tenant_keys=SqlTenantKeys(database),
+        contracts=SqlPublications(database, "contract"),
+        policies=SqlPublications(database, "policy"),
+        snapshots=SqlInputSnapshots(database),
+        journal=_journal(database),
+        idempotency=SqlIdempotency(database),
+        secrets=SqlSecrets(database),
+    )
+
+
+def _journal(database: Database) -> JournalStore:
+    if database.dialect == "sqlite":
+        return SqliteJournal(database)
+    from caio.storage.sql.journal_postgres import PostgresJournal  # needs the ``postgresql`` extra
+
+    return PostgresJournal(database)

@@ -1,0 +1,123 @@
+"""Bringing a database's tables to a revision, and asking where they stand.
+
+Alembic is imported only by what migrates. The serving process asks ``is_at_head``, which compares
+the recorded revision with a constant; to migrate at start-up it lets ``upgrade_apart`` do so in a
+process of its own, whose memory goes with it.
+
+An upgrade is one transaction: it happens as a whole or not at all. On PostgreSQL an advisory lock,
+on SQLite the write lock, lets one runner through at a time; a second finds nothing left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect, text
+
+from caio.foundation.errors import Misconfigured
+from caio.storage.sql import sqlite
+from caio.storage.sql.database import Address, Database
+from caio.storage.sql.outage import outages_are_not_ready
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+#: The revision this version of the program works with; a test keeps it equal to Alembic's head.
+HEAD = "0001"
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+# An arbitrary number that nothing else in CAIO locks: "caio" in ASCII, then 1.
+_UPGRADE_LOCK = 0x6361696F_00000001
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Migrate up to ``revision``. Blocks; not to be called from a running event loop's thread.
+
+    Raises Misconfigured for an unusable URL, NotReady for a database that does not answer.
+    """
+    from alembic import command
+
+    _migrate(url, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Migrate down to ``revision`` (``base`` removes every table and what it holds). As ``upgrade``."""
+    from alembic import command
+
+    _migrate(url, lambda config: command.downgrade(config, revision))
+
+
+def upgrade_apart(url: str) -> None:
+    """``upgrade`` to the head in a child process. Blocks; raises Misconfigured when the child fails."""
+    # The URL may hold a password: standard input is private, a command line is not.
+    child = [sys.executable, "-m", "caio.storage.sql.upgrade"]
+    done = subprocess.run(child, input=url, text=True, capture_output=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Misconfigured(f"The database could not be upgraded: {reason}")
+
+
+def current(url: str) -> str | None:
+    """The revision the database stands at; None for one that was never migrated. Blocks as ``upgrade``."""
+
+    async def ask() -> str | None:
+        database = await Database.open(url)
+        try:
+            return await recorded_revision(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(ask())
+
+
+async def is_at_head(database: Database) -> bool:
+    """Whether the tables are those of this version of the program; imports no Alembic."""
+    return await recorded_revision(database) == HEAD
+
+
+async def recorded_revision(database: Database) -> str | None:
+    """The revision that the last migration recorded, or None."""
+    async with database.reading() as connection:
+        if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
+            return None
+        return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+
+
+def configuration(connection: Connection | None = None) -> Config:
+    """Alembic's settings in code: there is no alembic.ini, and env.py takes the connection from here."""
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _migrate(url: str, step: Callable[[Config], None]) -> None:
+    address = Address(url)
+
+    def run(connection: Connection) -> None:
+        if address.dialect == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+        step(configuration(connection))
+
+    async def migrate() -> None:
+        engine = address.engine()
+        try:
+            with outages_are_not_ready():
+                async with engine.execution_options(**{sqlite.WRITES: True}).begin() as connection:
+                    await connection.run_sync(run)
+        finally:
+            await engine.dispose()
+
+    asyncio.run(migrate())
+
+
+if __name__ == "__main__":
+    upgrade(sys.stdin.read().strip())

@@ -1,0 +1,106 @@
+"""What every store of tenants, API keys and tenants' data keys does."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from caio.foundation.errors import Conflict, NotFound
+from caio.foundation.scope import TenantScope
+from caio.tenancy.ports import ApiKey, Quotas, Tenant, TenantStatus
+
+
+def api_key(key_id="key_1", tenant_id="acme", **changes):
+    fields: dict[str, Any] = {
+        "name": "laptop",
+        "prefix": "caio_dev_ab",
+        "key_hash": f"hash of {key_id}".encode(),
+        "roles": ("developer", "auditor"),
+        "trust_level": "standard",
+        "created_at": 3,
+        "expires_at": 2**53,
+    }
+    return ApiKey(key_id, tenant_id, **fields | changes)
+
+
+async def test_a_tenant_reads_back_as_it_was(stores):
+    quotas = Quotas(services=1, per_minute=2, per_hour=3, per_day=4, budget=2**62)
+    tenant = Tenant("new", "Nový & Söhne", TenantStatus.ACTIVE, "EUR", quotas, 1_700_000_000_000_000)
+    assert await stores.tenants.create(tenant)
+    assert await stores.tenants.get(TenantScope("new")) == tenant
+    with pytest.raises(NotFound):
+        await stores.tenants.get(TenantScope("nobody"))
+
+
+async def test_a_taken_tenant_id_changes_nothing(stores, acme):
+    before = await stores.tenants.get(acme)
+    assert not await stores.tenants.create(replace(before, name="Impostor"))
+    assert await stores.tenants.get(acme) == before
+
+
+async def test_of_concurrent_creations_one_succeeds(stores_of_two_processes, acme):
+    tenant = replace(await stores_of_two_processes[0].tenants.get(acme), tenant_id="new")
+    created = await asyncio.gather(*(stores.tenants.create(tenant) for stores in stores_of_two_processes * 3))
+    assert sum(created) == 1
+
+
+async def test_only_active_tenants_are_listed_for_start_up(stores, acme):
+    tenant = await stores.tenants.get(acme)
+    for status in (TenantStatus.SUSPENDED, TenantStatus.CANCELLED):
+        await stores.tenants.create(replace(tenant, tenant_id=status.value, status=status))
+    assert [found.tenant_id for found in await stores.tenants.all_active()] == ["acme", "rival"]
+
+
+async def test_an_api_key_is_found_by_its_hash_alone(stores, acme, rival):
+    mine, theirs = api_key(), api_key("key_2", "rival", roles=(), expires_at=None)
+    await stores.api_keys.add(acme, mine)
+    await stores.api_keys.add(rival, theirs)
+    assert await stores.api_keys.find(mine.key_hash) == mine
+    assert await stores.api_keys.find(theirs.key_hash) == theirs
+    assert await stores.api_keys.find(b"hash of key") is None
+
+
+async def test_api_keys_are_listed_per_tenant_in_order(stores, acme, rival):
+    keys = [api_key(f"key_{letter}") for letter in ("B", "a", "b")]
+    for key in reversed(keys):
+        await stores.api_keys.add(acme, key)
+    await stores.api_keys.add(rival, api_key("key_0", "rival"))
+    assert list(await stores.api_keys.page(acme, "", 2)) == keys[:2]
+    assert list(await stores.api_keys.page(acme, "key_a", 2)) == keys[2:]
+    assert [key.key_id for key in await stores.api_keys.page(rival, "", 9)] == ["key_0"]
+
+
+async def test_an_api_key_is_added_once_and_in_its_own_tenant(stores, acme, rival):
+    await stores.api_keys.add(acme, api_key())
+    for other in (api_key(key_hash=b"another"), api_key("key_2", key_hash=b"hash of key_1")):
+        with pytest.raises(Conflict):
+            await stores.api_keys.add(acme, other)
+    with pytest.raises(Conflict):
+        await stores.api_keys.add(TenantScope("nobody"), api_key("key_3", "nobody"))
+    with pytest.raises(ValueError, match="own tenant"):
+        await stores.api_keys.add(rival, api_key("key_4"))
+    assert len(await stores.api_keys.page(acme, "", 9)) == 1
+
+
+async def test_revoking_is_final_and_stays_in_its_tenant(stores, acme, rival):
+    await stores.api_keys.add(acme, api_key())
+    for scope, key_id in ((rival, "key_1"), (acme, "key_2")):
+        with pytest.raises(NotFound):
+            await stores.api_keys.revoke(scope, key_id, 10)
+    assert (await stores.api_keys.find(b"hash of key_1")).revoked_at is None
+    revoked = await stores.api_keys.revoke(acme, "key_1", 10)
+    assert revoked == replace(api_key(), revoked_at=10)
+    assert await stores.api_keys.revoke(acme, "key_1", 11) == revoked == await stores.api_keys.find(b"hash of key_1")
+
+
+async def test_the_first_tenant_key_wins(stores_of_two_processes, acme, rival):
+    keys = await asyncio.gather(
+        *(stores.tenant_keys.wrapped_key(acme, b"%d" % n) for n, stores in enumerate(stores_of_two_processes * 4))
+    )
+    assert len(set(keys)) == 1
+    tenant_keys = stores_of_two_processes[0].tenant_keys
+    assert await tenant_keys.wrapped_key(acme, b"later") == keys[0]
+    assert await tenant_keys.wrapped_key(rival, b"theirs") == b"theirs"
+    with pytest.raises(NotFound):
+        await tenant_keys.wrapped_key(TenantScope("nobody"), b"key")
