@@ -23,7 +23,7 @@ class Served:
 @contextmanager
 def serve(data_dir: Path) -> Iterator[Served]:
     """Run ``caio serve`` on ``data_dir`` and a free port until the block ends."""
-    command = [sys.executable, "-m", "caio.cli.main", "serve", "--json", "--port", "0"]
+    command = [sys.executable, "-m", "caio", "serve", "--json", "--port", "0"]
     command += ["--data-dir", str(data_dir), "--allow-private", "127.0.0.0/8"]
     with (data_dir / "server.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)

@@ -48,7 +48,7 @@ def contract(number: int, port: int) -> dict[str, object]:
         "capabilities": ["text.sentiment"],
         "guarantees": {
             "latency_ms": {"p95": 50 + number, "max": 1000},
-            "accuracy": {"min": str(0.70 + number / 100)},
+            "accuracy": {"min": f"0.{70 + number}"},
         },
         "cost": {"currency": "USD", "per_request": f"0.00{number + 1}", "per_input_token": "0.0000001"},
         "privacy": {"data_locality": "on_device", "trains_on_data": False},
@@ -82,7 +82,7 @@ def lift_quotas(data_dir: Path) -> None:
     import sqlite3
 
     with sqlite3.connect(data_dir / "caio.db") as connection:
-        connection.execute("UPDATE tenants SET per_minute = 1000000000, per_hour = 1000000000, per_day = 1000000000")
+        connection.execute("UPDATE tenants SET quota_per_minute = 1000000000, quota_per_hour = 1000000000, quota_per_day = 1000000000")
     connection.close()
 
 

@@ -6,6 +6,7 @@ Run as a process: ``python -m benchmarks.orchestrate.upstream`` prints its port.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import uvloop
 
@@ -22,7 +23,8 @@ class Responder(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        # uvloop's transports are not registered as WriteTransport; they are one all the same.
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -31,7 +33,6 @@ class Responder(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
-            assert isinstance(self._transport, asyncio.WriteTransport)
             self._transport.write(ANSWER)
 
 
