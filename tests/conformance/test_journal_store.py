@@ -91,6 +91,7 @@ async def test_seq_is_gapless(stores_of_two_processes, acme, rival):
         assert [(entry.seq, entry.leaf.subject_id) for entry in stored] == sorted(seqs[scope.tenant_id])
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_seq_is_gapless_across_processes(stores, database_url, acme):
     def append_apart(name):
         command = [sys.executable, APPENDER, name, "60"]
