@@ -10,11 +10,12 @@ from pathlib import Path
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from caio.contracts import parse_contract
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-QUESTION = [{"role": "user", "content": "Who chooses the Speaker of the House?"}]
+QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Who chooses the Speaker of the House?"}]
 
 
 class Server:
@@ -72,6 +73,13 @@ def client(served):
 async def async_client(served):
     async with openai.AsyncOpenAI(base_url=served[0], api_key=served[1], max_retries=0, timeout=20) as client:
         yield client
+
+
+def told(error):
+    """The error object of an answer, as the client read it."""
+    body = error.value.body
+    assert isinstance(body, dict)
+    return body
 
 
 def test_chat(client):
@@ -137,9 +145,9 @@ def test_a_refusal_carries_its_reasons(client, stream):
     wishes = {"metadata": {"caio": {"requirements": {"accuracy": {"min": 0.999}}}}}
     with pytest.raises(openai.UnprocessableEntityError) as refused:
         client.chat.completions.create(model="auto", messages=QUESTION, stream=stream, extra_body=wishes)
-    (reason,) = refused.value.body["reasons"]
+    (reason,) = told(refused)["reasons"]
     assert (reason["service_id"], reason["clause"], reason["subject"]) == ("local-openai", "guarantee", "accuracy.min")
-    assert refused.value.body["decision_id"].startswith("dec_")
+    assert told(refused)["decision_id"].startswith("dec_")
 
 
 def test_wishes_travel_in_headers(client):
@@ -147,13 +155,13 @@ def test_wishes_travel_in_headers(client):
     assert client.chat.completions.create(model="auto", messages=QUESTION, extra_headers=headers).choices
     with pytest.raises(openai.UnprocessableEntityError) as refused:
         client.chat.completions.create(model="auto", messages=QUESTION, extra_headers={"x-caio-max-cost": "0"})
-    assert refused.value.body["reasons"][0]["clause"] == "cost"
+    assert told(refused)["reasons"][0]["clause"] == "cost"
 
 
 def test_a_malformed_call_says_what_is_wrong(client):
     with pytest.raises(openai.UnprocessableEntityError) as refused:
         client.chat.completions.create(model="auto", messages=[])
-    assert refused.value.body["errors"][0]["pointer"] == "/messages"
+    assert told(refused)["errors"][0]["pointer"] == "/messages"
 
 
 async def test_the_asynchronous_client(async_client):
