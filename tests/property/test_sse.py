@@ -1,6 +1,6 @@
 """The laws of the event-stream reader, against a slow reader of the whole text."""
 
-from itertools import pairwise
+from itertools import cycle
 
 import pytest
 from hypothesis import given
@@ -11,8 +11,12 @@ from caio.providers.sse import MAX_EVENT, Event, EventReader, EventTooLong
 FIELDS = [b"data", b"data:", b"data: ", b"data:  x", b"event: e", b"event", b":", b": comment", b"id: 1", b"retry: 2"]
 ENDS = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n"]
 BYTES = [b"x", b" ", b"\xef\xbb\xbf", b"\xef", b"\xc3\xbc", b"\xff"]
-fragments = st.sampled_from([*FIELDS, *ENDS, *BYTES])
-streams = st.lists(fragments, max_size=40).map(b"".join)
+noise = st.lists(st.sampled_from([*FIELDS, *ENDS, *BYTES]), max_size=30).map(b"".join)
+lines = st.tuples(st.sampled_from(FIELDS), st.sampled_from([b"", b"x", b"\xc3\xbc"]), st.sampled_from(ENDS)).map(
+    b"".join
+)
+starts = st.sampled_from([b"", b"\xef\xbb\xbf", b"\xef\xbb", b"\xef\xbb\xbf\xef\xbb\xbf"])
+streams = st.builds(lambda start, body, rest: start + b"".join(body) + rest, starts, st.lists(lines, max_size=8), noise)
 
 
 def slow(raw: bytes) -> list[Event]:
@@ -50,11 +54,18 @@ def test_reads_as_the_standard_says(raw):
     assert fed([raw]) == slow(raw)
 
 
-@given(streams, st.lists(st.integers(0, 120), max_size=12))
-def test_chunking_does_not_matter(raw, cuts):
-    edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
-    assert fed(raw[a:b] for a, b in pairwise(edges)) == slow(raw)
-    assert fed(raw[at : at + 1] for at in range(len(raw))) == slow(raw)
+def pieces(raw, sizes):
+    """``raw`` in pieces of the given sizes, over and over."""
+    size, at = cycle(sizes), 0
+    while at < len(raw):
+        at, start = at + next(size), at
+        yield raw[start:at]
+
+
+@given(streams, st.lists(st.integers(1, 12), min_size=1, max_size=5))
+def test_chunking_does_not_matter(raw, sizes):
+    assert fed(pieces(raw, sizes)) == slow(raw)
+    assert fed(pieces(raw, [1])) == slow(raw)
 
 
 def test_an_event_is_given_as_soon_as_its_blank_line_ends():
@@ -63,7 +74,9 @@ def test_an_event_is_given_as_soon_as_its_blank_line_ends():
     assert reader.feed(b"\ndata: 2\n\n") == [Event(b"message", b"2")]
 
 
-@pytest.mark.parametrize("piece", [b"x", b"data: xxxxxx\n", b": xx", b"data:xxxxxxxxxxxxxxxxxxxxxxxx\n"])
+@pytest.mark.parametrize(
+    "piece", [b"x", b"data: xxxxxx\n", b": xx", b": xxxxxxxxxxxxxxxxxxxx\n", b"data:xxxxxxxxxxxxxxxxxxxxxxxx\n"]
+)
 def test_lines_and_events_are_bounded(piece):
     with pytest.raises(EventTooLong):
         fed([piece] * 30, most=20)
@@ -71,3 +84,7 @@ def test_lines_and_events_are_bounded(piece):
 
 def test_a_line_of_the_full_length_is_read():
     assert EventReader(most=20).feed(b"data: 01234567890123\n\n") == [Event(b"message", b"01234567890123")]
+
+
+def test_a_line_feed_ends_the_line_that_waits_whatever_ended_the_one_before():
+    assert fed([b"data: 1\rdata: 2", b"\n\n"]) == [Event(b"message", b"1\n2")]

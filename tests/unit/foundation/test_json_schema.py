@@ -113,3 +113,9 @@ def test_only_the_first_errors_are_given():
 @pytest.mark.parametrize("value", [b"bytes", "\ud800", {1: 2}])
 def test_what_is_not_json_is_a_violation(value):
     assert CompiledSchema({"type": ["string", "object"]}).violations(value, 3)
+
+
+def test_a_schema_that_refers_to_itself_is_told_so():
+    with pytest.raises(SchemaRefused, match="may not refer to itself") as caught:
+        CompiledSchema({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"})
+    assert caught.value.pointer == "/$defs/a/items/$ref"

@@ -65,7 +65,13 @@ BAD_URLS += [
     "http://127.0.0.1.:9/",
 ]
 BAD_URLS += ["ftp://example.com/", "file:///etc/passwd", "//example.com/", "http:///x", "http://", "", "http://[::1"]
-BAD_URLS += ["http://user:pw@example.com/", "http://example.com\\@127.0.0.1/", "http://exa mple.com/", "http://a\r\nb/"]
+BAD_URLS += [
+    "http://user:pw@example.com/",
+    "http://user@example.com/",
+    "http://example.com\\@127.0.0.1/",
+    "http://exa mple.com/",
+    "http://a\r\nb/",
+]
 BAD_URLS += ["http://example.com:99999/", "http://a%2eb/", "gopher://127.0.0.1/", "unix:///var/run/docker.sock"]
 
 
@@ -178,6 +184,13 @@ async def test_answers_are_bounded():
         await refused(client, f"{service.url}/huge", UpstreamFault.GARBAGE)
 
 
+@pytest.mark.parametrize("headers", [b"X-Big: " + b"x" * 9000 + b"\r\n", b"X-Many: x\r\n" * 150])
+async def test_heads_are_bounded(headers):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + headers + b"\r\n"
+    async with raw_server(answer) as url, OutboundClient(LOCAL) as client:
+        await refused(client, url, UpstreamFault.GARBAGE)
+
+
 async def test_deadlines_are_not_rounded_up():
     async with upstream() as service, OutboundClient(LOCAL) as client:
         started = time.monotonic()
@@ -209,8 +222,9 @@ async def test_certificates_are_checked_against_the_name(tmp_path):
         assert len(service.received) == 1
 
 
-async def test_the_pool_is_bounded(wait_for_async):
-    limits = OutboundLimits(connections=2, connections_per_host=2)
+@pytest.mark.parametrize(("connections", "per_host"), [(2, 99), (99, 2)])
+async def test_the_pool_is_bounded(wait_for_async, connections, per_host):
+    limits = OutboundLimits(connections=connections, connections_per_host=per_host)
     async with upstream() as service, OutboundClient(LOCAL, limits=limits) as client:
         waiting = [asyncio.create_task(get(client, f"{service.url}/slow")) for _ in range(4)]
         await wait_for_async(lambda: len(service.received) == 2)
