@@ -130,6 +130,7 @@ other_decision = "dec_01aryz6s410000000000000009"
         ("choice", without_outcome(certificate=certificate())),
         ("calls", receipt(outcome=outcome_record(attempts=(AttemptRecord("unheard-of", "1.0.0", 5),)))),
         ("charge", receipt(outcome=outcome_record(charged=1_500_001))),
+        ("charge", receipt(outcome=outcome_record(charged=10 * 10**9, reserved=9 * 10**9))),
     ],
 )
 def test_each_claim_can_fail(claim, document):
