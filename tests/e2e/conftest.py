@@ -17,6 +17,7 @@ import uvicorn
 from caio.api.app import create_app
 from caio.bootstrap import Installation, open_installation
 from caio.config import read_settings
+from caio.observability.logging import configure_logging
 from caio.tenancy.authentication import embedded_scope
 from tests.support.upstreams import Upstream, upstream
 
@@ -102,6 +103,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 async def served(data_dir: Path, token: str, service: Upstream, **settings: Any) -> AsyncIterator[Served]:
     """Serve ``data_dir`` until the block ends."""
     wanted = read_settings(data_dir=data_dir, outbound_allow="127.0.0.0/8", **settings)
+    configure_logging("error")  # as a server would; structlog's own default prints every local variable
     async with AsyncExitStack() as stack:
         installation = await stack.enter_async_context(open_installation(wanted))
         config = uvicorn.Config(

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from caio._version import __version__
 from caio.api import openapi
@@ -22,6 +23,10 @@ DESCRIPTION = (
     "Routes AI requests by contract, enforces what was promised, and proves every decision. "
     "Errors are RFC 9457 problem documents under `/api/v1` and OpenAI's error shape under `/v1`."
 )
+
+
+#: As nginx logs a caller who closed the connection before an answer.
+CLIENT_GONE = 499
 
 
 class MethodNotAllowed(CaioError):
@@ -47,6 +52,8 @@ async def _catch_everything(request: Request, call_next: Callable[[Request], Awa
     """Starlette would answer an unexpected error in plain text and raise it again."""
     try:
         return await call_next(request)
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_GONE)  # nobody reads it
     except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
         return _answer(request, error)
 

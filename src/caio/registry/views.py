@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from caio.contracts import parse_policy
 from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import InvalidInput, Violation
@@ -98,7 +100,7 @@ class Views:
             if rule is None:
                 raise InvalidInput("unknown policy", [Violation("", f"no policy is named {reference!r}")])
             return rule
-        source = canonical_json(dict(reference))
+        source = msgspec.json.encode(reference, order="sorted")
         if len(source) > INLINE_BYTES:
             raise InvalidInput("too large", [Violation("", f"an inline policy may have {INLINE_BYTES} bytes")])
         rule = self._inline.get(source)
