@@ -1,6 +1,7 @@
 """No byte of a certificate or of its evidence can change without a claim losing its proof."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -54,6 +55,29 @@ def test_every_mutation_is_caught(evidence, random):
             place = rng.randrange(len(raw))
             byte = rng.choice([byte for byte in TELLING if byte != raw[place]])
             assert not escaped(raw, place, byte, replace, trusted), (name, raw, place, byte)
+
+
+NONSENSE: tuple[Any, ...] = (None, True, -1, 1.5, 2**53 - 1, "", "x", "1e9", [], [None], {}, {"x": None})
+
+
+def replaced(document, rng):
+    """``document`` with one value, anywhere in it, replaced by nonsense."""
+    names = document if isinstance(document, dict) else range(len(document)) if isinstance(document, list) else ()
+    if not names or rng.random() < 0.15:
+        return rng.choice(NONSENSE)
+    chosen = rng.choice(sorted(names))
+    changed = {name: replaced(document[name], rng) if name == chosen else document[name] for name in names}
+    return changed if isinstance(document, dict) else list(changed.values())
+
+
+@given(worlds(), st.randoms(use_true_random=False))
+def test_no_nonsense_is_raised_or_proved(evidence, random):
+    certificate = recompute(evidence)
+    trusted, rng = decision_hash(certificate), Random(random.getrandbits(32))
+    for _ in range(3):
+        for shown, behind in ((replaced(certificate, rng), evidence), (certificate, replaced(evidence, rng))):
+            if canonical_json((shown, behind)) != canonical_json((certificate, evidence)):
+                assert not all(claim.proved for claim in check(shown, behind, trusted)), (shown, behind)
 
 
 @pytest.mark.long

@@ -37,7 +37,7 @@ from caio.routing.checking.evidence import READERS, Unreadable, World, exact_doc
 from caio.routing.checking.ranking import Row, on_violation_of, ranked, seed_of, weights_of
 
 #: What a document of the wrong form can raise while it is read.
-_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, CaioError)
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CaioError)
 
 #: Claims that need the whole decision, and the certificate's fields they cover.
 _RECOMPUTED = {

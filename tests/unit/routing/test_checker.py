@@ -77,16 +77,16 @@ def test_the_ladder_climbs_every_clause_in_order():
 def test_groups_follow_the_clauses_and_records_the_services():
     given = evidence(
         contract("delta", privacy={"data_retention_days": 90}),
-        contract("beta", "2.0.0", api={"protocol": "process"}),
-        contract("beta", "10.0.0", api={"protocol": "process"}),
+        contract("beta", "2.0.0", privacy={"compliance": []}),
+        contract("beta", "10.0.0", privacy={"compliance": []}),
         contract("alpha", privacy={"data_retention_days": 90}),
-        request=request(protocols=["openai"], max_retention_days=30),
+        request=request(compliance=["gdpr"], max_retention_days=30),
     )
-    protocol, retention = (
-        [["beta", version, "protocol", "protocol", "openai", "process"] for version in ("10.0.0", "2.0.0")],
+    retention, compliance = (
         [[name, "1.0.0", "retention", "data_retention_days", "<= 30", "90"] for name in ("alpha", "delta")],
+        [["beta", version, "compliance", "compliance", "gdpr", "none"] for version in ("10.0.0", "2.0.0")],
     )
-    assert recompute(given)["excluded"] == only_group("protocol", *protocol) + only_group("retention", *retention)
+    assert recompute(given)["excluded"] == only_group("retention", *retention) + only_group("compliance", *compliance)
 
 
 # --- ranking ------------------------------------------------------------------------------------
@@ -357,6 +357,29 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_changed_evidence_is_unproved(change):
     assert unproved(CERTIFICATE, {**GIVEN, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"services": [*GIVEN["services"], {"tenant": "acme", "contract": contract(name="Other")}]}, "alpha@1.0.0"),
+        ({"services": [*GIVEN["services"], {"tenant": "other", "contract": contract()}]}, "alpha@1.0.0"),
+        ({"policies": [policy("calm"), policy("calm", message="other")]}, "calm@1"),
+        ({"history": {"alpha": [1, 2, 1]}}, "successes"),
+        ({"history": {"alpha": [True, 1, 1]}}, "history row"),
+        ({"principal": principal(roles=["user", "admin"])}, "canonical"),
+        ({"request": request(regions=["us", "eu"])}, "canonical"),
+        ({"request": request(classification="secret")}, "secret"),
+        ({"request": request(bounds={"latency_ms.avg": "1"})}, "avg"),
+        ({"request": request(bounds={"latency_ms.p95": "1.0"})}, "shortest"),
+        ({"request": request(weights={"speed": 1})}, "weights"),
+        ({"request": request(weights={"cost": -1})}, "weights"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_no_decision_could_be_made_from_is_refused(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        recompute({**GIVEN, **change})
 
 
 def test_order_is_irrelevant():

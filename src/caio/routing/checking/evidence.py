@@ -131,7 +131,7 @@ def _read_principal(document: Any) -> tuple[str, Document]:
 def _read_services(entries: Any) -> tuple[str, list[tuple[list[str], Document]]]:
     """Rows ``[id, version, contract hash, owner]`` with their contracts, sorted by id, then version."""
     kept: dict[tuple[str, str], tuple[list[str], Document]] = {}
-    for entry in entries:
+    for entry in _listed(entries):
         contract, owner = entry["contract"], entry["tenant"]
         if set(entry) != {"tenant", "contract"} or not isinstance(owner, str):
             raise Unreadable("a service is its tenant and its contract")
@@ -146,7 +146,7 @@ def _read_services(entries: Any) -> tuple[str, list[tuple[list[str], Document]]]
 def _read_policies(documents: Any) -> tuple[str, list[Document]]:
     """The policies in policy order: priority descending, then id, then version."""
     kept: dict[tuple[str, int], tuple[str, Document]] = {}
-    for document in documents:
+    for document in _listed(documents):
         key, digest = (document["id"], document["version"]), hashing.digest_of(hashing.POLICY, document)
         if kept.setdefault(key, (digest, document))[0] != digest:
             raise Unreadable(f"two different policies are both {key[0]}@{key[1]}")
@@ -189,6 +189,12 @@ def _value(expression: Expression, variables: Document) -> bool | None:
         return interpret(expression, variables)
     except EvaluationError:
         return None
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise Unreadable("not a list")
+    return value
 
 
 def _one_of(value: str, known: Sequence[str]) -> None:
