@@ -1,0 +1,61 @@
+"""What the operator's commands open: the data directory's database and keys, without a server.
+
+They work while a server runs: SQLite's write-ahead log and PostgreSQL let several processes read
+and write. Nothing here takes the directory's lock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from caio.foundation.scope import DEFAULT_TENANT
+
+if TYPE_CHECKING:
+    from caio.audit.sealing import TenantVault
+    from caio.config import Settings
+    from caio.storage.sql.secrets import SqlSecrets
+
+
+def settings_of(data_dir: Path | None) -> Settings:
+    """The settings of the environment, with the directory that the command line names."""
+    from caio.config import read_settings
+    from caio.observability.logging import configure_logging
+
+    configure_logging("warning")
+    return read_settings() if data_dir is None else read_settings(data_dir=data_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretBox:
+    """The stored secrets, and what seals them."""
+
+    secrets: SqlSecrets
+    vault: TenantVault
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[SecretBox]:
+    """Open the database, made when there is none, and the vault of its tenants."""
+    from caio.audit.key_files import load_or_create_master
+    from caio.audit.sealing import TenantVault
+    from caio.bootstrap import now, open_database, prepare_data_dir
+    from caio.storage.sql.stores import open_stores
+    from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+
+    prepare_data_dir(settings.data_dir)
+    database = await open_database(settings)
+    try:
+        stores = open_stores(database)
+        master = load_or_create_master(settings.data_dir / "keys" / "master.key")
+        # Secrets may be stored before the first start of a server.
+        await stores.tenants.create(
+            Tenant(DEFAULT_TENANT, "Default tenant", TenantStatus.ACTIVE, settings.currency, Quotas(), now())
+        )
+        yield SecretBox(stores.secrets, TenantVault(master, stores.tenant_keys, os.urandom))
+    finally:
+        await database.close()

@@ -1,0 +1,71 @@
+"""``caio db``: the database behind the data directory, or at CAIO_DATABASE_URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caio.cli import output
+from caio.cli.data_directory import settings_of
+from caio.cli.parameters import DataDir, Json, group
+
+app = group("Upgrade and back up the database.")
+
+
+@app.command("upgrade")
+def upgrade(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Bring the tables to this version's form; does nothing when they are."""
+    from caio.bootstrap import prepare_data_dir
+    from caio.storage.sql.upgrade import HEAD
+    from caio.storage.sql.upgrade import current as current_revision
+    from caio.storage.sql.upgrade import upgrade as upgrade_tables
+
+    settings = settings_of(data_dir)
+    prepare_data_dir(settings.data_dir)
+    with output.waiting("Upgrading the database"):
+        before = current_revision(settings.url)
+        upgrade_tables(settings.url)
+    if as_json:
+        output.print_json({"before": before, "revision": HEAD})
+    else:
+        output.say(f"the database stands at {HEAD}" + ("" if before == HEAD else f" (before: {before or 'empty'})"))
+
+
+@app.command("current")
+def current(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Say at which revision the tables stand, and which one this version needs."""
+    from caio.storage.sql.upgrade import HEAD
+    from caio.storage.sql.upgrade import current as current_revision
+
+    settings = settings_of(data_dir)
+    is_there = settings.database_url is not None or settings.sqlite_path.exists()
+    revision = current_revision(settings.url) if is_there else None
+    if as_json:
+        output.print_json({"revision": revision, "head": HEAD})
+        return
+    output.facts({"revision": revision or "empty", "head": HEAD})
+    if revision != HEAD:
+        output.next_step("caio db upgrade")
+
+
+@app.command("backup")
+def backup(
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A new file; none is ever replaced.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the database, also while a server runs, into one file of mode 0600."""
+    from caio.storage.sql.backup import backup as copy_database
+
+    settings = settings_of(data_dir)
+    with output.waiting("Copying the database"):
+        copy_database(settings.url, destination)
+    size = destination.stat().st_size
+    master = settings.data_dir / "keys" / "master.key"
+    if as_json:
+        output.print_json({"file": str(destination), "bytes": size})
+    else:
+        output.say(f"copied to {destination} ({size:,} bytes)")
+        output.say(f"It can be read only with {master}: keep that too, in another place.")

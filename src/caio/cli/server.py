@@ -1,0 +1,193 @@
+"""Talking to a running server: requests out, documents or the errors of the tree back.
+
+A problem document becomes the error it was made from, so that what happened there is told, and
+exits, exactly as if it had happened here. Redirects are not followed and proxies not used.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
+
+from caio.cli import output
+from caio.foundation.errors import (
+    BudgetExhausted,
+    CaioError,
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    LimitExceeded,
+    NoServiceSatisfies,
+    NotAllowed,
+    NotFound,
+    NotReady,
+    PreconditionFailed,
+    Reason,
+    TooLarge,
+    Unauthenticated,
+    UpstreamFailed,
+    UpstreamFault,
+    Violation,
+)
+
+#: Longer than the longest deadline a request may have.
+TIMEOUT_SECONDS = 630
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A document and the revision it has, where it has one."""
+
+    document: Any
+    etag: str | None
+
+
+class Server:
+    """One server, asked with one key; without a key only what is public can be asked for."""
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not _has_port(parts):
+            raise InvalidInput("--url must be a server's URL, such as http://127.0.0.1:8080", code="invalid_url")
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key):
+            raise Unauthenticated("the API key holds characters that no key has; check CAIO_API_KEY")
+        self.url = url.rstrip("/")
+        self._parts = parts
+        self._api_key = api_key
+
+    def get(self, path: str, **query: object) -> Answer:
+        """Query parameters that are None are left out."""
+        stated = {name: str(value) for name, value in query.items() if value is not None}
+        return self.send("GET", path + (f"?{urlencode(stated)}" if stated else ""))
+
+    def items(self, path: str, cursor: str = "after", **query: object) -> Iterator[Any]:
+        """Everything a paginated list holds."""
+        after = None
+        while True:
+            page = self.get(path, **query, limit=PAGE, **{cursor: after}).document
+            yield from page["items"]
+            after = page[f"next_{cursor}"]
+            if after is None:
+                return
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, *, kind: str = "json", if_match: str | None = None
+    ) -> Answer:
+        """Raises the error that the server answered, or NotReady when there is no server."""
+        headers = {"Accept": "application/json"}
+        if self._api_key is not None:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        if body is not None:
+            headers["Content-Type"] = f"application/{kind}"
+        if if_match is not None:
+            headers["If-Match"] = if_match
+        with output.waiting(f"Waiting for {self._parts.netloc}"):
+            response, raw = self._exchange(method, self._parts.path.rstrip("/") + path, body, headers)
+        document = self._read(response.status, raw)
+        if response.status >= 400:
+            raise error_of(response.status, document, {name.lower(): value for name, value in response.headers.items()})
+        return Answer(document, response.headers.get("ETag"))
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        secure = self._parts.scheme == "https"
+        connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = connect(str(self._parts.hostname), self._parts.port, timeout=TIMEOUT_SECONDS)
+        try:
+            connection.request(method, path, body=body, headers=dict(headers))
+            response = connection.getresponse()
+            return response, response.read()
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"{self.url} did not answer within {TIMEOUT_SECONDS} seconds") from error
+        except ssl.SSLError as error:
+            raise self._unreachable(f"has no trustworthy TLS certificate ({error.reason})") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable("does not answer; start a server with: caio serve") from error
+        finally:
+            connection.close()
+
+    def _read(self, status: int, raw: bytes) -> Any:
+        try:
+            document = json.loads(raw)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict) or status in range(300, 400):
+            raise self._unreachable(f"answers (status {status}), but not as a CAIO server does; check the URL")
+        return document
+
+    def _unreachable(self, message: str) -> NotReady:
+        return NotReady(f"{self.url} {message}", code="server_unreachable")
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port is absent or a number that a port can have."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+
+
+def asked_with(url: str, api_key: str | None) -> Server:
+    """The server for a command that needs a key; raises Unauthenticated when there is none."""
+    if api_key is None:
+        raise Unauthenticated("this needs an API key: set CAIO_API_KEY to the one that caio serve printed")
+    return Server(url, api_key)
+
+
+def segment(text: str) -> str:
+    """An id as one segment of a path."""
+    return quote(text, safe="")
+
+
+def error_of(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> CaioError:
+    """The error behind a problem document, with its own code and message; header names in lower case."""
+    error = _error(status, problem, headers)
+    error.code = str(problem.get("code", error.code))
+    error.retryable = bool(problem.get("retryable", error.retryable))
+    if (decision_id := problem.get("decision_id")) is not None:
+        error.decision_id = str(decision_id)
+    return error
+
+
+_BY_STATUS: dict[int, type[CaioError]] = {
+    401: Unauthenticated,
+    402: BudgetExhausted,
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    412: PreconditionFailed,
+    413: TooLarge,
+    503: NotReady,
+    504: DeadlineExceeded,
+}
+
+
+def _error(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> CaioError:
+    message = str(problem.get("detail", f"the server answered with status {status}"))
+    if "reasons" in problem:
+        return NoServiceSatisfies(message, [Reason(**each) for each in problem["reasons"]])
+    if "fault" in problem:
+        return UpstreamFailed(message, UpstreamFault(problem["fault"]))
+    if status == 429:
+        retry_after = int(headers.get("retry-after", "1"))
+        return LimitExceeded(
+            f"{message}; try again in {retry_after} s",
+            window=headers.get("ratelimit-policy", ""),
+            limit=int(headers.get("ratelimit-limit", "0")),
+            retry_after=retry_after,
+        )
+    if status in _BY_STATUS:
+        return _BY_STATUS[status](message)
+    if status < 500:
+        violations = [
+            Violation(each["pointer"], each["detail"], each.get("line")) for each in problem.get("errors", [])
+        ]
+        return InvalidInput(message, violations)
+    return CaioError(message)

@@ -1,0 +1,99 @@
+"""``caio services``: contracts on a running server, and checking them without one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from caio.cli import output
+from caio.cli.parameters import DEFAULT_URL, ApiKey, File, Files, IfMatch, Json, Url, group
+from caio.cli.publications import Checked, Kind
+from caio.cli.server import asked_with
+
+app = group("Register, list, update and retire services by their contracts.")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The contract's service_id.")]
+
+
+def _check(raw: bytes) -> Checked:
+    from caio.contracts import parse_contract
+
+    parsed = parse_contract(raw)
+    contract = parsed.value
+    return Checked(contract.service_id, contract.version, contract.digest, contract.document(), parsed.warnings)
+
+
+SERVICES = Kind("service", "/api/v1/services", _check)
+
+
+@app.command("register")
+def register(files: Files, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: Json = False) -> None:
+    """Register services by their contracts, in YAML or JSON. Goes on after a file that fails."""
+    SERVICES.publish(asked_with(url, api_key), files, as_json, "registered")
+    if not as_json:
+        output.next_step("caio services list", "caio orchestrate REQUEST.json")
+
+
+@app.command("list")
+def list_services(
+    tag: Annotated[str | None, typer.Option(help="Only services with this tag.")] = None,
+    retired: Annotated[bool, typer.Option("--retired", help="Retired services too.")] = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """List the services, one line each (the newest version)."""
+    found = list(asked_with(url, api_key).items(SERVICES.path, tag=tag, retired=str(retired).lower()))
+    if as_json:
+        output.print_json({"items": found})
+    elif not found:
+        output.say("no services" if tag is None else f"no services with the tag {tag}")
+        output.next_step("caio services register CONTRACT.yaml")
+    else:
+        output.table(["service", "version", "status", "capabilities", "locality", "tags"], map(_row, found))
+
+
+@app.command("get")
+def get(
+    service_id: Id,
+    version: Annotated[str | None, typer.Option(help="A version other than the newest.")] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Show a contract, as YAML."""
+    SERVICES.show(asked_with(url, api_key), service_id, version, as_json)
+
+
+@app.command("update")
+def update(
+    file: File, if_match: IfMatch = None, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: Json = False
+) -> None:
+    """Publish a further version of a service and make it the active one."""
+    SERVICES.update(asked_with(url, api_key), file, if_match, as_json)
+
+
+@app.command("retire")
+def retire(service_id: Id, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: Json = False) -> None:
+    """Take a service out of routing."""
+    SERVICES.retire(asked_with(url, api_key), service_id, as_json)
+
+
+@app.command("validate")
+def validate(files: Files, as_json: Json = False) -> None:
+    """Say everything that is wrong with contracts; needs no server."""
+    SERVICES.validate(files, as_json)
+
+
+def _row(found: dict[str, Any]) -> tuple[object, ...]:
+    document = found["document"]
+    locality = document["privacy"]["data_locality"]
+    return (
+        found["name"],
+        found["version"],
+        found["status"],
+        ", ".join(each["type"] for each in document["capabilities"]),
+        locality if isinstance(locality, str) else ", ".join(locality),
+        ", ".join(document["tags"]),
+    )
