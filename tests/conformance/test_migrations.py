@@ -86,8 +86,14 @@ async def test_a_database_knows_where_it_stands(empty_url):
 
 
 async def test_concurrent_upgrades_take_turns(empty_url):
-    await asyncio.gather(*(asyncio.to_thread(upgrade, empty_url) for _ in range(4)))
+    await asyncio.gather(*(asyncio.to_thread(upgrade_apart, empty_url) for _ in range(2)))
     assert await asyncio.to_thread(current, empty_url) == HEAD
+
+
+async def test_threads_may_upgrade_different_databases(tmp_path):
+    urls = [f"sqlite:///{tmp_path / str(number)}.db" for number in range(4)]
+    await asyncio.gather(*(asyncio.to_thread(upgrade, url) for url in urls))
+    assert [await asyncio.to_thread(current, url) for url in urls] == [HEAD] * 4
 
 
 async def test_a_failed_upgrade_leaves_nothing_behind(empty_url):
@@ -100,10 +106,7 @@ async def test_a_failed_upgrade_leaves_nothing_behind(empty_url):
     assert list(await ask(empty_url, shape)) == ["secrets"]
 
 
-def test_a_child_process_upgrades_and_says_why_it_could_not(tmp_path):
-    url = f"sqlite:///{tmp_path / 'caio.db'}"
-    upgrade_apart(url)
-    assert current(url) == HEAD
+def test_a_child_process_says_why_it_could_not_upgrade():
     with pytest.raises(Misconfigured, match="must be sqlite"):
         upgrade_apart("mysql://localhost/db")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 # An arbitrary number that nothing else in CAIO locks: "caio" in ASCII, then 1.
 _UPGRADE_LOCK = 0x6361696F_00000001
+
+# Alembic hands its context to env.py through a global, so a process migrates one database at a time.
+_alembic = threading.Lock()
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -116,7 +120,8 @@ def _migrate(url: str, step: Callable[[Config], None]) -> None:
         finally:
             await engine.dispose()
 
-    asyncio.run(migrate())
+    with _alembic:
+        asyncio.run(migrate())
 
 
 if __name__ == "__main__":
