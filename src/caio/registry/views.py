@@ -21,6 +21,7 @@ from caio.foundation.errors import InvalidInput, Violation
 from caio.foundation.scope import TenantScope
 from caio.registry.ports import InputSnapshots, Publications, Published
 from caio.routing.engine import Snapshot, compile_snapshot
+from caio.routing.model import InconsistentInputs
 from caio.routing.offers import offer_of
 from caio.routing.policies import compile_policy
 from caio.routing.rules import Rule, in_order, policies_hash, policies_manifest
@@ -85,13 +86,17 @@ class Views:
                 rules.append(self._named(view, reference))
             except InvalidInput as error:
                 violations += [Violation(f"/policies/{index}{v.pointer}", v.message, v.line) for v in error.violations]
+        try:
+            in_force = in_order([*view.snapshot.rules, *rules])
+        except InconsistentInputs as error:
+            violations.append(Violation("/policies", str(error)))
         if violations:
             raise InvalidInput("a policy of the request is not usable", violations, code="invalid_policy")
         if rules:
             for rule, reference in zip(rules, references, strict=True):
                 if not isinstance(reference, str):
                     await self._keep(scope, rule.policy.policy_hash, canonical_json(dict(rule.policy.document)))
-            await self._keep_manifest(scope, in_order([*view.snapshot.rules, *rules]))
+            await self._keep_manifest(scope, in_force)
         return rules
 
     def _named(self, view: View, reference: Reference) -> Rule:

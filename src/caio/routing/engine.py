@@ -36,6 +36,7 @@ from caio.routing.model import (
     Decision,
     Exclusion,
     History,
+    InconsistentInputs,
     Offer,
     OnViolation,
     Principal,
@@ -46,10 +47,6 @@ from caio.routing.rules import InForce, Rule, in_force, in_order, policies_hash
 from caio.routing.variables import principal_variables, request_variables
 
 _NO_POLICIES = digest_of(POLICIES, [])
-
-
-class InconsistentInputs(ValueError):
-    """Two contracts claim the same service id and version with different content or owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +107,7 @@ def decide(
     """Choose among the snapshot's services, or refuse with the first failed clause of each.
 
     ``named`` are the rules that the request brought or named, beside the attached ones. Raises
+    InconsistentInputs when one of them is another policy of an attached one's id and version, and
     ValueError when the request is another tenant's than the snapshot.
     """
     if request.tenant_id != snapshot.tenant_id:

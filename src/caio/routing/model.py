@@ -34,6 +34,7 @@ __all__ = [
     "Effect",
     "Exclusion",
     "History",
+    "InconsistentInputs",
     "Offer",
     "OnViolation",
     "Policy",
@@ -51,6 +52,10 @@ DEFAULT_WEIGHTS = (("margin", 1), ("cost", 2), ("performance", 2), ("reliability
 
 #: Scores and terms are integers in [0, SCALE].
 SCALE = 10**9
+
+
+class InconsistentInputs(ValueError):
+    """Two contracts or two policies claim the same id and version with different content or owners."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from caio.foundation.hashing import POLICIES, digest_of
 from caio.routing.expressions import EvaluationError
-from caio.routing.model import SCALE, Effect, Exclusion, Offer, OnViolation, Policy
+from caio.routing.model import SCALE, Effect, Exclusion, InconsistentInputs, Offer, OnViolation, Policy
 
 Predicate = Callable[[Mapping[str, Any]], bool]
 
@@ -35,8 +35,13 @@ class Rule:
 
 
 def in_order(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """Policy order: priority descending, then id, then version; equal policies once."""
-    unique = {(rule.policy.policy_id, rule.policy.version, rule.policy.policy_hash): rule for rule in rules}
+    """Policy order: priority descending, then id, then version; equal policies once. Raises
+    InconsistentInputs for different policies of one id and version."""
+    unique: dict[tuple[str, int], Rule] = {}
+    for rule in rules:
+        policy = rule.policy
+        if unique.setdefault((policy.policy_id, policy.version), rule).policy.policy_hash != policy.policy_hash:
+            raise InconsistentInputs(f"policy {policy.policy_id}@{policy.version} was given twice, and not the same")
     return tuple(sorted(unique.values(), key=_order))
 
 
