@@ -191,6 +191,7 @@ CASES = [
     Case("streaming sorts among the features", ["feature", "chat", "batch", "none"], {"stream": True, "features": ["batch", "tools"]}, {"capabilities": [{**_CHAT, "features": []}]}),
     Case("feature missing in the second capability", ["feature", "embed", "json", "streaming"], {**_TWO, "features": ["json"]}, {"capabilities": [_CHAT, _EMBED]}),
     Case("features in request order", ["feature", "embed", "json", "streaming"], {"capabilities": ["embed", "chat"], "features": ["json"]}, {"capabilities": [{**_CHAT, "features": []}, _EMBED]}),
+    Case("features in request order, turned round", ["feature", "chat", "json", "none"], {"capabilities": ["chat", "embed"], "features": ["json"]}, {"capabilities": [{**_CHAT, "features": []}, _EMBED]}),
     Case("context too small", ["context_length", "chat", "8001", "8000"], {"context_length": 8001}),
     Case("context undeclared", ["context_length", "chat", "1", "undeclared"], {"context_length": 1}, _limits(max_tokens=1000)),
     Case("context in request order", ["context_length", "embed", "9000", "500"], {"capabilities": ["embed", "chat"], "context_length": 9000}, {"capabilities": [_CHAT, _EMBED]}),
