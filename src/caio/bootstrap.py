@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +93,14 @@ async def open_from_environment() -> AsyncIterator[Installation]:
     configure_logging(settings.log_level)
     async with open_installation(settings) as installation:
         yield installation
+
+
+def embedded_settings(data_dir: Path, allow_private: Sequence[str]) -> Settings:
+    """The library's settings: SQLite in ``data_dir``, the rest from the environment."""
+    overrides: dict[str, object] = {"data_dir": data_dir, "database_url": None}
+    if allow_private:
+        overrides["outbound_allow"] = ",".join(allow_private)
+    return read_settings(**overrides)
 
 
 @asynccontextmanager

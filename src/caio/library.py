@@ -27,8 +27,7 @@ import msgspec
 
 from caio.api.wanted import from_orchestrate
 from caio.audit.signing import key_set
-from caio.bootstrap import Installation, now, open_installation
-from caio.config import read_settings
+from caio.bootstrap import Installation, embedded_settings, now, open_installation
 from caio.contracts import parse_contract
 from caio.foundation.scope import DEFAULT_TENANT
 from caio.gateway.pipeline import Decided
@@ -57,10 +56,7 @@ class Orchestrator:
         self._closing = ExitStack()
         if data_dir is None:
             data_dir = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="caio-"))
-        overrides: dict[str, object] = {"data_dir": Path(data_dir), "database_url": None}
-        if allow_private:
-            overrides["outbound_allow"] = ",".join(allow_private)
-        settings = read_settings(**overrides)
+        settings = embedded_settings(Path(data_dir), allow_private)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="caio", daemon=True)
         self._thread.start()

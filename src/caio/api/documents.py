@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from caio.contracts import contract_schema, policy_schema
 from caio.foundation.errors import Violation
-from caio.registry.ports import Page, Published, PublicationStatus
+from caio.registry.ports import Page, PublicationStatus, Published
 
 
 class Warned(BaseModel):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -83,8 +84,8 @@ class HotPaths:
     async def _orchestrate(self, request: _Request, caller: Caller, raw: bytes) -> None:
         key = idempotency_key(request.headers)
         wanted = from_orchestrate(raw, caller, key, fingerprint_of(ORCHESTRATE, raw) if key else "")
-        answer = await request.unless_gone(self._platform.gateway.orchestrate(wanted))
-        await request.answer(answer, msgspec.json.encode(_orchestrated(answer, caller.tenant.currency)))
+        wanted = replace(wanted, render=lambda answer: _orchestrated(answer, caller.tenant.currency))
+        await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
     async def _chat(self, request: _Request, caller: Caller, raw: bytes) -> None:
         key = idempotency_key(request.headers)
@@ -92,19 +93,17 @@ class HotPaths:
         if wanted.request.stream:
             await request.stream(await request.unless_gone(self._platform.streams.open(wanted)))
         else:
-            answer = await request.unless_gone(self._platform.gateway.orchestrate(wanted))
-            await request.answer(answer, msgspec.json.encode(answer.body))
+            await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
     async def _embeddings(self, request: _Request, caller: Caller, raw: bytes) -> None:
         key = idempotency_key(request.headers)
         wanted = from_embeddings(raw, request.headers, caller, key, fingerprint_of(EMBEDDINGS, raw) if key else "")
-        answer = await request.unless_gone(self._platform.gateway.orchestrate(wanted))
-        await request.answer(answer, msgspec.json.encode(answer.body))
+        await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
 
-def _orchestrated(answer: Answer, currency: str) -> dict[str, Any]:
+def _orchestrated(answer: Answer, currency: str) -> bytes:
     """The native surface's answer: the output with where it came from and what it cost."""
-    return {
+    document = {
         "decision_id": answer.decision_id,
         "service": {"id": answer.service_id, "version": answer.version},
         "output": answer.body,
@@ -117,6 +116,7 @@ def _orchestrated(answer: Answer, currency: str) -> dict[str, Any]:
         ],
         "receipt": f"/api/v1/decisions/{answer.decision_id}/receipt",
     }
+    return msgspec.json.encode(document)
 
 
 class _Request:
@@ -165,7 +165,8 @@ class _Request:
                 working.cancel()
                 await asyncio.wait({working})
 
-    async def answer(self, answer: Answer, body: bytes) -> None:
+    async def answer(self, answer: Answer) -> None:
+        body = answer.content
         headers = _decision_headers(answer.decision_id, answer.service_id, answer.version)
         if answer.replayed:
             headers.append((b"idempotency-replayed", b"true"))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from time import monotonic
 
 import msgspec
 
 from caio.audit.record import Breach
-from caio.foundation.errors import InvalidInput, UpstreamFailed, UpstreamFault
+from caio.foundation.errors import InvalidInput, Misconfigured, UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
 from caio.foundation.quantity import decimal_text
 from caio.gateway.credentials import Credentials
@@ -46,16 +47,21 @@ class Attempts:
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
 
     def endpoint(self, offer: Offer, capability: str) -> Endpoint:
+        """Raises UpstreamFailed for a contract that cannot be called: its fault, not the caller's."""
         key = (offer.contract_hash, capability)
         known = self._endpoints.get(key)
         if known is None:
             if len(self._endpoints) >= KEPT:
                 self._endpoints.clear()
-            known = self._endpoints[key] = Endpoint(offer, capability)
+            try:
+                known = self._endpoints[key] = Endpoint(offer, capability)
+            except (InvalidInput, Misconfigured) as error:
+                raise UpstreamFailed(error.message, UpstreamFault.UPSTREAM) from error
         return known
 
     def check_input(self, wanted: Wanted, offer: Offer) -> None:
-        """Raises InvalidInput when the payload breaks the service's own input schema."""
+        """Raises InvalidInput when the payload breaks the service's own input schema, UpstreamFailed
+        when the contract cannot be called."""
         violations = self.endpoint(offer, wanted.request.capabilities[0]).rules.check_input(wanted.body)
         if violations:
             raise InvalidInput(
@@ -109,4 +115,5 @@ def priced(run: Run, tried: Tried) -> Tried:
 
 
 def _since(started: float) -> int:
-    return int((monotonic() - started) * 1000)
+    # Rounded up: 800.1 ms do not keep a bound of 800.
+    return ceil((monotonic() - started) * 1000)

@@ -7,7 +7,9 @@ away: the reservation is settled, the outcome is durable, the history has seen t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from caio.audit.journal import Journal
 from caio.audit.ports import KeptAnswer, Leaf, Mode, Status
@@ -24,13 +26,14 @@ KEPT_ANSWER = "kept-answer"
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a call ended: ``answer`` is what the caller gets (None when nothing), as bytes."""
+    """How a call ended: ``answer`` is what the caller gets as a whole (None when nothing, or when it
+    came in pieces), ``kept`` what its idempotency key shall give again."""
 
     status: Status
     usage: Usage
     charged: int
     answer: bytes | None = None
-    keep: bool = False
+    kept: bytes | None = None
 
 
 class Books:
@@ -84,14 +87,30 @@ class Books:
 
     async def finish(self, run: Run, ending: Ending) -> None:
         """Settle and journal the end of a call; durable on return, and not undone by cancellation."""
-        task = asyncio.create_task(self._finish(run, ending))
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        await asyncio.shield(task)
+        await self._to_the_end(self._finish(run, ending))
+
+    async def abandon(self, run: Run, entering: Awaitable[None], status: Status) -> None:
+        """End a run that has no answer: its decision is journalled before its outcome, and where that
+        fails there is nothing to journal an outcome for. Raises what journalling raised."""
+        await self._to_the_end(self._abandon(run, entering, status))
 
     async def settled(self) -> None:
         """Wait for every call that is being finished: for a graceful stop."""
         await asyncio.gather(*self._finishing, return_exceptions=True)
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        await asyncio.shield(task)
+
+    async def _abandon(self, run: Run, entering: Awaitable[None], status: Status) -> None:
+        try:
+            await entering
+        except BaseException:
+            await self._admission.settle(run.grant, 0)
+            raise
+        await self._finish(run, Ending(status, Usage(), 0))
 
     async def _finish(self, run: Run, ending: Ending) -> None:
         now = self._clock()
@@ -118,7 +137,7 @@ class Books:
         wanted = run.wanted
         sealer = await self._vault.sealer(wanted.caller.scope)
         kept = None
-        if wanted.idempotency_key is not None and ending.keep and ending.answer is not None:
+        if wanted.idempotency_key is not None and ending.kept is not None:
             context = sealing_context(wanted.request.tenant_id, KEPT_ANSWER, run.decision_id)
-            kept = KeptAnswer(wanted.idempotency_key, run.decision_id, sealer.seal(ending.answer, context))
+            kept = KeptAnswer(wanted.idempotency_key, run.decision_id, sealer.seal(ending.kept, context))
         return leaf_of(record, sealer, self._entropy(SALT_BYTES), kept)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -27,7 +27,6 @@ from caio.foundation.errors import (
     UpstreamFailed,
     UpstreamFault,
 )
-from caio.foundation.money import Usage
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import KEPT_ANSWER, Books, Ending
 from caio.gateway.ports import Admission, Clock, Grant, IdempotencyStore, NewId, ServiceBusy
@@ -154,8 +153,8 @@ class Gateway:
             ranked = run.decision.ranked[position]
             try:
                 self.attempts.check_input(run.wanted, ranked.offer)
-            except InvalidInput:
-                continue
+            except (InvalidInput, UpstreamFailed):
+                continue  # it cannot be called with this payload, or at all
             granted = await self._admission.move(run.grant, ask_for(run.wanted, ranked), self._clock())
             if isinstance(granted, Grant):
                 run.grant, run.position = granted, position
@@ -168,11 +167,11 @@ class Gateway:
             tried = await self._try_in_turn(run)
             await entering
         except asyncio.CancelledError:
-            await self._fail(run, entering, Status.CANCELLED)
+            await self.books.abandon(run, entering, Status.CANCELLED)
             raise
         except CaioError as error:
             violated = isinstance(error, UpstreamFailed) and error.fault is UpstreamFault.VIOLATION
-            await self._fail(run, entering, Status.VIOLATED if violated else Status.FAILED)
+            await self.books.abandon(run, entering, Status.VIOLATED if violated else Status.FAILED)
             error.decision_id = run.decision_id
             raise
         answer = Answer(
@@ -186,8 +185,10 @@ class Gateway:
             tried.breaches,
             len(run.tried),
         )
+        answer = replace(answer, content=run.wanted.render(answer))
         status = Status.VIOLATED if tried.breaches else Status.OK
-        await self.books.finish(run, Ending(status, tried.usage, tried.cost, _frozen(answer), keep=True))
+        kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
+        await self.books.finish(run, Ending(status, tried.usage, tried.cost, answer.content, kept))
         return answer
 
     async def _try_in_turn(self, run: Run) -> Tried:
@@ -203,13 +204,6 @@ class Gateway:
                 continue
             if not worth_moving(tried, run.decision.on_violation) or not await self.moved_on(run):
                 raise failure(run, tried)
-
-    async def _fail(self, run: Run, entering: Awaitable[None], status: Status) -> None:
-        """End a run that has no answer. Its decision must be journalled before its outcome."""
-        try:
-            await asyncio.shield(entering)
-        finally:
-            await self.books.finish(run, Ending(status, Usage(), 0))
 
     async def _claim(self, wanted: Wanted, decided: Decided) -> Answer | None:
         """Take the idempotency key, or give back the answer that it stands for."""
@@ -258,10 +252,6 @@ def failure(run: Run, tried: Tried) -> CaioError:
     if run.remaining <= 0 or tried.fault.fault is UpstreamFault.TIMEOUT:
         return DeadlineExceeded(f"{name} did not answer in time ({len(run.tried)} attempt(s))")
     return tried.fault
-
-
-def _frozen(answer: Answer) -> bytes:
-    return msgspec.json.encode(answer)
 
 
 def _thawed(raw: bytes) -> Answer:

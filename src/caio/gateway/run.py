@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
+
+import msgspec
 
 from caio.audit.record import AttemptRecord, Breach
 from caio.foundation.errors import UpstreamFailed
@@ -20,9 +22,33 @@ BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer, released: its decision and its outcome are durable. ``content`` is what the
+    surface sends for it, and what the outcome commits to."""
+
+    decision_id: str
+    service_id: str
+    version: str
+    body: Any
+    latency_ms: int
+    usage: Usage
+    charged: int
+    breaches: tuple[Breach, ...] = ()
+    attempts: int = 1
+    content: bytes = b""
+    replayed: bool = False
+
+
+def body_alone(answer: Answer) -> bytes:
+    """The service's own answer as JSON: what a surface sends that adds nothing."""
+    return msgspec.json.encode(answer.body)
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A call as a surface hands it over. ``payload`` is the body's bytes, for the commitment and
-    the size; ``fingerprint`` identifies the whole HTTP request for its idempotency key."""
+    the size; ``fingerprint`` identifies the whole HTTP request for its idempotency key; ``render``
+    says what the surface will send."""
 
     caller: Caller
     request: Request
@@ -33,6 +59,7 @@ class Wanted:
     idempotency_key: str | None = None
     fingerprint: str = ""
     usage_in_stream: bool = False
+    render: Callable[[Answer], bytes] = body_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +111,6 @@ class Run:
     @property
     def elapsed_ms(self) -> int:
         return int((monotonic() - self.started) * 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete answer, released: its decision and its outcome are durable."""
-
-    decision_id: str
-    service_id: str
-    version: str
-    body: Any
-    latency_ms: int
-    usage: Usage
-    charged: int
-    breaches: tuple[Breach, ...] = ()
-    attempts: int = 1
-    replayed: bool = False
 
 
 def ask_for(wanted: Wanted, ranked: Ranked) -> Ask:

@@ -174,10 +174,7 @@ class Streams:
     async def _abandon(self, run: Run, upstream: _Upstream | None, entering: Awaitable[None], status: Status) -> None:
         if upstream is not None:
             await _close(upstream)
-        try:
-            await asyncio.shield(entering)
-        finally:
-            await self._gateway.books.finish(run, Ending(status, Usage(), 0))
+        await self._gateway.books.abandon(run, entering, status)
 
 
 async def _close(upstream: _Upstream) -> None:
