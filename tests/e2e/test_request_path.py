@@ -173,7 +173,7 @@ async def test_a_caller_who_leaves_cancels_the_call(caio: Served) -> None:
     await asyncio.wait_for(caio.service.left.wait(), 5)
     for _ in range(200):
         rows = await caio.installation.decisions.page(embedded_scope(), None, 10)
-        if rows[0][1] is not None:
+        if rows and rows[0][1] is not None:
             break
         await asyncio.sleep(0.01)
     assert rows[0][1] is not None
