@@ -38,10 +38,10 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """See the whole of it work: routing, fallback, refusal, and every receipt verified."""
-    from caio.cli.demonstration.run import Run
-
     # The temporary one is this user's alone (mode 0700): it holds keys.
     data = Path(tempfile.mkdtemp(prefix="caio-demo-")) if data_dir is None else _empty(data_dir)
+    from caio.cli.demonstration.run import Run
+
     code = int(ExitCode.FAILED)
     try:
         run = Run(data, port, once=once, as_json=as_json, keep=data_dir is not None)

@@ -35,7 +35,7 @@ def cost_optimal(act: Act, promises: Promises) -> list[Check]:
     winner = act.ranked[0] if act.ranked else None
     return [
         Check(
-            f"all {len(enough)} services that promise accuracy ≥ {wanted} were considered",
+            f"the {len(enough)} services that promise accuracy ≥ {wanted} were all considered",
             considered == enough and len(enough) > 1,
             f"considered {_names(considered)}, expected {_names(enough)}",
         ),

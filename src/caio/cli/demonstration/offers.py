@@ -36,11 +36,9 @@ class Offer:
     variable: str | None = None
     model: str | None = None
 
-    def how(self, data: Path) -> list[str]:
-        """The commands that add it by hand."""
-        secret = (
-            [f"printenv {self.variable} | caio secrets set {self.provider} --data-dir {data}"] if self.variable else []
-        )
+    def commands(self) -> list[str]:
+        """How to add it by hand."""
+        secret = [f"printenv {self.variable} | caio secrets set {self.provider}"] if self.variable else []
         return [*secret, f"caio services register {self.contract}"]
 
     async def add(self, caio: Caio, data: Path, environment: Mapping[str, str]) -> None:

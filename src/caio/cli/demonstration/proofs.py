@@ -96,7 +96,7 @@ def _tampered(stage: Stage, decision_id: str) -> Check:
     verification = verify_receipt(read_receipt((stage.receipts / "tampered.receipt.json").read_bytes()), stage.pinned)
     refuted = [one.name for one in verification.claims if one.proved is False]
     return Check(
-        f"one receipt changed from {paid:f} to {claimed} charged is refused: {', '.join(refuted)}",
+        f"a forged charge ({claimed} for {paid:f}) is refused: {', '.join(refuted) or 'no, accepted'}",
         paid > 0 and claimed != f"{paid:f}" and not verification.ok and "signature" in refuted,
         "the changed receipt was accepted",
     )

@@ -43,6 +43,7 @@ class Run:
         self._stage: Stage | None = None
         self._offers: list[Offer] = []
         self._steps: list[Step] = []
+        self._invited = False
 
     async def tell(self) -> bool:
         """Start, ask, prove; whether every step held. Raises Misconfigured when something did not start."""
@@ -66,19 +67,31 @@ class Run:
 
     async def invite(self) -> None:
         """Offer the providers found here, then say how to go on."""
-        assert self._stage is not None  # noqa: S101 - the story has been told
-        if self._screen.interactive and sys.stdin.isatty():
-            for offer in self._offers:
-                await self._offered(self._stage, offer)
         stage = self._stage
-        shown = stage.receipt_of(stage.acts[-1].decision_id) if stage.verified else None
-        self._screen.invitation(stage.caio.url, stage.caio.api_key, self._data, shown, keep=self._keep)
+        assert stage is not None  # noqa: S101 - the story has been told
+        for offer in self._offers if self._asking else ():
+            await self._offered(stage, offer)
+        receipt = stage.acts[-1].decision_id if stage.verified else None
+        self._screen.invitation(stage.caio.url, stage.caio.api_key, self._data, receipt, keep=self._keeping)
+        self._invited = True
 
     async def end(self) -> None:
         """Stop every process that was started."""
         if self._stage is not None:
             await self._stage.caio.close()
         await self._children.stop()
+        if self._invited:
+            self._screen.farewell(self._data, keep=self._keeping)
+
+    @property
+    def _keeping(self) -> bool:
+        """Whether the data outlives the run: it was asked to, or somebody will want to look."""
+        return self._keep or any(not step.holds for step in self._steps)
+
+    @property
+    def _asking(self) -> bool:
+        """Whether there is somebody to ask."""
+        return not self._once and self._screen.interactive and sys.stdin.isatty()
 
     def _opening(self, seconds: float) -> list[str]:
         assert self._stage is not None  # noqa: S101 - the stage has been set
@@ -97,8 +110,8 @@ class Run:
         self._screen.verdict(failed, len(self._steps))
         if failed:
             self._screen.say(f"  what the processes said: {self._logs}", f"  receipts: {stage.receipts}")
-        for offer in self._offers:
-            self._screen.offer(offer, stage.installation)
+        for offer in () if self._asking else self._offers:
+            self._screen.offer(offer)
 
     def _summary(self, stage: Stage, seconds: float) -> str:
         charged = sum((act.charged for act in stage.acts), Decimal(0))
@@ -132,11 +145,8 @@ class Run:
         }
 
     async def _offered(self, stage: Stage, offer: Offer) -> None:
-        self._screen.ask(
-            f"Add {offer.provider} to this run? Its answers may cost money."
-            if offer.variable
-            else f"Add {offer.provider}?"
-        )
+        price = " Its answers cost money." if offer.variable else ""
+        self._screen.ask(f"{offer.found}. Add {offer.provider} to this run?{price}")
         if await _line() in ("y", "yes"):
             await offer.add(stage.caio, stage.installation, self._environment)
             self._screen.say(f"  {offer.provider} is registered: ask with model “{offer.provider}”.")

@@ -31,7 +31,7 @@ _LABEL = 10
 _INDENT = 4
 _LONGEST = 240
 _ONE_LINE = 82
-_QUESTION = "Who chooses the Speaker of the House?"
+_QUESTION = "Who chooses the Speaker?"
 
 
 class Starting:
@@ -150,21 +150,26 @@ class Screen:
         """A question whose answer is typed behind it."""
         self._console.print(Text(f"\n{question} [y/N] "), end="")
 
-    def offer(self, offer: Offer, data: Path) -> None:
-        """A provider found here, and how to add it."""
-        self.say("", f"{offer.found}: {offer.provider} can take part too.", *(f"  {line}" for line in offer.how(data)))
+    def offer(self, offer: Offer) -> None:
+        """A provider found here, and how to add it to an installation of one's own."""
+        self.say("", f"{offer.found}. To let {offer.provider} take part in an installation of yours:")
+        self.say(*(f"  {command}" for command in offer.commands()))
 
-    def invitation(self, url: str, api_key: str, data: Path, receipt: Path | None, *, keep: bool) -> None:
+    def invitation(self, url: str, api_key: str, data: Path, receipt: str | None, *, keep: bool) -> None:
         """How to go on while everything runs."""
         self.say("", f"CAIO goes on serving at {url}, with the services behind it. Ctrl-C stops everything.", "")
         fate = "kept" if keep else "removed at the end"
         for label, value in (("docs", f"{url}/docs"), ("api key", api_key), ("data", f"{data} ({fate})")):
-            self._labelled(label, Text(value))
+            self._labelled(label, value)
         self.say("", *_curl(url, api_key), "", *_python(url, api_key))
         if receipt is not None:
-            evidence = receipt.with_name(receipt.name.replace(".receipt.", ".evidence."))
-            keys = receipt.with_name("keys.json")
-            self.say("", f"  caio verify {receipt} \\", f"    --evidence {evidence} \\", f"    --keys {keys}")
+            self.say("", f"  cd {data}/receipts", f"  caio verify {receipt}.receipt.json \\")
+            self.say(f"    --evidence {receipt}.evidence.json --keys keys.json")
+
+    def farewell(self, data: Path, *, keep: bool) -> None:
+        self.say(
+            "", f"Everything is stopped. The data is in {data}." if keep else "Everything is stopped, the data removed."
+        )
 
     def _act(self, act: Act, before: Act | None) -> None:
         """One request. Of one asked again, in other words, only what differs."""
@@ -225,8 +230,8 @@ class Screen:
 def _curl(url: str, api_key: str) -> list[str]:
     body = {"model": "auto", "messages": [{"role": "user", "content": _QUESTION}]}
     return [
-        f"  curl {url}/v1/chat/completions \\",
-        f"    -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' \\",
+        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\",
+        f"    -H 'Authorization: Bearer {api_key}' \\",
         f"    -d '{json.dumps(body)}'",
     ]
 
@@ -234,9 +239,11 @@ def _curl(url: str, api_key: str) -> list[str]:
 def _python(url: str, api_key: str) -> list[str]:
     return [
         "  from openai import OpenAI  # pip install openai",
-        f'  client = OpenAI(base_url="{url}/v1", api_key="{api_key}")',
+        f'  key = "{api_key}"',
+        f'  client = OpenAI(base_url="{url}/v1", api_key=key)',
         f'  question = {{"role": "user", "content": "{_QUESTION}"}}',
-        '  print(client.chat.completions.create(model="auto", messages=[question]).choices[0].message.content)',
+        '  answer = client.chat.completions.create(model="auto", messages=[question])',
+        "  print(answer.choices[0].message.content)",
     ]
 
 
