@@ -147,12 +147,12 @@ def refused(act: Act, promises: Promises) -> list[Check]:
 
 
 def caught(act: Act, promises: Promises) -> list[Check]:
-    """The answer breaks the contract's own output schema, by our validator as by CAIO's."""
+    """The answer breaks the contract's own output schema, checked here again, with the same library."""
     said = act.answer.get("violations", []) if act.status == 200 else []
     status = act.outcome.status if act.outcome else None
     return [
         Check(
-            "the answer does not fit the contract's output schema, by an independent validator",
+            "the answer does not fit the contract's output schema, checked again outside CAIO",
             act.answered_by is not None and not _fits(act, promises),
             _what_happened(act),
         ),
