@@ -11,9 +11,10 @@ than one block.
 Laws (each has a test of the same name)
 ---------------------------------------
 - never_over_admits: no stretch of ``span`` microseconds holds more than ``limit`` units.
-- never_refuses_below_98_percent: a unit is admitted while the exact count is at most that.
+- never_refuses_below_98_percent: a unit is admitted while the exact count is below that.
+- waiting_as_told_is_enough: a refused unit fits after the wait, and not a microsecond before.
 - refusals_cost_nothing: asking changes no later answer.
-- memory_is_bounded: at most 2 * BLOCKS + 1 blocks, whatever the limit.
+- memory_is_bounded: at most 2 * BLOCKS + 1 blocks, whatever the limit, also when it was changed.
 - all_or_nothing: of several windows, either each takes the unit or none does.
 
 Time is an argument: integer microseconds of one clock. It must not go backwards within a window;
@@ -59,12 +60,20 @@ class RollingWindow:
         """Microseconds until one more unit fits; 0 if it fits now."""
         while self._blocks and self._blocks[0].newest <= now - self.span:
             self.used -= self._blocks.popleft().units
-        return 0 if self.used < self.limit else self._blocks[0].newest + self.span - now
+        missing, wait = self.used + 1 - self.limit, 0
+        for block in self._blocks:  # more than one only while a lowered limit is exceeded
+            if missing <= 0:
+                break
+            missing -= block.units
+            wait = block.newest + self.span - now
+        return wait
 
     def take(self, now: int) -> None:
         """Record a unit that ``wait`` has just allowed at the same ``now``."""
         last = self._blocks[-1] if self._blocks else None
-        if last is not None and (last.units + 1) * BLOCKS <= self.limit:
+        # Only units taken under another limit can fill all blocks; then the last one takes what comes.
+        crowded = len(self._blocks) > 2 * BLOCKS
+        if last is not None and (crowded or (last.units + 1) * BLOCKS <= self.limit):
             last.units += 1
             last.newest = now
         else:

@@ -1,0 +1,202 @@
+"""The laws of rolling windows, against an exact log of every admission."""
+
+from bisect import bisect_right
+from copy import deepcopy
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caio.tenancy.rate_limit import BLOCKS, DAY, HOUR, MINUTE, Full, RollingWindow, Windows
+
+SPAN = 60  # short, so that arrivals meet its edges to the microsecond
+limits = st.one_of(st.integers(1, 30), st.integers(99, 101), st.integers(199, 500))
+seeds = st.integers(0, 2**32)
+some = settings(max_examples=25)
+
+
+def replay(limit, seed, calls=600):
+    """Yield (window, exact log before the call, now, admitted) for each arrival.
+
+    About twice the limit arrives per span, in bursts with gaps of every size, so that the window is
+    full most of the time and refusals and expiries meet.
+    """
+    rng = Random(seed)
+    window, log, now = RollingWindow("test", limit, SPAN), [], 0
+    for _ in range(calls + 4 * limit):
+        if rng.random() < 5 / limit:
+            now += rng.choice((1, 1, 1, 2, 3, rng.randint(1, SPAN)))
+        admitted = window.wait(now) == 0
+        yield window, log, now, admitted
+        if admitted:
+            window.take(now)
+            log.append(now)
+
+
+def exact(log, now, span=SPAN):
+    return len(log) - bisect_right(log, now - span)
+
+
+def blocks_of(window):
+    return len(window._blocks)
+
+
+@some
+@given(limits, seeds)
+def test_never_over_admits(limit, seed):
+    full = 0
+    for _, log, now, admitted in replay(limit, seed):
+        assert not admitted or exact(log, now) < limit
+        full += not admitted
+    assert full > 0
+
+
+@some
+@given(limits, seeds)
+def test_never_refuses_below_98_percent(limit, seed):
+    for _, log, now, admitted in replay(limit, seed):
+        assert admitted or exact(log, now) >= 0.98 * limit
+
+
+@some
+@given(limits, seeds)
+def test_refusals_cost_nothing(limit, seed):
+    """Asking, once or a hundred times, and being refused changes no later answer."""
+    asked, silent = RollingWindow("a", limit, SPAN), RollingWindow("b", limit, SPAN)
+    rng, now = Random(seed), 0
+    for _ in range(600):
+        now += rng.choice((0, 0, 0, 1, SPAN // 2))
+        for _ in range(rng.choice((1, 3))):
+            asked.wait(now)
+        if rng.random() < 0.7:
+            wait = asked.wait(now)
+            assert wait == silent.wait(now)
+            if not wait:
+                asked.take(now)
+                silent.take(now)
+
+
+@some
+@given(limits, seeds)
+def test_waiting_as_told_is_enough(limit, seed):
+    for window, _, now, admitted in replay(limit, seed, calls=200):
+        if not admitted:
+            wait = deepcopy(window).wait(now)
+            assert 0 < wait <= SPAN
+            assert deepcopy(window).wait(now + wait) == 0
+            assert deepcopy(window).wait(now + wait - 1) == 1
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 3_000), st.integers(1, 3_000))
+def test_memory_is_bounded(limit, later):
+    """Full from end to end, also after the limit was changed or a restart brought more than it allows."""
+    window = Windows([RollingWindow("test", limit, SPAN)])
+    for bound in (limit, later):
+        window = Windows([RollingWindow("test", bound, SPAN)]).continuing(window)
+        [inner] = window._windows
+        for now in range(window._latest, window._latest + 2 * SPAN):
+            for _ in range(bound // SPAN + 1):
+                if window.full(now) is None:
+                    window.take(now)
+            assert blocks_of(inner) <= 2 * BLOCKS + 1
+    for at in range(window._latest, window._latest + 5_000):
+        window.restore(at // 100)
+        assert blocks_of(inner) <= 2 * BLOCKS + 1
+
+
+@some
+@given(seeds)
+def test_all_or_nothing(seed):
+    """Of three windows over the same calls, none takes a unit that another refuses."""
+    spans = {"short": (3, 10), "middle": (5, 30), "long": (8, 90)}
+    rng, now, log = Random(seed), 0, []
+    windows = Windows([RollingWindow(name, limit, span) for name, (limit, span) in spans.items()])
+    blamed = set()
+    for _ in range(800):
+        now += rng.choice((0, 1, 2, 5, 20))
+        refusal = windows.full(now)
+        counts = {name: exact(log, now, span) for name, (_, span) in spans.items()}
+        assert (refusal is None) == all(counts[name] < limit for name, (limit, _) in spans.items())
+        if refusal is None:
+            windows.take(now)
+            log.append(now)
+        else:
+            assert counts[refusal.window] == spans[refusal.window][0]
+            blamed.add(refusal.window)
+    assert blamed == set(spans)
+
+
+def test_the_longest_wait_is_told():
+    windows = Windows(
+        [RollingWindow("minute", 1, MINUTE), RollingWindow("day", 1, DAY), RollingWindow("hour", 1, HOUR)]
+    )
+    windows.take(5)
+    assert windows.full(5) == Full("day", 1, 86_400)
+    assert windows.full(5 + HOUR) == Full("day", 1, 23 * 3600)
+    assert windows.full(5 + DAY) is None
+
+
+@pytest.mark.parametrize(("later", "seconds"), [(0, 60), (1, 60), (59_000_000, 1), (59_000_001, 1), (59_999_999, 1)])
+def test_waits_are_whole_seconds_rounded_up(later, seconds):
+    windows = Windows([RollingWindow("minute", 1, MINUTE)])
+    windows.take(1)
+    assert windows.full(1 + later) == Full("minute", 1, seconds)
+
+
+def test_a_clock_that_steps_back_lends_nothing():
+    windows = Windows([RollingWindow("minute", 2, MINUTE)])
+    windows.take(MINUTE)
+    windows.take(3)  # counts as at MINUTE
+    assert windows.full(3) == Full("minute", 2, 60)
+    assert windows.full(2 * MINUTE - 1) == Full("minute", 2, 1)
+    assert windows.full(2 * MINUTE) is None
+
+
+def test_no_windows_refuse_nothing():
+    windows = Windows([])
+    windows.take(1)
+    assert windows.full(1) is None
+
+
+@some
+@given(st.integers(1, 20), st.lists(st.integers(0, 3 * SPAN), max_size=60).map(sorted))
+def test_a_restart_lends_no_fresh_quota(limit, times):
+    """What was admitted before counts, even if it is more than the limit is now, until enough has left."""
+    windows = Windows([RollingWindow("test", limit, SPAN)])
+    for at in times:
+        windows.restore(at)
+    now = times[-1] if times else 0
+    for later in range(now, now + SPAN + 1):
+        refusal = deepcopy(windows).full(later)
+        assert (refusal is None) == (exact(times, later) < limit)
+    window = deepcopy(windows)._windows[0]
+    wait = window.wait(now)
+    assert exact(times, now + wait) < limit
+    assert wait == 0 or exact(times, now + wait - 1) >= limit
+
+
+@some
+@given(st.integers(1, 300), st.integers(1, 300), seeds)
+def test_a_changed_limit_keeps_what_was_admitted(before, after, seed):
+    rng, now, log = Random(seed), 0, []
+    old = Windows([RollingWindow("same", before, SPAN), RollingWindow("gone", 10_000, SPAN)])
+    for _ in range(400):
+        now += rng.choice((0, 0, 0, 1))
+        if old.full(now) is None:
+            old.take(now)
+            log.append(now)
+    new = Windows([RollingWindow("same", after, SPAN), RollingWindow("fresh", 10_000, SPAN)]).continuing(old)
+    for _ in range(600):
+        now += rng.choice((0, 0, 0, 1, 3))
+        if new.full(now) is None:
+            assert exact(log, now) < after
+            new.take(now)
+            log.append(now)
+
+
+@pytest.mark.parametrize(("limit", "span"), [(0, 1), (-1, 1), (1, 0), (1, -5)])
+def test_impossible_windows_do_not_construct(limit, span):
+    with pytest.raises(ValueError, match="must be positive"):
+        RollingWindow("bad", limit, span)
