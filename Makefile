@@ -26,7 +26,7 @@ demo: runtime ## Run the demonstration; ONCE=1 exits when every step held
 	@$(BIN)/caio demo $(if $(ONCE),--once)
 
 dev: runtime ## Serve CAIO on 127.0.0.1 with its data in .caio
-	@$(BIN)/caio serve --data $(DATA)
+	@$(BIN)/caio serve --data-dir $(DATA)
 
 check: setup ## Format, lint, types, architecture, pinned requirements
 	$(BIN)/ruff format --check

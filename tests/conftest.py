@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
@@ -231,8 +232,10 @@ class _Server:
 
 
 @pytest.fixture(scope="session")
-def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Server]:
-    folder = tmp_path_factory.mktemp("postgres")
+def _postgres() -> Iterator[_Server]:
+    # Not below pytest's own directory: each session of the same user makes that private again, and as
+    # root the server, who is another user, would lose its data directory in mid-run.
+    folder = Path(tempfile.mkdtemp(prefix="caio-postgres-"))
     server = _Server(folder / "data")
     yield server
     server.stop()

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -63,9 +63,11 @@ def policy(number: int) -> dict[str, object]:
         "version": 1,
         "effect": ("forbid", "require", "prefer")[number % 3],
         "when": "request.sensitive" if number % 2 else 'request.data_classification == "internal"',
-        "then": ("service.cost.per_request > 10.0", "!service.privacy.trains_on_data", "service.cost.per_request < 0.005")[
-            number % 3
-        ],
+        "then": (
+            "service.cost.per_request > 10.0",
+            "!service.privacy.trains_on_data",
+            "service.cost.per_request < 0.005",
+        )[number % 3],
         "message": "benchmark",
     }
 
@@ -82,7 +84,9 @@ def lift_quotas(data_dir: Path) -> None:
     import sqlite3
 
     with sqlite3.connect(data_dir / "caio.db") as connection:
-        connection.execute("UPDATE tenants SET quota_per_minute = 1000000000, quota_per_hour = 1000000000, quota_per_day = 1000000000")
+        connection.execute(
+            "UPDATE tenants SET quota_per_minute = 1000000000, quota_per_hour = 1000000000, quota_per_day = 1000000000"
+        )
     connection.close()
 
 
@@ -94,19 +98,21 @@ def main() -> int:
         with serve(data_dir) as first:
             api_key = first.api_key
         lift_quotas(data_dir)
-        with process("benchmarks.orchestrate.upstream") as upstream:
-            with process("benchmarks.orchestrate.relay", str(upstream)) as relay, serve(data_dir) as again:
-                served = Served(again.url, api_key, again.pid)
-                for number in range(SERVICES):
-                    post(served, "/api/v1/services", contract(number, upstream))
-                for number in range(POLICIES):
-                    post(served, "/api/v1/policies", policy(number))
-                sides = {
-                    "direct": (f"http://127.0.0.1:{upstream}", "/classify", json.dumps(PAYLOAD).encode()),
-                    "relay": (f"http://127.0.0.1:{relay}", "/classify", json.dumps(PAYLOAD).encode()),
-                    "caio": (served.url, "/api/v1/orchestrate", body),
-                }
-                measure(report, sides, api_key)
+        with ExitStack() as running:
+            upstream = running.enter_context(process("benchmarks.orchestrate.upstream"))
+            relay = running.enter_context(process("benchmarks.orchestrate.relay", str(upstream)))
+            again = running.enter_context(serve(data_dir))
+            served = Served(again.url, api_key, again.pid)
+            for number in range(SERVICES):
+                post(served, "/api/v1/services", contract(number, upstream))
+            for number in range(POLICIES):
+                post(served, "/api/v1/policies", policy(number))
+            sides = {
+                "direct": (f"http://127.0.0.1:{upstream}", "/classify", json.dumps(PAYLOAD).encode()),
+                "relay": (f"http://127.0.0.1:{relay}", "/classify", json.dumps(PAYLOAD).encode()),
+                "caio": (served.url, "/api/v1/orchestrate", body),
+            }
+            measure(report, sides, api_key)
     return report.finish()
 
 

@@ -12,7 +12,10 @@ import uvloop
 
 BODY = b'{"label": "positive", "confidence": 0.97, "usage": {"input_tokens": 12, "output_tokens": 4}}'
 ANSWER = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: " + str(len(BODY)).encode() + b"\r\n\r\n" + BODY
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+    + str(len(BODY)).encode()
+    + b"\r\n\r\n"
+    + BODY
 )
 
 

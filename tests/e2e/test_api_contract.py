@@ -40,8 +40,11 @@ READABLE_BY_SERVICES = ("/api/v1/services", "/api/v1/services/{service_id}", "/v
 
 
 def concrete(path: str) -> str:
-    return path.replace("{service_id}", "x").replace("{policy_id}", "x").replace("{key_id}", "x").replace(
-        "{decision_id}", "dec_x"
+    return (
+        path.replace("{service_id}", "x")
+        .replace("{policy_id}", "x")
+        .replace("{key_id}", "x")
+        .replace("{decision_id}", "dec_x")
     )
 
 
@@ -64,8 +67,8 @@ async def test_a_role_permits_what_it_says_and_no_more(caio: Served) -> None:
     async with caio.http.post("/api/v1/keys", json={"name": "caller", "roles": ["service"]}) as answer:
         token = (await answer.json())["token"]
     for method, path in OPERATIONS:
-        permitted = path in PUBLIC or (method, path) in FOR_SERVICES or (
-            method == "GET" and path in READABLE_BY_SERVICES
+        permitted = (
+            path in PUBLIC or (method, path) in FOR_SERVICES or (method == "GET" and path in READABLE_BY_SERVICES)
         )
         status = await status_of(caio, method, path, token)
         assert (status != 403) == permitted, (method, path, status)

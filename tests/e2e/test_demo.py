@@ -8,7 +8,7 @@ import sys
 import uuid
 from decimal import Decimal
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 DEMO = [sys.executable, "-m", "caio", "demo", "--port", "0"]

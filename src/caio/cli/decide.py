@@ -45,6 +45,7 @@ def decide(
 ) -> None:
     """Decide offline: rank the services that satisfy a request, or say why none does."""
     from caio.routing import engine
+    from caio.routing.model import InconsistentInputs
 
     offers = [_offer(path) for path in contract]
     rules = _rules(policy or [])
@@ -52,12 +53,12 @@ def decide(
     named = _named(request, wanted, rules)
     attached = [rule for rule in rules.values() if rule.policy.document["attach"] == "tenant"]
     observed = _history(history)
+    principal = wanted.caller.principal
     try:
         snapshot = engine.compile_snapshot(DEFAULT_TENANT, offers, attached)
-    except engine.InconsistentInputs as error:
-        raise InvalidInput(str(error), code="inconsistent_contracts") from error
-    principal = wanted.caller.principal
-    decision = engine.decide(snapshot, wanted.request, principal, observed, named)
+        decision = engine.decide(snapshot, wanted.request, principal, observed, named)
+    except InconsistentInputs as error:
+        raise InvalidInput(str(error), code="inconsistent_inputs") from error
     if evidence_out is not None:
         evidence = {
             "request": wanted.request.document(),

@@ -97,11 +97,12 @@ def _parse(
     unknown = [_path(source.value, finding) for finding in findings if finding["type"] == "extra_forbidden"]
     unknown_at = {_pointer(path): path for path in unknown}
     flaws = [flaw for finding in findings for flaw in _flaws(source.value, finding, unknown)]
-    flaws += [flaw for flaw in rules(source.value) if not _covered(flaw[0], [pointer for pointer, _ in flaws])]
+    told = {pointer for pointer, _ in flaws}
+    flaws += [flaw for flaw in rules(source.value) if not _covered(flaw[0], told)]
     if flaws or source.problems:
         raise _invalid(noun, _violations(source, flaws))
     known = _without(source.value, unknown)
-    warnings = [(pointer, _unknown(schema(), path)) for pointer, path in unknown_at.items()]
+    warnings = _unknown(schema(), unknown_at) if unknown_at else []
     return Parsed(
         valid or model.model_validate(known),
         tuple(_sorted(Violation(at, message, source.line(at)) for at, message in (*warnings, *oddities(known)))),
@@ -153,14 +154,16 @@ def _pointer(path: Path) -> str:
 
 def _violations(source: Source, flaws: Iterable[Flaw]) -> list[Violation]:
     """The reader's problems and the flaws, without flaws that are only echoes of a problem."""
-    told = [problem.pointer for problem in source.problems]
+    told = {problem.pointer for problem in source.problems}
     fresh = {flaw: None for flaw in flaws if flaw[0] not in told}
     return _sorted((*source.problems, *(Violation(at, message, source.line(at)) for at, message in fresh)))
 
 
-def _covered(pointer: str, others: list[str]) -> bool:
-    """Whether something is already said about this place; a rule over a broken field would only echo it."""
-    return any(pointer == other or pointer.startswith(f"{other}/") for other in others)
+def _covered(pointer: str, told: set[str]) -> bool:
+    """Whether something is said about this place or around it; a rule over a broken field would only echo it."""
+    while pointer and pointer not in told:
+        pointer = pointer.rpartition("/")[0]
+    return pointer in told
 
 
 def _sorted(violations: Iterable[Violation]) -> list[Violation]:
@@ -184,8 +187,11 @@ def _without(document: dict[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
     return document
 
 
-def _unknown(schema: Mapping[str, Any], path: Path) -> str:
-    return f"is not a known field and was ignored{did_you_mean(path[-1], fields_at(schema, path[:-1]))}"
+def _unknown(schema: Mapping[str, Any], unknown: Mapping[str, Path]) -> list[Flaw]:
+    return [
+        (pointer, f"is not a known field and was ignored{did_you_mean(path[-1], fields_at(schema, path[:-1]))}")
+        for pointer, path in unknown.items()
+    ]
 
 
 def _near_misses(document: Mapping[str, Any]) -> Iterator[Flaw]:

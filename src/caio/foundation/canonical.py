@@ -89,8 +89,12 @@ def _check(value: Any, depth: int) -> bool:
             raise NotCanonical(f"nested deeper than {MAX_DEPTH} levels")
         if kind is dict and any(type(key) is not str for key in value):
             raise NotCanonical("object keys must be strings")
-        items = value.values() if kind is dict else value
-        return any([_check(item, depth - 1) for item in items])  # noqa: C419 - every item is checked
+        floats = False
+        for item in value.values() if kind is dict else value:
+            # Text is most of what there is; not recursing for it halves the time of the whole.
+            if type(item) is not str and _check(item, depth - 1):
+                floats = True
+        return floats
     if isinstance(value, str) and isinstance(value, Enum):  # a StrEnum
         return False
     raise NotCanonical(f"{kind.__name__} has no canonical JSON form")

@@ -75,6 +75,10 @@ class Constraints(_Strict):
     max_retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
 
 
+NO_REQUIREMENTS = Requirements()
+NO_CONSTRAINTS = Constraints()
+
+
 class Objective(_Strict):
     """How to choose among services that satisfy everything: non-negative weights per term."""
 
@@ -92,8 +96,9 @@ class Wishes(_Strict):
 
     capability: Name | None = None
     capabilities: Annotated[list[Name], Field(max_length=8)] = []
-    requirements: Requirements = Requirements()
-    constraints: Constraints = Constraints()
+    # Frozen, so all requests may share one default; pydantic would copy a plain default deeply each time.
+    requirements: Annotated[Requirements, Field(default_factory=lambda: NO_REQUIREMENTS)]
+    constraints: Annotated[Constraints, Field(default_factory=lambda: NO_CONSTRAINTS)]
     data_classification: Literal["public", "internal", "confidential", "restricted"] = "internal"
     sensitive: bool = False
     objective: Objective | None = None
@@ -116,12 +121,15 @@ class Context(_Strict):
     labels: Annotated[dict[Name, Label], Field(max_length=16)] = {}
 
 
+NO_CONTEXT = Context()
+
+
 class OrchestrateBody(_Strict):
     """``{"request": …, "policies": […], "context": …}``; policies by id, ``id@version`` or inline."""
 
     request: RequestBody
     policies: Annotated[list[str | dict[str, Any]], Field(max_length=64)] = []
-    context: Context = Context()
+    context: Annotated[Context, Field(default_factory=lambda: NO_CONTEXT)]
 
     def policy_references(self) -> list[str | dict[str, Any]]:
         return [*self.request.policies, *self.policies]

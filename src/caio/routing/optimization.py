@@ -40,16 +40,20 @@ def rank(
     }
     telling = [name for name in TERMS if weights[name] > 0 and len(set(terms[name])) > 1]
     total = sum(weights[name] for name in telling)
-    ranked = []
+    by_score: dict[int, list[Ranked]] = {}
     for index, (offer, price) in enumerate(candidates):
         weighted = sum(weights[name] * terms[name][index] for name in telling)
-        ranked.append(Ranked(offer, weighted // total if total else SCALE, price))
-    ranked.sort(key=lambda each: (-each.score, keyed(seed.encode(), _address(each.offer))))
-    return tuple(ranked)
+        score = weighted // total if total else SCALE
+        by_score.setdefault(score, []).append(Ranked(offer, score, price))
+    return tuple(each for score in sorted(by_score, reverse=True) for each in _untied(by_score[score], seed))
 
 
-def _address(offer: Offer) -> bytes:
-    return f"{offer.service_id}@{offer.version}".encode()
+def _untied(equals: list[Ranked], seed: str) -> list[Ranked]:
+    """Services of one score, ordered by a hash that nobody can aim at without the seed."""
+    if len(equals) == 1:
+        return equals
+    key = seed.encode()
+    return sorted(equals, key=lambda each: keyed(key, f"{each.offer.service_id}@{each.offer.version}".encode()))
 
 
 def _margin(offer: Offer, needs: Needs) -> int:

@@ -7,6 +7,7 @@ seconds by the whole token's hash, so that a revocation is effective everywhere 
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -46,6 +47,7 @@ class Authenticator:
         self._hash_key = hash_key
         self._clock = clock
         self._cache: OrderedDict[bytes, tuple[int, Caller]] = OrderedDict()
+        self._looking: dict[bytes, asyncio.Future[Caller]] = {}
 
     async def authenticate(self, authorization: str | None) -> Caller:
         """The caller behind an ``Authorization`` header; raises Unauthenticated, or NotAllowed
@@ -56,6 +58,14 @@ class Authenticator:
         known = self._cache.get(key_hash)
         if known is not None and known[0] > now:
             return known[1]
+        looking = self._looking.get(key_hash)
+        if looking is None:
+            # One look-up a key at a time: when an entry expires under load, the others wait for it.
+            looking = self._looking[key_hash] = asyncio.ensure_future(self._look_up(key_hash, now))
+            looking.add_done_callback(lambda _: self._looking.pop(key_hash, None))
+        return await asyncio.shield(looking)
+
+    async def _look_up(self, key_hash: bytes, now: int) -> Caller:
         key = await self._keys.find(key_hash)
         if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
             raise Unauthenticated(_REFUSED)
@@ -67,8 +77,10 @@ class Authenticator:
         return caller
 
     def forget(self, key_hash: bytes) -> None:
-        """Drop a revoked key from the cache."""
+        """Drop a revoked key: from the cache, and from a look-up that may have read it before."""
         self._cache.pop(key_hash, None)
+        if (looking := self._looking.pop(key_hash, None)) is not None:
+            looking.cancel()
 
     async def _caller(self, key: ApiKey) -> Caller:
         scope = TenantScope(key.tenant_id)

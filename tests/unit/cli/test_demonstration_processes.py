@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from caio.cli.demonstration.processes import Children, DidNotStart
