@@ -72,7 +72,7 @@ def test_verdicts_of_many_named_policies_are_not_mixed_up():
     asked, caller = Request.from_document(request()), Principal.from_document(principal())
     for number in [*range(600), *range(600)]:
         banned, left = ("alpha", "beta") if number % 2 else ("beta", "alpha")
-        rule = rules([policy(f"p{number}", then=f'service.id == "{banned}" && {number} >= 0')])
+        rule = rules([policy(then=f'service.id == "{banned}" && {number} >= 0')])
         winner = decide(snapshot, asked, caller, History(), rule).winner
         assert winner is not None
         assert winner.offer.service_id == left
@@ -173,6 +173,19 @@ def test_every_term_moves_the_ranking_by_its_formula():
         assert {each.offer.service_id: each.score for each in decision.ranked} == expected
         best = decision.certificate["ranked"][0]
         assert best[0] == max(expected, key=lambda name: expected[name])
+
+
+def test_an_erring_preference_prefers_nothing():
+    erring = policy(effect="prefer", then='service.id == "beta" || service.cost.per_second > 0.0')
+    decision = decided(evidence(contract(), contract("beta"), policies=[erring]))
+    assert {each.offer.service_id: each.score for each in decision.ranked} == {"alpha": 0, "beta": SCALE}
+
+
+def test_a_streams_two_lower_bounds_are_the_larger():
+    bounds = {"latency_ms.min": "1", "first_token_ms.min": "3"}
+    offered = contract(guarantees={"first_token_ms": {"min": "2"}})
+    [excluded] = decided(evidence(offered, request=request(stream=True, bounds=bounds))).exclusions
+    assert excluded.document()[2:] == ["guarantee", "first_token_ms.min", ">= 3", "2"]
 
 
 def test_what_the_plan_guarantees():
