@@ -59,12 +59,15 @@ class ApiKeys:
     async def create(
         self, caller: Caller, name: str, roles: Sequence[str], trust_level: str, expires_at: int | None
     ) -> NewKey:
-        """A further key. Raises InvalidInput for unknown roles, NotAllowed when the roles or the
-        trust level would exceed the caller's own."""
+        """A further key. Raises InvalidInput for unknown roles, an unknown trust level or a past
+        expiry, NotAllowed when the roles or the trust level would exceed the caller's own."""
         unknown = [role for role in roles if role not in ROLES]
         if unknown or not roles:
             message = f"must be one or more of {', '.join(sorted(ROLES))}"
             raise InvalidInput("the key's roles are not valid", [Violation("/roles", message)])
+        if trust_level not in TRUST_LEVELS:
+            message = f"must be one of {', '.join(TRUST_LEVELS)}"
+            raise InvalidInput("the key's trust level is not valid", [Violation("/trust_level", message)])
         if expires_at is not None and expires_at <= self._clock():
             raise InvalidInput("the key would be expired", [Violation("/expires_at", "must lie in the future")])
         own = caller.principal

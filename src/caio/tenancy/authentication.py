@@ -63,7 +63,13 @@ class Authenticator:
             # One look-up a key at a time: when an entry expires under load, the others wait for it.
             looking = self._looking[key_hash] = asyncio.ensure_future(self._look_up(key_hash, now))
             looking.add_done_callback(lambda _: self._looking.pop(key_hash, None))
-        return await asyncio.shield(looking)
+        try:
+            return await asyncio.shield(looking)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if looking.cancelled() and not (task and task.cancelling()):
+                raise Unauthenticated(_REFUSED) from None  # ``forget`` ended it: the key was revoked just now
+            raise
 
     async def _look_up(self, key_hash: bytes, now: int) -> Caller:
         key = await self._keys.find(key_hash)
@@ -98,6 +104,6 @@ class Authenticator:
 def _bearer(authorization: str | None) -> str:
     scheme, _, token = (authorization or "").partition(" ")
     token = token.strip()
-    if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN:
+    if scheme.lower() != "bearer" or not token.isascii() or not 0 < len(token) <= LONGEST_TOKEN:
         raise Unauthenticated(_REFUSED)
     return token
