@@ -3,6 +3,7 @@
 A fenced block marked ``sh run`` or ``python run`` is run, in the page's order and in one folder with a copy of
 ``examples``; it must exit with 0, or as ``exits N`` says. ``sh serve`` is a terminal of its own: it keeps running.
 ``text output`` behind a block is what that block prints, with ``…`` for anything. Ports are replaced by free ones.
+``yaml contract`` and ``yaml policy`` are valid without a warning. Any other ``python`` is at least Python.
 """
 
 from __future__ import annotations
@@ -18,8 +19,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from caio.contracts import parse_contract
+from caio.contracts.parse import Parsed
+from caio.registry.catalog import check_policy
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -27,6 +33,7 @@ PORTS = ("8080", "8101", "8102")
 SECONDS = 60
 
 FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+VALID: dict[str, Callable[[bytes], Parsed[Any]]] = {"yaml contract": parse_contract, "yaml policy": check_policy}
 RUNS = re.compile(r"(?P<language>sh|python) (?P<how>run|serve)(?: exits (?P<status>\d+))?")
 
 
@@ -53,7 +60,7 @@ def blocks_of(page: str) -> list[Block]:
         elif mark := RUNS.fullmatch(kind):
             before = Block(mark["language"], mark["how"], int(mark["status"] or 0), text, None)
             found.append(before)
-        elif " " in kind:
+        elif " " in kind and kind not in VALID:
             raise ValueError(f"unknown mark: {kind!r}")
     return found
 
@@ -167,6 +174,18 @@ def test_what_the_tutorial_and_the_library_page_say_to_type_runs(tmp_path, free_
                     desk.run(block)
 
 
+def test_what_pages_show_is_valid():
+    shown = [
+        (page.name, fence["kind"], fence["text"]) for page in pages() for fence in FENCE.finditer(page.read_text())
+    ]
+    documents = [(name, VALID[kind](text.encode())) for name, kind, text in shown if kind in VALID]
+    assert len(documents) > 3  # the pages are really looked at
+    assert [(name, document.warnings) for name, document in documents if document.warnings] == []
+    for name, kind, text in shown:
+        if kind.startswith("python"):
+            compile(text, name, "exec")
+
+
 def test_marks_are_understood():
     page = "```sh run exits 3\nfalse\n```\n\n```text output\na …\n```\n```yaml\na: 1\n```\n```sh serve\nx\n```\n"
     assert blocks_of(page) == [Block("sh", "run", 3, "false\n", "a …\n"), Block("sh", "serve", 0, "x\n", None)]
@@ -222,7 +241,11 @@ def broken_links(page: Path, text: str) -> list[str]:
             continue  # another site's business
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
-        if not file.exists() or not file.is_relative_to(ROOT) or (anchor and anchor not in anchors_of(file.read_text())):
+        if (
+            not file.exists()
+            or not file.is_relative_to(ROOT)
+            or (anchor and anchor not in anchors_of(file.read_text()))
+        ):
             broken.append(target)
     return broken
 
@@ -235,9 +258,9 @@ def test_every_link_leads_somewhere():
 
 def test_a_broken_link_is_noticed():
     page = DOCS / "reference" / "x.md"
-    assert broken_links(page, "[a](cli.md#exit-codes) [b](../adr) [c](https://x.org/y) `[d](no.md)` [e](#here)\n# Here") == [
-        "#here"
-    ]
+    assert broken_links(
+        page, "[a](cli.md#exit-codes) [b](../adr) [c](https://x.org/y) `[d](no.md)` [e](#here)\n# Here"
+    ) == ["#here"]
     for wrong in ("no.md", "cli.md#no", "../../../etc/passwd"):
         assert broken_links(page, f"[a]({wrong})") == [wrong]
 

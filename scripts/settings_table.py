@@ -1,0 +1,85 @@
+"""Write ``docs/reference/settings.md`` from the settings themselves.
+
+    python -m scripts.settings_table
+
+A test compares the page with what this would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from caio.config import Settings
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
+
+#: A field's bounds, and the words for them.
+_BOUNDS = {"ge": "at least", "le": "at most"}
+
+_BEFORE = """\
+# Settings
+
+`caio serve` and the commands that open a data directory read these variables of the environment, and nothing else: no
+file, no default secret. An option of the command line wins over its variable. An unusable value stops the start with
+one sentence that names the variable. The library reads them too, except that it always keeps its data in SQLite.
+
+This page is written by `python -m scripts.settings_table` from `caio.config.Settings`.
+
+| variable | values | default | meaning |
+|---|---|---|---|
+"""
+
+_AFTER = """
+## Beside them
+
+| variable | read by | meaning |
+|---|---|---|
+| `CAIO_URL`, `CAIO_API_KEY` | commands that ask a server | the server, and the key to ask it with |
+| `CAIO_TRUST_STORE` | `caio verify`, `caio trust` | the file of pinned keys [`~/.config/caio/trusted-keys.json`] |
+| `CAIO_DEBUG` | every command | `1` shows tracebacks |
+| `NO_COLOR` | every command | any value: no colour |
+
+The keys that the first start makes are files in the data directory, not settings: `keys/master.key` opens what is
+stored, `keys/signing/` signs receipts. [Back up and restore](../how-to/back-up-and-restore.md) says how to keep them.
+"""
+
+
+def page() -> str:
+    """The page as it should stand."""
+    rows = (_row(name, field) for name, field in Settings.model_fields.items())
+    return _BEFORE + "".join(f"| {' | '.join(row)} |\n" for row in rows) + _AFTER
+
+
+def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
+    variable = f"{Settings.model_config.get('env_prefix', '')}{name}".upper()
+    default = "unset" if field.default in (None, ()) else f"`{field.default}`"
+    return f"`{variable}`", ", ".join(_values(field)), default, field.description or ""
+
+
+def _values(field: FieldInfo) -> Iterator[str]:
+    """What the variable may hold: its words, or its kind with its bounds."""
+    annotation: Any = field.annotation
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(each for each in get_args(annotation) if each is not NoneType)
+    if get_origin(annotation) is Literal:
+        yield from (f"`{each}`" for each in get_args(annotation))
+    elif annotation is int:
+        yield "whole number"
+    elif annotation is Path:
+        yield "directory"
+    elif get_origin(annotation) is tuple:
+        yield "networks"
+    else:
+        yield "text"
+    for bound, words in _BOUNDS.items():
+        yield from (f"{words} {getattr(each, bound)}" for each in field.metadata if hasattr(each, bound))
+    yield from (f"`{each.pattern}`" for each in field.metadata if getattr(each, "pattern", None))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
