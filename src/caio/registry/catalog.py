@@ -57,8 +57,11 @@ class Catalog:
         InvalidInput when the document is another service's."""
         parsed = parse_contract(source)
         _same_name("/service_id", service_id, parsed.value.service_id)
+        before = await self.contracts.get(scope, service_id)
         published = await self.contracts.publish_next(scope, self._contract(parsed.value), if_match)
-        return self._accept(scope, published, parsed.warnings)
+        # A service that is shared no longer must leave the others' views as well.
+        self._changed(scope, before.publication.shared or published.publication.shared)
+        return Accepted(published, parsed.warnings)
 
     async def retire(self, scope: TenantScope, service_id: str, if_match: int | None) -> Published:
         published = await self.contracts.retire(scope, service_id, if_match, self._clock())

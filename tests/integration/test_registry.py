@@ -1,0 +1,339 @@
+"""Catalog, views and histories over the real SQLite stores."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from caio.audit.ports import Attempt
+from caio.foundation.errors import InvalidInput
+from caio.foundation.hashing import HISTORY, digest_of
+from caio.foundation.scope import TenantScope
+from caio.registry.catalog import Catalog
+from caio.registry.histories import INTERVAL, KEPT, WINDOW, Histories
+from caio.registry.views import INLINE_BYTES, INLINE_KEPT, Views
+from caio.routing.model import History
+from caio.routing.rules import policies_hash
+from caio.storage.sql import Database, open_stores
+from caio.storage.sql.upgrade import upgrade
+from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+
+ACME, RIVAL = TenantScope("acme"), TenantScope("rival")
+NOW = 1_700_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def migrated_registry(tmp_path_factory):
+    path = tmp_path_factory.mktemp("registry") / "caio.db"
+    upgrade(f"sqlite:///{path}")
+    return path.read_bytes()
+
+
+class Registry:
+    def __init__(self, stores):
+        self.stores = stores
+        self.views = Views(stores.contracts, stores.policies, stores.snapshots)
+        self.catalog = Catalog(stores.contracts, stores.policies, self.views.changed, lambda: NOW)
+        self.histories = Histories(stores.snapshots)
+
+    async def seen(self, scope=ACME):
+        """What decisions of the tenant are made of: (owner, id, version) of services, ids of policies."""
+        snapshot = (await self.views.current(scope)).snapshot
+        offers = {(offer.tenant_id, *offer.key) for offer in snapshot.offers}
+        return offers, {rule.policy.policy_id for rule in snapshot.rules}
+
+    async def rules(self, *references, scope=ACME):
+        return await self.views.rules(scope, await self.views.current(scope), references)
+
+
+@pytest.fixture
+async def registry(migrated_registry, tmp_path):
+    (tmp_path / "caio.db").write_bytes(migrated_registry)
+    database = await Database.open(f"sqlite:///{tmp_path / 'caio.db'}")
+    stores = open_stores(database)
+    for scope in (ACME, RIVAL):
+        await stores.tenants.create(Tenant(scope.tenant_id, "T", TenantStatus.ACTIVE, "USD", Quotas(), 1))
+    yield Registry(stores)
+    await database.close()
+
+
+def contract(service_id="echo", version="1.0.0", visibility="tenant", **changes):
+    return {
+        "service_id": service_id,
+        "name": service_id,
+        "version": version,
+        "capabilities": ["text.sentiment"],
+        "guarantees": {"latency_ms": {"p95": 100}},
+        "cost": {"currency": "USD", "per_request": "0.001"},
+        "privacy": {"data_locality": "on_device", "trains_on_data": False},
+        "access": {"visibility": visibility},
+        "api": {"protocol": "http-json", "base_url": "http://127.0.0.1:9", "timeout_ms": 5000},
+    } | changes
+
+
+def policy(policy_id="rule", version=1, **changes):
+    return {
+        "id": policy_id,
+        "version": version,
+        "priority": 10,
+        "effect": "forbid",
+        "when": "true",
+        "then": "false",
+        "message": "",
+        "attach": "tenant",
+    } | changes
+
+
+# --- views --------------------------------------------------------------------------------------
+
+
+async def test_every_change_is_seen_by_the_next_decision(registry):
+    assert await registry.seen() == (set(), set())
+    first = await registry.catalog.register(ACME, contract(), 10)
+    assert await registry.seen() == ({("acme", "echo", "1.0.0")}, set())
+    await registry.catalog.publish(ACME, "echo", contract(version="2.0.0"), first.published.revision)
+    assert await registry.seen() == ({("acme", "echo", "2.0.0")}, set())
+    saved = await registry.catalog.save_policy(ACME, policy())
+    assert await registry.seen() == ({("acme", "echo", "2.0.0")}, {"rule"})
+    await registry.catalog.publish_policy(ACME, "rule", policy(version=2, attach="request"), saved.published.revision)
+    assert (await registry.seen())[1] == set()
+    await registry.catalog.retire_policy(ACME, "rule", None)
+    await registry.catalog.retire(ACME, "echo", None)
+    assert await registry.seen() == (set(), set())
+
+
+async def test_a_view_is_kept_until_something_changes(registry):
+    view = await registry.views.current(ACME)
+    assert await registry.views.current(ACME) is view
+    await registry.catalog.register(RIVAL, contract(), 10)
+    assert await registry.views.current(ACME) is view
+    await registry.catalog.register(ACME, contract(), 10)
+    assert await registry.views.current(ACME) is not view
+    assert view.snapshot.offers == ()
+
+
+async def test_a_decision_sees_the_old_or_the_new_and_never_a_mix(registry):
+    """A service and the policy about it come and go together; the change happens while a view is read."""
+    reading, going = asyncio.Event(), asyncio.Event()
+    policies = registry.stores.policies
+
+    class Slow:
+        async def active(self, scope):
+            reading.set()
+            await going.wait()
+            return await policies.active(scope)
+
+    registry.views._policies = Slow()
+    seen = asyncio.ensure_future(registry.seen())
+    await reading.wait()  # the contracts have been read: there were none
+    await registry.catalog.register(ACME, contract(), 10)
+    await registry.catalog.save_policy(ACME, policy())
+    going.set()
+    assert await seen == ({("acme", "echo", "1.0.0")}, {"rule"})
+
+
+async def test_a_view_read_while_a_shared_service_changed_is_read_again(registry):
+    reading, going = asyncio.Event(), asyncio.Event()
+    policies = registry.stores.policies
+
+    class Slow:
+        async def active(self, scope):
+            reading.set()
+            await going.wait()
+            return await policies.active(scope)
+
+    registry.views._policies = Slow()
+    seen = asyncio.ensure_future(registry.seen())
+    await reading.wait()
+    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10)
+    going.set()
+    assert await seen == ({("rival", "echo", "1.0.0")}, set())
+
+
+async def test_concurrent_first_decisions_read_once(registry):
+    views = await asyncio.gather(*(registry.views.current(ACME) for _ in range(5)))
+    assert len({id(view) for view in views}) == 1
+
+
+async def test_what_others_share_is_seen_and_what_they_do_not_is_not(registry):
+    await registry.catalog.register(RIVAL, contract("theirs"), 10)
+    await registry.catalog.register(RIVAL, contract("ours", visibility="shared"), 10)
+    await registry.catalog.save_policy(RIVAL, policy())
+    assert await registry.seen() == ({("rival", "ours", "1.0.0")}, set())
+    assert (await registry.seen(RIVAL))[1] == {"rule"}
+
+
+async def test_a_service_that_is_shared_no_longer_leaves_at_once(registry):
+    first = await registry.catalog.register(RIVAL, contract(visibility="shared"), 10)
+    assert (await registry.seen())[0] == {("rival", "echo", "1.0.0")}
+    second = await registry.catalog.publish(RIVAL, "echo", contract(version="1.1.0"), first.published.revision)
+    assert await registry.seen() == (set(), set())
+    again = contract(version="1.2.0", visibility="shared")
+    await registry.catalog.publish(RIVAL, "echo", again, second.published.revision)
+    assert (await registry.seen())[0] == {("rival", "echo", "1.2.0")}
+    await registry.catalog.retire(RIVAL, "echo", None)
+    assert await registry.seen() == (set(), set())
+
+
+async def test_a_name_of_ones_own_hides_a_shared_one_and_breaks_nothing(registry):
+    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10)
+    await registry.catalog.register(ACME, contract(name="My own"), 10)
+    assert (await registry.seen())[0] == {("acme", "echo", "1.0.0")}
+    assert (await registry.seen(RIVAL))[0] == {("rival", "echo", "1.0.0")}
+    await registry.catalog.retire(ACME, "echo", None)
+    assert (await registry.seen())[0] == {("rival", "echo", "1.0.0")}
+
+
+async def test_what_a_certificate_names_is_stored_before(registry):
+    await registry.catalog.register(ACME, contract(), 10)
+    await registry.catalog.save_policy(ACME, policy())
+    view = await registry.views.current(ACME)
+    stored = json.loads(await registry.stores.snapshots.fetch(ACME, view.snapshot.services_hash))
+    assert [row[:2] + row[3:] for row in stored] == [["echo", "1.0.0", "acme"]]
+    stored = json.loads(await registry.stores.snapshots.fetch(ACME, policies_hash(view.snapshot.rules)))
+    assert [row[:2] for row in stored] == [["rule", 1]]
+    [inline] = await registry.rules(policy("mine", then="true"))
+    both = sorted([*view.snapshot.rules, inline], key=lambda rule: rule.policy.policy_id)
+    stored = json.loads(await registry.stores.snapshots.fetch(ACME, policies_hash(both)))
+    assert [row[0] for row in stored] == ["mine", "rule"]
+    document = json.loads(await registry.stores.snapshots.fetch(ACME, inline.policy.policy_hash))
+    assert document == dict(inline.policy.document)
+
+
+# --- policies of a request -----------------------------------------------------------------------
+
+
+async def test_policies_are_named_by_id_or_version(registry):
+    await registry.catalog.save_policy(ACME, policy(attach="request"))
+    for name in ("rule", "rule@1"):
+        [rule] = await registry.rules(name)
+        assert rule.policy.policy_id == "rule"
+    for name in ("rule@2", "nobody", ""):
+        with pytest.raises(InvalidInput, match="not usable") as caught:
+            await registry.rules("rule", name)
+        assert [violation.pointer for violation in caught.value.violations] == ["/policies/1"]
+    with pytest.raises(InvalidInput):
+        await registry.rules("rule", scope=RIVAL)
+
+
+async def test_inline_policies_are_compiled_once_within_bounds(registry):
+    [rule] = await registry.rules(policy("mine"))
+    assert (await registry.rules(dict(reversed(policy("mine").items()))))[0] is rule
+    for number in range(INLINE_KEPT):
+        registry.views._named(await registry.views.current(ACME), policy(f"p{number}"))
+        assert len(registry.views._inline) <= INLINE_KEPT
+    assert (await registry.rules(policy("mine")))[0] is not rule
+
+
+async def test_an_inline_policy_has_a_size(registry):
+    size = len(json.dumps(policy(message=""), separators=(",", ":")))
+    await registry.rules(policy(message="x" * 500))
+    with pytest.raises(InvalidInput) as caught:
+        await registry.rules(policy(message="x" * (INLINE_BYTES - size + 1)))
+    assert str(INLINE_BYTES) in caught.value.violations[0].message
+
+
+async def test_every_unusable_policy_is_told(registry):
+    with pytest.raises(InvalidInput) as caught:
+        await registry.rules("nobody", policy("a", when="1 +"), policy("b"), policy("c", effect="maybe"))
+    assert {violation.pointer for violation in caught.value.violations} == {
+        "/policies/0",
+        "/policies/1/when",
+        "/policies/3/effect",
+    }
+    assert caught.value.code == "invalid_policy"
+
+
+async def test_an_inline_policy_does_not_take_an_attached_ones_name(registry):
+    await registry.catalog.save_policy(ACME, policy(then="true"))
+    assert await registry.rules(policy(then="true"))
+    with pytest.raises(InvalidInput) as caught:
+        await registry.rules(policy(then="false"))
+    assert "rule@1" in caught.value.violations[0].message
+
+
+# --- the catalog ---------------------------------------------------------------------------------
+
+
+async def test_a_policy_that_does_not_compile_is_refused_with_its_place(registry):
+    source = 'id: odd\nversion: 1\npriority: 1\neffect: forbid\nwhen: "true"\nthen: service.prise > 1\nmessage: ""\n'
+    with pytest.raises(InvalidInput) as caught:
+        await registry.catalog.save_policy(ACME, source)
+    [violation] = caught.value.violations
+    assert (violation.pointer, violation.line) == ("/then", 6)
+    assert "line 1, column" in violation.message
+    assert (await registry.seen())[1] == set()
+    assert (await registry.catalog.policies.page(ACME, after="", limit=9, tag=None, retired=True)).items == ()
+
+
+async def test_a_document_for_another_name_is_refused(registry):
+    first = await registry.catalog.register(ACME, contract(), 10)
+    with pytest.raises(InvalidInput) as caught:
+        await registry.catalog.publish(ACME, "echo", contract("other", "2.0.0"), first.published.revision)
+    assert (caught.value.code, caught.value.violations[0].pointer) == ("name_mismatch", "/service_id")
+    saved = await registry.catalog.save_policy(ACME, policy())
+    with pytest.raises(InvalidInput) as caught:
+        await registry.catalog.publish_policy(ACME, "rule", policy("other", 2), saved.published.revision)
+    assert (caught.value.code, caught.value.violations[0].pointer) == ("name_mismatch", "/id")
+
+
+# --- histories -----------------------------------------------------------------------------------
+
+GOOD = Attempt("echo", True, 100, 0)
+
+
+async def test_a_history_is_taken_at_most_every_ten_seconds(registry):
+    histories = registry.histories
+    empty = await histories.current(ACME, NOW)
+    histories.observe("acme", GOOD, NOW)
+    assert await histories.current(ACME, NOW + INTERVAL - 1) is empty
+    taken = await histories.current(ACME, NOW + INTERVAL)
+    assert taken.document() == {"echo": [1, 1, 100]}
+    assert (await histories.current(RIVAL, NOW + INTERVAL)).document() == {}
+
+
+async def test_a_history_is_stored_before_it_is_used(registry):
+    histories = registry.histories
+    for number in range(3):
+        taken = await histories.current(ACME, NOW + number * INTERVAL)
+        stored = json.loads(await registry.stores.snapshots.fetch(ACME, taken.digest))
+        assert History.from_document(stored) == taken
+        assert taken.digest == digest_of(HISTORY, stored)
+        histories.observe("acme", GOOD, NOW + number * INTERVAL)
+
+
+async def test_a_history_that_could_not_be_stored_is_not_used(registry):
+    class Broken:
+        async def keep(self, scope, digest, body):
+            raise OSError("disk full")
+
+    histories = Histories(Broken())  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(OSError, match="disk full"):
+            await histories.current(ACME, NOW)
+
+
+async def test_what_counts_as_a_success(registry):
+    for attempt in (GOOD, replace(GOOD, succeeded=False), replace(GOOD, violations=1), replace(GOOD, service_id="b")):
+        registry.histories.observe("acme", attempt, NOW)
+    assert (await registry.histories.current(ACME, NOW)).document() == {"echo": [3, 1, 100], "b": [1, 1, 100]}
+
+
+async def test_the_window_is_an_hour_and_bounded(registry):
+    histories = registry.histories
+    histories.observe("acme", replace(GOOD, latency_ms=9_999), NOW)
+    histories.observe("acme", GOOD, NOW + 1)
+    assert (await histories.current(ACME, NOW + WINDOW - 1)).document()["echo"][0] == 2
+    assert (await histories.current(ACME, NOW + WINDOW + INTERVAL)).document() == {}
+    for number in range(KEPT + 5):
+        histories.observe("acme", replace(GOOD, latency_ms=number), NOW + WINDOW)
+    taken = await histories.current(ACME, NOW + WINDOW + 2 * INTERVAL)
+    assert taken.document() == {"echo": [KEPT, KEPT, 5 + KEPT * 95 // 100 - 1]}
+
+
+@pytest.mark.parametrize(("calls", "p95"), [(1, 1), (19, 19), (20, 19), (21, 20), (100, 95)])
+async def test_the_95th_percentile_is_the_nearest_rank(registry, calls, p95):
+    for latency in range(calls, 0, -1):
+        registry.histories.observe("acme", replace(GOOD, latency_ms=latency), NOW)
+    assert (await registry.histories.current(ACME, NOW)).tracks["echo"].p95_ms == p95
