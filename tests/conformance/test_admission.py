@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from caio.foundation.errors import BudgetExhausted, LimitExceeded
@@ -274,7 +274,7 @@ async def test_of_concurrent_asks_exactly_as_many_as_fit_are_admitted(adapter):
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(seed=st.integers(0, 2**32))
 def test_never_over_admits_nor_over_spends(adapter, seed):
     """A tenant's afternoon with failures at every step: never more calls than a window allows, never
