@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def contract(url, service_id="echo", path="/counted", **changes):
 def running_service():
     """A service in a thread and event loop of its own, as it is to a program that uses the library."""
     ready, ended = threading.Event(), asyncio.Event()
-    held = {}
+    held: dict[str, Any] = {}
 
     async def serve():
         async with upstream() as service:
