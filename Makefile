@@ -25,8 +25,8 @@ runtime:
 demo: runtime ## Run the demonstration; ONCE=1 exits when every step held
 	@$(BIN)/caio demo $(if $(ONCE),--once)
 
-dev: runtime ## Serve CAIO on 127.0.0.1 with its data in .caio
-	@$(BIN)/caio serve --data-dir $(DATA)
+dev: runtime ## Serve CAIO on 127.0.0.1 with its data in .caio; services may be local
+	@$(BIN)/caio serve --data-dir $(DATA) --allow-private 127.0.0.0/8
 
 check: setup ## Format, lint, types, architecture, pinned requirements
 	$(BIN)/ruff format --check

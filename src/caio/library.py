@@ -137,7 +137,8 @@ class Orchestrator:
         if await stores.tenants.create(tenant):
             self._installation.admission.open(tenant)
         caller = await self._caller(tenant_id)
-        accepted = await self._installation.catalog.register(caller.scope, source, caller.tenant.quotas.services)
+        quota = caller.tenant.quotas.services
+        accepted = await self._installation.catalog.register(caller.scope, source, quota, may_share=True)
         return accepted.published
 
     async def _route(self, body: bytes, history: History | None, tenant_id: str) -> Decided:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from caio.audit.ports import Attempt
-from caio.foundation.errors import InvalidInput
+from caio.foundation.errors import InvalidInput, NotAllowed
 from caio.foundation.hashing import HISTORY, digest_of
 from caio.foundation.scope import TenantScope
 from caio.registry.catalog import Catalog
@@ -146,7 +146,7 @@ async def test_a_view_read_while_a_shared_service_changed_is_read_again(registry
     registry.views._policies = Slow()
     seen = asyncio.ensure_future(registry.seen())
     await reading.wait()
-    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10)
+    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10, may_share=True)
     going.set()
     assert await seen == ({("rival", "echo", "1.0.0")}, set())
 
@@ -156,28 +156,34 @@ async def test_concurrent_first_decisions_read_once(registry):
     assert len({id(view) for view in views}) == 1
 
 
+async def test_only_the_platform_shares(registry):
+    with pytest.raises(NotAllowed):
+        await registry.catalog.register(RIVAL, contract(visibility="shared"), 10)
+    assert await registry.seen(RIVAL) == (set(), set())
+
+
 async def test_what_others_share_is_seen_and_what_they_do_not_is_not(registry):
     await registry.catalog.register(RIVAL, contract("theirs"), 10)
-    await registry.catalog.register(RIVAL, contract("ours", visibility="shared"), 10)
+    await registry.catalog.register(RIVAL, contract("ours", visibility="shared"), 10, may_share=True)
     await registry.catalog.save_policy(RIVAL, policy())
     assert await registry.seen() == ({("rival", "ours", "1.0.0")}, set())
     assert (await registry.seen(RIVAL))[1] == {"rule"}
 
 
 async def test_a_service_that_is_shared_no_longer_leaves_at_once(registry):
-    first = await registry.catalog.register(RIVAL, contract(visibility="shared"), 10)
+    first = await registry.catalog.register(RIVAL, contract(visibility="shared"), 10, may_share=True)
     assert (await registry.seen())[0] == {("rival", "echo", "1.0.0")}
     second = await registry.catalog.publish(RIVAL, "echo", contract(version="1.1.0"), first.published.revision)
     assert await registry.seen() == (set(), set())
     again = contract(version="1.2.0", visibility="shared")
-    await registry.catalog.publish(RIVAL, "echo", again, second.published.revision)
+    await registry.catalog.publish(RIVAL, "echo", again, second.published.revision, may_share=True)
     assert (await registry.seen())[0] == {("rival", "echo", "1.2.0")}
     await registry.catalog.retire(RIVAL, "echo", None)
     assert await registry.seen() == (set(), set())
 
 
 async def test_a_name_of_ones_own_hides_a_shared_one_and_breaks_nothing(registry):
-    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10)
+    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10, may_share=True)
     await registry.catalog.register(ACME, contract(name="My own"), 10)
     assert (await registry.seen())[0] == {("acme", "echo", "1.0.0")}
     assert (await registry.seen(RIVAL))[0] == {("rival", "echo", "1.0.0")}

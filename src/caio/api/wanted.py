@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from caio.foundation.errors import InvalidInput, Violation
 from caio.gateway.intake import OrchestrateBody, Wishes, kernel_request, read
-from caio.gateway.ports import Operation
+from caio.gateway.ports import PROTOCOLS, Operation
 from caio.gateway.run import Wanted
 from caio.tenancy.principals import Caller
 
@@ -61,13 +61,14 @@ def from_orchestrate(raw: bytes, caller: Caller, idempotency_key: str | None = N
         currency=caller.tenant.currency,
         input_bytes=len(payload),
         labels=labels,
+        protocols=PROTOCOLS,
     )
     return Wanted(
         caller,
         request,
         Operation.JSON,
         body.request.payload,
-        payload,
+        raw,
         body.policy_references(),
         idempotency_key,
         fingerprint,

@@ -98,9 +98,9 @@ class Attempts:
         usage = answer.usage
         if usage is None and run.wanted.operation is Operation.JSON:
             output = len(msgspec.json.encode(answer.body))
-            usage = Usage(estimated_tokens(len(run.wanted.payload)), estimated_tokens(output))
+            usage = Usage(estimated_tokens(run.wanted.request.input_bytes), estimated_tokens(output))
         elif usage is None:
-            usage = Usage(estimated_tokens(len(run.wanted.payload)))
+            usage = Usage(estimated_tokens(run.wanted.request.input_bytes))
         tried = priced(run, Tried(run.candidate, latency, body=answer.body, usage=replace(usage, milliseconds=latency)))
         return replace(tried, breaches=(*tried.breaches, *endpoint.rules.check(answer.body, latency)))
 

@@ -20,6 +20,10 @@ Clock = Callable[[], int]
 NewId = Callable[[str], str]
 
 
+#: The protocols that a provider speaks; a request is routed to services of these only.
+PROTOCOLS = frozenset({"http-json", "openai"})
+
+
 class Operation(StrEnum):
     """The shape of a call. JSON is a plain document in and out (``/api/v1/orchestrate``)."""
 

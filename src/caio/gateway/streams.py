@@ -165,7 +165,7 @@ class Streams:
 
     def _tried(self, run: Run, upstream: _Upstream, fault: UpstreamFailed | None) -> Tried:
         """The attempt as it stands: usage as reported, else counted from what was produced."""
-        produced = Usage(estimated_tokens(len(run.wanted.payload)), estimated_tokens(upstream.text_bytes))
+        produced = Usage(estimated_tokens(run.wanted.request.input_bytes), estimated_tokens(upstream.text_bytes))
         usage = replace(upstream.usage or produced, milliseconds=upstream.elapsed_ms)
         first = upstream.first_content_ms
         breaches = () if first is None else upstream.endpoint.rules.check_first_token(first)

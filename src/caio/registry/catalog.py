@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caio.contracts import Contract, Parsed, PolicyDocument, parse_contract, parse_policy
-from caio.foundation.errors import InvalidInput, Violation
+from caio.foundation.errors import InvalidInput, NotAllowed, Violation
 from caio.foundation.scope import TenantScope
 from caio.registry.ports import Page, Publication, Publications, Published
 from caio.routing.policies import compile_policy
@@ -46,17 +46,22 @@ class Catalog:
         self._changed = changed
         self._clock = clock
 
-    async def register(self, scope: TenantScope, source: Source, quota: int) -> Accepted:
-        """A new service. Raises InvalidInput, Conflict ``already_exists`` or ``quota_exceeded``."""
+    async def register(self, scope: TenantScope, source: Source, quota: int, *, may_share: bool = False) -> Accepted:
+        """A new service. Raises InvalidInput, Conflict ``already_exists`` or ``quota_exceeded``, and
+        NotAllowed for a shared one unless ``may_share``."""
         parsed = parse_contract(source)
+        _check_sharing(parsed.value, may_share)
         published = await self.contracts.publish_first(scope, self._contract(parsed.value), quota)
         return self._accept(scope, published, parsed.warnings)
 
-    async def publish(self, scope: TenantScope, service_id: str, source: Source, if_match: int) -> Accepted:
+    async def publish(
+        self, scope: TenantScope, service_id: str, source: Source, if_match: int, *, may_share: bool = False
+    ) -> Accepted:
         """A further version of a service; raises what ``Publications.publish_next`` does, and
         InvalidInput when the document is another service's."""
         parsed = parse_contract(source)
         _same_name("/service_id", service_id, parsed.value.service_id)
+        _check_sharing(parsed.value, may_share)
         before = await self.contracts.get(scope, service_id)
         published = await self.contracts.publish_next(scope, self._contract(parsed.value), if_match)
         # A service that is shared no longer must leave the others' views as well.
@@ -109,6 +114,11 @@ def check_policy(source: Source) -> Parsed[PolicyDocument]:
     parsed = parse_policy(source)
     compile_policy(parsed.value.document(), parsed.value.digest, parsed.lines)
     return parsed
+
+
+def _check_sharing(contract: Contract, may_share: bool) -> None:
+    if contract.access.visibility == "shared" and not may_share:
+        raise NotAllowed("only the platform's operator may share a service with every tenant: visibility: tenant")
 
 
 def _same_name(pointer: str, expected: str, found: str) -> None:

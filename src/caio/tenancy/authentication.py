@@ -16,7 +16,7 @@ from caio.foundation.hashing import keyed
 from caio.foundation.scope import DEFAULT_TENANT, TenantScope
 from caio.routing.model import TRUST_LEVELS, Principal
 from caio.tenancy.ports import ApiKey, ApiKeyStore, Tenant, TenantStatus, TenantStore
-from caio.tenancy.principals import Caller, permissions_of
+from caio.tenancy.principals import Caller, Permission, permissions_of
 
 CACHE_MICROSECONDS = 2_000_000
 CACHE_ENTRIES = 10_000
@@ -32,9 +32,8 @@ def embedded_scope(tenant_id: str = DEFAULT_TENANT) -> TenantScope:
 
 
 def embedded_caller(tenant: Tenant) -> Caller:
-    """That person as a caller, with every permission of their tenant."""
-    roles = frozenset({"admin"})
-    principal = Principal("embedded", "process", roles, permissions_of(roles), TRUST_LEVELS[-1])
+    """That person as a caller: with every permission, since the platform is theirs too."""
+    principal = Principal("embedded", "process", frozenset({"admin"}), frozenset(Permission), TRUST_LEVELS[-1])
     return Caller(TenantScope(tenant.tenant_id), tenant, principal)
 
 

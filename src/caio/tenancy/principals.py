@@ -22,14 +22,16 @@ class Permission(StrEnum):
     POLICIES_WRITE = "policies:write"
     DECISIONS_READ = "decisions:read"
     KEYS_MANAGE = "keys:manage"
+    SERVICES_SHARE = "services:share"
 
 
 _READ = frozenset({Permission.SERVICES_READ, Permission.POLICIES_READ, Permission.DECISIONS_READ})
 _WRITE = frozenset({Permission.SERVICES_WRITE, Permission.POLICIES_WRITE})
 
-#: What each role may do. ``service`` is a program that only calls; ``auditor`` only reads.
+#: What each role may do. ``service`` is a program that only calls; ``auditor`` only reads. Sharing a
+#: service with every tenant is the platform's alone: no tenant's role permits it.
 ROLES: dict[str, frozenset[str]] = {
-    "admin": frozenset(Permission),
+    "admin": frozenset(Permission) - {Permission.SERVICES_SHARE},
     "developer": _READ | _WRITE | {Permission.ORCHESTRATE},
     "user": frozenset({Permission.ORCHESTRATE, Permission.SERVICES_READ, Permission.DECISIONS_READ}),
     "service": frozenset({Permission.ORCHESTRATE, Permission.SERVICES_READ}),

@@ -14,7 +14,7 @@ from caio.tenancy import authentication
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import CACHE_MICROSECONDS, LONGEST_TOKEN, Authenticator, embedded_caller
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
-from caio.tenancy.principals import ROLES
+from caio.tenancy.principals import ROLES, Permission
 
 ACME, RIVAL = TenantScope("acme"), TenantScope("rival")
 START = 1_700_000_000_000_000
@@ -308,4 +308,4 @@ async def test_another_tenants_key_is_not_found(door):
 
 async def test_the_embedded_caller_is_an_admin_of_one_tenant(door):
     caller = embedded_caller(replace(await door.stores.tenants.get(ACME), name="x"))
-    assert (caller.scope, caller.principal.permissions) == (ACME, ROLES["admin"])
+    assert (caller.scope, caller.principal.permissions) == (ACME, frozenset(Permission))
