@@ -20,7 +20,7 @@ mappings = st.dictionaries(texts, free_form, max_size=3)
 json_schemas = st.sampled_from(
     [
         {"type": "object", "required": ["answer"], "properties": {"answer": {"type": "string", "minLength": 1}}},
-        {"$defs": {"node": {"items": {"$ref": "#/$defs/node"}}}, "$ref": "#/$defs/node"},
+        {"$defs": {"word": {"type": "string"}}, "items": {"$ref": "#/$defs/word"}},
         {"$schema": "http://json-schema.org/draft-07/schema#", "minimum": 0.5},
         {},
     ]

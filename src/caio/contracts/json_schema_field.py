@@ -16,6 +16,7 @@ from caio.foundation.json_schema import CompiledSchema, SchemaRefused
 
 MAX_SCHEMA_BYTES = 64 * 1024
 
+
 def _flaws_of_schema(schema: dict[str, Any], flaws: list[tuple[str, str]]) -> dict[str, Any]:
     if len(canonical_json(schema)) > MAX_SCHEMA_BYTES:
         flaws.append(("", f"a JSON Schema may have at most {MAX_SCHEMA_BYTES} bytes"))

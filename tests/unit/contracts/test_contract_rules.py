@@ -275,6 +275,39 @@ def test_one_mistake_is_one_violation_in_its_place(line, replacement, pointer, m
     assert violation.message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("line", "replacement"),
+    [
+        ('  latency_ms: {p50: 1, p95: 2.5, max: "3"}', "  latency_ms: {p50: 1, p95: 1, p99: '1.0', max: 1}"),
+        ('  latency_ms: {p50: 1, p95: 2.5, max: "3"}', "  own: {min: -1, max: -1}"),
+        ("  accuracy: {min: 0.9, verified: measured, test_set: squad}", "  accuracy: {min: 1}"),
+        ("  per_request: 0.001", "  per_output_token: 0"),
+        ("  auth: {scheme: bearer, secret_ref: my-key}", "  auth: {scheme: none}"),
+        ("  base_url: http://127.0.0.1:8080/v1", "  base_url: https://[::1]:65535"),
+        ("    - path: /answer", "    - path: /"),
+    ],
+)
+def test_the_edges_are_allowed(line, replacement):
+    text = "\n".join(replacement if each == line else each for each in BASE.splitlines())
+    parse_contract(text)
+
+
+def test_either_limit_bounds_the_price_of_an_answer():
+    text = BASE.replace("  per_request: 0.001", "  per_output_token: 0.001")
+    parse_contract(text.replace("  - embed", "  - {type: embed, limits: {context_length: 1}}"))
+    parse_contract(text.replace("  - embed", "  - {type: embed, limits: {max_tokens: 1}}"))
+
+
+def test_a_broken_field_is_not_reported_twice():
+    text = BASE.replace("  - embed", "  - embed\n" * 65).replace("{p50: 1, p95: 2.5", "{p50: 1, p95: -2.5")
+    with pytest.raises(InvalidInput) as caught:
+        parse_contract(text)
+    assert [violation.pointer for violation in caught.value.violations] == [
+        "/capabilities",
+        "/guarantees/latency_ms/p95",
+    ]
+
+
 def test_every_violation_at_once():
     """The fields' own mistakes, the rules between fields, and the text's problems, in order of line."""
     source = """\

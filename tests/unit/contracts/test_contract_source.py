@@ -187,7 +187,7 @@ def test_json_may_use_what_yaml_readers_stumble_over():
 def test_yaml_in_braces_is_yaml_and_a_byte_order_mark_is_nothing():
     assert value("{a: no, 'b': [x]}") == {"a": "no", "b": ["x"]}
     assert value("\ufeffa: 1") == {"a": 1}
-    assert value(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+    assert value(b'\xef\xbb\xbf{"a": "\\ud83d\\ude00"}') == {"a": "\N{GRINNING FACE}"}
 
 
 def test_decoded_values_pass_the_same_checks():
