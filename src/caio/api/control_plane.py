@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from time import monotonic
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,6 +17,7 @@ from caio._version import __version__
 from caio.api import openapi
 from caio.api.errors import as_caio_error, headers_of, openai_error, problem, status_of
 from caio.api.platform import Platform
+from caio.api.request_log import log_request, new_request_id
 from caio.api.routes import decisions, health, keys, models, policies, routing, services
 from caio.foundation.errors import CaioError, Category, InvalidInput, NotFound, Violation
 
@@ -43,19 +45,31 @@ def control_plane(platform: Platform) -> FastAPI:
     app.add_exception_handler(CaioError, _answer)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
-    app.middleware("http")(_catch_everything)
+    app.middleware("http")(_edge)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 
 
-async def _catch_everything(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Starlette would answer an unexpected error in plain text and raise it again."""
+async def _edge(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Answer every error (Starlette would answer an unexpected one in plain text and raise it again),
+    name the request and log it, as the hot paths do."""
+    started = monotonic()
     try:
-        return await call_next(request)
+        response = await call_next(request)
     except ClientDisconnect:
-        return Response(status_code=CLIENT_GONE)  # nobody reads it
+        response = Response(status_code=CLIENT_GONE)  # nobody reads it
     except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
-        return _answer(request, error)
+        response = _answer(request, error)
+    response.headers["x-request-id"] = new_request_id()
+    log_request(
+        method=request.method,
+        path=request.url.path,
+        status=response.status_code,
+        request_id=response.headers["x-request-id"],
+        decision_id=response.headers.get("x-caio-decision-id"),
+        started=started,
+    )
+    return response
 
 
 def _answer(request: Request, error: Exception) -> JSONResponse:

@@ -10,17 +10,16 @@ A caller who goes away cancels the work: the upstream call ends and what was use
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from time import monotonic
 from typing import Any, TypeVar
 
 import msgspec
-import structlog
 
 from caio.api.errors import as_caio_error, headers_of, openai_error, problem, status_of
 from caio.api.platform import Platform
+from caio.api.request_log import log_request, new_request_id
 from caio.api.wanted import fingerprint_of, from_chat, from_embeddings, from_orchestrate, idempotency_key
 from caio.foundation.errors import CaioError, TooLarge
 from caio.foundation.quantity import decimal_text
@@ -41,7 +40,6 @@ CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
 
 _JSON = b"application/json"
-_logger = structlog.get_logger("caio.api")
 
 
 class ClientGone(Exception):
@@ -71,25 +69,24 @@ class HotPaths:
             request.status = 499
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
             await request.fail(as_caio_error(error))
-        _logger.info(
-            "request",
+        log_request(
             method="POST",
             path=request.path,
             status=request.status,
             request_id=request.request_id,
             decision_id=request.decision_id,
-            duration_ms=round((monotonic() - started) * 1000, 3),
+            started=started,
         )
 
     async def _orchestrate(self, request: _Request, caller: Caller, raw: bytes) -> None:
         key = idempotency_key(request.headers)
-        wanted = from_orchestrate(raw, caller, key, fingerprint_of(ORCHESTRATE, raw) if key else "")
+        wanted = from_orchestrate(raw, caller, key, fingerprint_of(ORCHESTRATE, raw, request.headers, caller) if key else "")
         wanted = replace(wanted, render=lambda answer: _orchestrated(answer, caller.tenant.currency))
         await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
     async def _chat(self, request: _Request, caller: Caller, raw: bytes) -> None:
         key = idempotency_key(request.headers)
-        wanted = from_chat(raw, request.headers, caller, key, fingerprint_of(CHAT, raw) if key else "")
+        wanted = from_chat(raw, request.headers, caller, key, fingerprint_of(CHAT, raw, request.headers, caller) if key else "")
         if wanted.request.stream:
             await request.stream(await request.unless_gone(self._platform.streams.open(wanted)))
         else:
@@ -97,7 +94,7 @@ class HotPaths:
 
     async def _embeddings(self, request: _Request, caller: Caller, raw: bytes) -> None:
         key = idempotency_key(request.headers)
-        wanted = from_embeddings(raw, request.headers, caller, key, fingerprint_of(EMBEDDINGS, raw) if key else "")
+        wanted = from_embeddings(raw, request.headers, caller, key, fingerprint_of(EMBEDDINGS, raw, request.headers, caller) if key else "")
         await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
 
@@ -129,7 +126,7 @@ class _Request:
         self._released = False
         self.path: str = scope["path"]
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        self.request_id = "req_" + os.urandom(10).hex()
+        self.request_id = new_request_id()
         self.status = 0
         self.decision_id: str | None = None
 

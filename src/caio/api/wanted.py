@@ -96,9 +96,11 @@ def from_embeddings(
     return _openai(raw, wishes, caller, Operation.EMBEDDINGS, False, key, fingerprint)
 
 
-def fingerprint_of(path: str, raw: bytes) -> str:
-    """What an idempotency key is bound to: the operation and the exact body."""
-    return hashlib.sha256(path.encode() + b"\0" + raw).hexdigest()
+def fingerprint_of(path: str, raw: bytes, headers: Mapping[str, str], caller: Caller) -> str:
+    """What an idempotency key is bound to: the operation, who asks, the wishes in headers, the exact body."""
+    wishes = sorted(item for item in headers.items() if item[0].startswith("x-caio-"))
+    bound = msgspec.json.encode([path, caller.principal.principal_id, wishes])
+    return hashlib.sha256(bound + b"\0" + raw).hexdigest()
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
@@ -139,9 +141,9 @@ def _wishes(
         # Anything but a plain truth value fails validation: a misspelt wish for care is not a "no".
         wishes["sensitive"] = {"true": True, "false": False}.get(value.lower(), value)
     if (value := headers.get("x-caio-policy")) is not None:
-        wishes["policies"] = [*wishes.get("policies", []), *(part.strip() for part in value.split(","))]
+        wishes["policies"] = _with(wishes.get("policies", []), [part.strip() for part in value.split(",")])
     if features:
-        wishes["requirements"]["features"] = [*wishes["requirements"].get("features", []), *features]
+        wishes["requirements"]["features"] = _with(wishes["requirements"].get("features", []), features)
     if tokens is not None:
         wishes["requirements"].setdefault("max_tokens", tokens)
     if body.model == AUTO or body.model.startswith(AUTO + ":"):
@@ -150,6 +152,11 @@ def _wishes(
         wishes.setdefault("capability", capability)
         wishes["constraints"] = {**_object(stated, "constraints"), "services": [body.model]}
     return read(Wishes, wishes)
+
+
+def _with(stated: Any, more: Sequence[str]) -> Any:
+    """The list with more in it; what is no list stays as it is, for validation to say so."""
+    return [*stated, *more] if isinstance(stated, list) else stated
 
 
 def _object(stated: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from time import monotonic
 import msgspec
 
 from caio.audit.record import Breach
-from caio.foundation.errors import InvalidInput, Misconfigured, UpstreamFailed, UpstreamFault
+from caio.foundation.errors import InvalidInput, Misconfigured, UpstreamFailed, UpstreamFault, Violation
 from caio.foundation.money import Usage
 from caio.foundation.quantity import decimal_text
 from caio.gateway.credentials import Credentials
@@ -59,14 +59,13 @@ class Attempts:
                 raise UpstreamFailed(error.message, UpstreamFault.UPSTREAM) from error
         return known
 
-    def check_input(self, wanted: Wanted, offer: Offer) -> None:
-        """Raises InvalidInput when the payload breaks the service's own input schema, UpstreamFailed
-        when the contract cannot be called."""
-        violations = self.endpoint(offer, wanted.request.capabilities[0]).rules.check_input(wanted.body)
-        if violations:
-            raise InvalidInput(
-                f"the payload does not fit what {offer.service_id} accepts", violations, code="invalid_payload"
-            )
+    def misfits(self, wanted: Wanted, offer: Offer) -> tuple[Violation, ...]:
+        """Why the payload breaks the service's own input schema. Empty for a contract that cannot be
+        called at all: the call fails, is recorded, and another service takes over."""
+        try:
+            return self.endpoint(offer, wanted.request.capabilities[0]).rules.check_input(wanted.body)
+        except UpstreamFailed:
+            return ()
 
     async def prepare(self, run: Run) -> tuple[Provider, Endpoint, Call]:
         """Everything that calling the run's candidate takes; raises UpstreamFailed."""

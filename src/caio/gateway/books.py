@@ -87,22 +87,28 @@ class Books:
 
     async def finish(self, run: Run, ending: Ending) -> None:
         """Settle and journal the end of a call; durable on return, and not undone by cancellation."""
-        await self._to_the_end(self._finish(run, ending))
+        await self.to_the_end(self._finish(run, ending))
 
     async def abandon(self, run: Run, entering: Awaitable[None], status: Status) -> None:
         """End a run that has no answer: its decision is journalled before its outcome, and where that
         fails there is nothing to journal an outcome for. Raises what journalling raised."""
-        await self._to_the_end(self._abandon(run, entering, status))
+        await self.to_the_end(self._abandon(run, entering, status))
 
     async def settled(self) -> None:
         """Wait for every call that is being finished: for a graceful stop."""
         await asyncio.gather(*self._finishing, return_exceptions=True)
 
-    async def _to_the_end(self, work: Coroutine[Any, Any, None]) -> None:
+    async def to_the_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` whatever happens to the caller, and hold a cancelled caller until it is done:
+        what comes after it may rely on it."""
         task = asyncio.create_task(work)
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
-        await asyncio.shield(task)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task})
+            raise
 
     async def _abandon(self, run: Run, entering: Awaitable[None], status: Status) -> None:
         try:

@@ -137,13 +137,20 @@ class OrchestrateBody(_Strict):
 
 def read(model: type[T], source: bytes | Mapping[str, Any]) -> T:
     """Validate a body; raises InvalidInput ``invalid_request`` with every violation."""
+    raw = source if isinstance(source, bytes) else msgspec.json.encode(source)
     try:
-        return model.model_validate_json(source if isinstance(source, bytes) else msgspec.json.encode(source))
+        document = model.model_validate_json(raw)
+        # pydantic lets NaN and 1e999 through where anything may stand; no service would take them.
+        msgspec.json.decode(raw)
+    except msgspec.DecodeError as error:
+        message = f"the request is not JSON: {error}"
+        raise InvalidInput(message, [Violation("", str(error))], code="invalid_request") from None
     except ValidationError as error:
         violations = tuple(_violation(each["loc"], each["msg"]) for each in error.errors(include_url=False))
         raise InvalidInput(
             f"the request has {len(violations)} violation(s)", violations, code="invalid_request"
         ) from None
+    return document
 
 
 def _violation(location: tuple[int | str, ...], message: str) -> Violation:

@@ -71,9 +71,11 @@ class Gateway:
         self.attempts = attempts
         self.books = books
 
-    async def decide(self, wanted: Wanted, history: History | None = None) -> Decided:
+    async def decide(
+        self, wanted: Wanted, history: History | None = None, decision_id: str | None = None
+    ) -> Decided:
         """Decide, without admitting, calling or journalling anything. ``history`` replaces what was
-        observed, for callers who keep their own."""
+        observed, for callers who keep their own; ``decision_id`` is a new one unless given."""
         now = self._clock()
         scope = wanted.caller.scope
         view = await self._views.current(scope)
@@ -83,7 +85,7 @@ class Gateway:
         else:
             await self._histories.keep(scope, history)
         decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
-        return Decided(self._new_id("dec"), now, decision)
+        return Decided(decision_id or self._new_id("dec"), now, decision)
 
     async def route(self, wanted: Wanted, history: History | None = None) -> Decided:
         """Decide and journal; raises NoServiceSatisfies with the reasons."""
@@ -96,36 +98,40 @@ class Gateway:
     async def orchestrate(self, wanted: Wanted) -> Answer:
         """Route the request, call the winner, enforce, and answer. Raises what the tree in
         ``foundation.errors`` names; an error raised after a decision carries ``decision_id``."""
-        decided = await self.decided(wanted)
-        replayed = await self._claim(wanted, decided)
-        if replayed is not None:
-            return replayed
+        decision_id = self._new_id("dec")
         try:
-            run = await self.admitted(wanted, decided)
-            return await self._answer(run)
+            # Before deciding: a kept answer is given again even when today's decision would differ.
+            replayed = await self._claim(wanted, decision_id)
+            if replayed is not None:
+                return replayed
+            return await self._answer(await self.admitted(wanted, await self.decided(wanted, decision_id)))
         except BaseException:
             if wanted.idempotency_key is not None:
-                await asyncio.shield(
-                    self._idempotency.release(wanted.caller.scope, wanted.idempotency_key, decided.decision_id)
-                )
+                release = self._idempotency.release(wanted.caller.scope, wanted.idempotency_key, decision_id)
+                await self.books.to_the_end(release)
             raise
 
-    async def decided(self, wanted: Wanted) -> Decided:
+    async def decided(self, wanted: Wanted, decision_id: str | None = None) -> Decided:
         """Decide; journal and raise a refusal; raise InvalidInput when the winner cannot take the payload."""
-        decided = await self.decide(wanted)
+        decided = await self.decide(wanted, decision_id=decision_id)
         winner = decided.decision.winner
         if winner is None:
             await self.books.enter(
                 wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ORCHESTRATE, None
             )
             raise refusal(decided)
-        self.attempts.check_input(wanted, winner.offer)
+        if violations := self.attempts.misfits(wanted, winner.offer):
+            message = f"the payload does not fit what {winner.offer.service_id} accepts"
+            raise InvalidInput(message, violations, code="invalid_payload")
         return decided
 
     async def admitted(self, wanted: Wanted, decided: Decided) -> Run:
-        """Admit the best ranked service that has room. Raises LimitExceeded or BudgetExhausted."""
+        """Admit the best ranked service that has room and can take the payload, which the winner can.
+        Raises LimitExceeded or BudgetExhausted."""
         soonest: ServiceBusy | None = None
         for position, ranked in enumerate(decided.decision.ranked):
+            if position > 0 and self.attempts.misfits(wanted, ranked.offer):
+                continue
             granted = await self._admission.admit(ask_for(wanted, ranked), decided.decided_at)
             if isinstance(granted, Grant):
                 return Run(wanted, decided.decision, decided.decision_id, decided.decided_at, granted, position)
@@ -151,10 +157,8 @@ class Gateway:
             if run.remaining <= 0:
                 return False
             ranked = run.decision.ranked[position]
-            try:
-                self.attempts.check_input(run.wanted, ranked.offer)
-            except (InvalidInput, UpstreamFailed):
-                continue  # it cannot be called with this payload, or at all
+            if self.attempts.misfits(run.wanted, ranked.offer):
+                continue
             granted = await self._admission.move(run.grant, ask_for(run.wanted, ranked), self._clock())
             if isinstance(granted, Grant):
                 run.grant, run.position = granted, position
@@ -165,29 +169,15 @@ class Gateway:
         entering = self.enter(run)
         try:
             tried = await self._try_in_turn(run)
-            await entering
-        except asyncio.CancelledError:
-            await self.books.abandon(run, entering, Status.CANCELLED)
+            answer = _answer_of(run, tried)
+            kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
+            await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
+        except (Exception, asyncio.CancelledError) as error:
+            await self.books.abandon(run, entering, ended_by(error))
+            if isinstance(error, CaioError):
+                error.decision_id = run.decision_id
             raise
-        except CaioError as error:
-            violated = isinstance(error, UpstreamFailed) and error.fault is UpstreamFault.VIOLATION
-            await self.books.abandon(run, entering, Status.VIOLATED if violated else Status.FAILED)
-            error.decision_id = run.decision_id
-            raise
-        answer = Answer(
-            run.decision_id,
-            tried.ranked.offer.service_id,
-            tried.ranked.offer.version,
-            tried.body,
-            tried.latency_ms,
-            tried.usage,
-            tried.cost,
-            tried.breaches,
-            len(run.tried),
-        )
-        answer = replace(answer, content=run.wanted.render(answer))
         status = Status.VIOLATED if tried.breaches else Status.OK
-        kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
         await self.books.finish(run, Ending(status, tried.usage, tried.cost, answer.content, kept))
         return answer
 
@@ -205,12 +195,12 @@ class Gateway:
             if not worth_moving(tried, run.decision.on_violation) or not await self.moved_on(run):
                 raise failure(run, tried)
 
-    async def _claim(self, wanted: Wanted, decided: Decided) -> Answer | None:
+    async def _claim(self, wanted: Wanted, decision_id: str) -> Answer | None:
         """Take the idempotency key, or give back the answer that it stands for."""
         key, scope = wanted.idempotency_key, wanted.caller.scope
         if key is None:
             return None
-        kept = await self._idempotency.claim(scope, key, wanted.fingerprint, decided.decision_id, decided.decided_at)
+        kept = await self._idempotency.claim(scope, key, wanted.fingerprint, decision_id, self._clock())
         if kept is None:
             return None
         if kept.request_hash != wanted.fingerprint:
@@ -252,6 +242,29 @@ def failure(run: Run, tried: Tried) -> CaioError:
     if run.remaining <= 0 or tried.fault.fault is UpstreamFault.TIMEOUT:
         return DeadlineExceeded(f"{name} did not answer in time ({len(run.tried)} attempt(s))")
     return tried.fault
+
+
+def ended_by(error: BaseException) -> Status:
+    """What the outcome says of a run that an error ended before there was an answer."""
+    if isinstance(error, asyncio.CancelledError):
+        return Status.CANCELLED
+    violated = isinstance(error, UpstreamFailed) and error.fault is UpstreamFault.VIOLATION
+    return Status.VIOLATED if violated else Status.FAILED
+
+
+def _answer_of(run: Run, tried: Tried) -> Answer:
+    answer = Answer(
+        run.decision_id,
+        tried.ranked.offer.service_id,
+        tried.ranked.offer.version,
+        tried.body,
+        tried.latency_ms,
+        tried.usage,
+        tried.cost,
+        tried.breaches,
+        len(run.tried),
+    )
+    return replace(answer, content=run.wanted.render(answer))
 
 
 def _thawed(raw: bytes) -> Answer:

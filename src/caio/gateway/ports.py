@@ -5,7 +5,7 @@ Ports live beside their consumer; adapters are in ``providers`` and ``storage``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -53,10 +53,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to make. ``body`` is the JSON document to send; ``timeout`` is in seconds."""
+    """One call to make. ``body`` is the JSON value to send, of any kind; ``timeout`` is in seconds."""
 
     operation: Operation
-    body: Mapping[str, Any]
+    body: Any
     stream: bool
     timeout: float
     secret: str | None = None

@@ -46,9 +46,12 @@ def body_alone(answer: Answer) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A call as a surface hands it over. ``body`` is the document for the service, ``payload`` the bytes
-    that the caller sent, for the commitment; ``fingerprint`` identifies the whole HTTP request for its idempotency key; ``render``
-    says what the surface will send."""
+    """A call as a surface hands it over.
+
+    ``body`` is the document for the service, ``payload`` the bytes that the caller sent, for the
+    commitment; ``fingerprint`` identifies the whole HTTP request for its idempotency key; ``render``
+    says what the surface will send.
+    """
 
     caller: Caller
     request: Request

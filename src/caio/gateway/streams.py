@@ -13,7 +13,7 @@ until then is settled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -25,7 +25,7 @@ from caio.foundation.errors import CaioError, DeadlineExceeded, UpstreamFailed, 
 from caio.foundation.money import Usage
 from caio.gateway.attempts import Endpoint, priced
 from caio.gateway.books import Ending
-from caio.gateway.pipeline import Gateway, acceptable, failure, worth_moving
+from caio.gateway.pipeline import Gateway, acceptable, ended_by, failure, worth_moving
 from caio.gateway.ports import Chunk
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
 
@@ -79,16 +79,19 @@ class Streams:
         upstream: _Upstream | None = None
         try:
             upstream = await self._first_content(run)
-            await entering
-        except asyncio.CancelledError:
-            await self._abandon(run, upstream, entering, Status.CANCELLED)
+            await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
+        except (Exception, asyncio.CancelledError) as error:
+            try:
+                if upstream is not None:
+                    await _close(upstream)
+            finally:
+                await gateway.books.abandon(run, entering, ended_by(error))
+            if isinstance(error, CaioError):
+                error.decision_id = run.decision_id
             raise
-        except CaioError as error:
-            await self._abandon(run, upstream, entering, Status.FAILED)
-            error.decision_id = run.decision_id
-            raise
-        offer = run.candidate.offer
-        return OpenStream(run.decision_id, offer.service_id, offer.version, self._frames(run, upstream))
+        offer, frames = run.candidate.offer, self._frames(run, upstream)
+        await anext(frames)  # a generator that was begun finishes the run even when nobody reads on
+        return OpenStream(run.decision_id, offer.service_id, offer.version, frames)
 
     async def _first_content(self, run: Run) -> _Upstream:
         """The first service, in rank order, that gets as far as content within its guarantee."""
@@ -127,9 +130,11 @@ class Streams:
         return upstream
 
     async def _frames(self, run: Run, upstream: _Upstream) -> AsyncGenerator[bytes, None]:
-        """What the caller receives. However it ends, the run is finished exactly once."""
+        """What the caller receives, after an empty first step that does not wait. However it ends,
+        the run is finished exactly once."""
         status, fault = Status.CANCELLED, None
         try:
+            yield b""
             async with aclosing(self._rest(run, upstream)) as chunks:
                 async for chunk in chunks:
                     if run.wanted.usage_in_stream or chunk.usage is None or chunk.has_content or chunk.finish_reason:
@@ -137,13 +142,18 @@ class Streams:
             status = Status.OK
         except UpstreamFailed as error:
             status, fault = Status.FAILED, error
+        except Exception:
+            status = Status.FAILED
+            raise
         finally:
-            await _close(upstream)
-            tried = self._tried(run, upstream, fault)
-            run.tried.append(tried)
-            if status is Status.OK and tried.breaches:
-                status = Status.VIOLATED
-            await self._gateway.books.finish(run, Ending(status, tried.usage, tried.cost))
+            try:
+                await _close(upstream)
+            finally:
+                tried = self._tried(run, upstream, fault)
+                run.tried.append(tried)
+                if status is Status.OK and tried.breaches:
+                    status = Status.VIOLATED
+                await self._gateway.books.finish(run, Ending(status, tried.usage, tried.cost))
         yield DONE if fault is None else _error_frame(run, fault)
 
     async def _rest(self, run: Run, upstream: _Upstream) -> AsyncGenerator[Chunk, None]:
@@ -170,11 +180,6 @@ class Streams:
         first = upstream.first_content_ms
         breaches = () if first is None else upstream.endpoint.rules.check_first_token(first)
         return priced(run, Tried(run.candidate, first or upstream.elapsed_ms, fault, None, usage, 0, breaches))
-
-    async def _abandon(self, run: Run, upstream: _Upstream | None, entering: Awaitable[None], status: Status) -> None:
-        if upstream is not None:
-            await _close(upstream)
-        await self._gateway.books.abandon(run, entering, status)
 
 
 async def _close(upstream: _Upstream) -> None:

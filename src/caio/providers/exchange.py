@@ -71,8 +71,10 @@ def headers_of(target: Target, call: Call, accept: str) -> dict[str, str]:
     return headers
 
 
-def outgoing(body: Mapping[str, Any]) -> dict[str, Any]:
-    """``body`` as a new dict without CAIO's own keys."""
+def outgoing(body: Any) -> Any:
+    """``body`` without CAIO's own keys; an object becomes a new dict."""
+    if not isinstance(body, Mapping):
+        return body
     sent = dict(body)
     metadata = sent.get("metadata")
     if isinstance(metadata, Mapping) and OWN_KEY in metadata:

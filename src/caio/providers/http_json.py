@@ -66,10 +66,13 @@ def _no_chunks(target: Target) -> Sequence[Chunk]:
     raise _invalid(target, "does not stream; ask it without streaming")
 
 
-def _with_query(target: Target, url: str, body: Mapping[str, Any]) -> str:
-    """``url`` with the members of ``body`` as query; text as it is, other scalars as JSON."""
+def _with_query(target: Target, url: str, body: Any) -> str:
+    """``url`` with the members of ``body`` as query; text as it is, other scalars as JSON. No body
+    is an empty one."""
+    if not isinstance(body, Mapping | None):
+        raise _invalid(target, "is called by GET, which carries the members of an object only")
     pairs = []
-    for name, value in body.items():
+    for name, value in (body or {}).items():
         if isinstance(value, Mapping | list | tuple):
             raise _invalid(target, "is called by GET, which carries text, numbers and truth values only")
         if value is not None:

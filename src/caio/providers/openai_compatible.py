@@ -120,8 +120,11 @@ class OpenAICompatible:
         )
 
 
-def _shaped(target: Target, body: Mapping[str, Any], stream: bool) -> dict[str, Any]:
-    sent = outgoing(body)
+def _shaped(target: Target, body: Any, stream: bool) -> dict[str, Any]:
+    if not isinstance(body, Mapping):
+        message = f"{subject_of(target)} was not called: its protocol wants an object as payload"
+        raise UpstreamFailed(message, UpstreamFault.INVALID)
+    sent: dict[str, Any] = outgoing(body)
     if target.model is not None:
         sent["model"] = target.model
     if stream:
