@@ -84,7 +84,7 @@ class Orchestrator:
         request: Mapping[str, Any],
         policies: Sequence[Reference] = (),
         history: History | None = None,
-        seed: str | None = None,
+        seed: str | int | None = None,
         tenant_id: str | None = None,
     ) -> Decided:
         """Decide, and journal the decision, without calling anyone. ``request`` is the ``request`` of
@@ -95,7 +95,7 @@ class Orchestrator:
         self,
         request: Mapping[str, Any],
         policies: Sequence[Reference] = (),
-        seed: str | None = None,
+        seed: str | int | None = None,
         tenant_id: str | None = None,
     ) -> Answer:
         """Decide, call the winner, enforce its guarantees, and answer."""
@@ -173,6 +173,6 @@ class Orchestrator:
         self._loop.close()
 
 
-def _body(request: Mapping[str, Any], policies: Sequence[Reference], seed: str | None) -> bytes:
+def _body(request: Mapping[str, Any], policies: Sequence[Reference], seed: str | int | None) -> bytes:
     stated = dict(request) if seed is None else {**request, "seed": seed}
     return msgspec.json.encode({"request": stated, "policies": list(policies)})

@@ -8,12 +8,21 @@ violation at once with its JSON pointer. The models also generate the OpenAPI do
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from caio.foundation.errors import InvalidInput, Violation
 from caio.foundation.quantity import NANO, NotExact, nanos
@@ -31,6 +40,13 @@ ServiceAddress = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{
 Term = Literal["margin", "cost", "performance", "reliability", "preference"]
 Label = Annotated[str, StringConstraints(max_length=256)]
 Exact = Annotated[Decimal, Field(allow_inf_nan=False, strict=False)]
+#: Text; a whole number stands for its digits, so 7 and "7" are one seed.
+Seed = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128),
+    BeforeValidator(lambda stated: str(stated) if type(stated) is int else stated),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": 128}, {"type": "integer"}]}),
+]
 
 
 class _Strict(BaseModel):
@@ -104,7 +120,7 @@ class Wishes(_Strict):
     objective: Objective | None = None
     policies: Annotated[list[str | dict[str, Any]], Field(max_length=64)] = []
     on_violation: OnViolation | None = None
-    seed: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    seed: Seed | None = None
     deadline_ms: Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)] | None = None
 
 
@@ -146,16 +162,23 @@ def read(model: type[T], source: bytes | Mapping[str, Any]) -> T:
         message = f"the request is not JSON: {error}"
         raise InvalidInput(message, [Violation("", str(error))], code="invalid_request") from None
     except ValidationError as error:
-        violations = tuple(_violation(each["loc"], each["msg"]) for each in error.errors(include_url=False))
-        raise InvalidInput(
-            f"the request has {len(violations)} violation(s)", violations, code="invalid_request"
-        ) from None
+        violations = [_violation(each["loc"], each["msg"]) for each in error.errors(include_url=False)]
+        raise _invalid(violations) from None
     return document
 
 
+def _invalid(violations: Sequence[Violation]) -> InvalidInput:
+    first = violations[0]
+    more = f"; and {len(violations) - 1} more" if len(violations) > 1 else ""
+    where = f"{first.pointer}: " if first.pointer else ""
+    return InvalidInput(f"the request is not valid: {where}{first.message}{more}", violations, code="invalid_request")
+
+
 def _violation(location: tuple[int | str, ...], message: str) -> Violation:
-    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
-    return Violation(pointer, message)
+    # Pydantic marks a bad key of a mapping by one more part, and our own checks by a prefix.
+    parts = [str(part) for part in location if part != "[key]"]
+    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+    return Violation(pointer, message.removeprefix("Value error, "))
 
 
 def kernel_request(
@@ -178,7 +201,7 @@ def kernel_request(
     bounds = _bounds(needs, violations)
     max_cost = _exact(needs.max_cost, "/request/requirements/max_cost", violations)
     if violations:
-        raise InvalidInput(f"the request has {len(violations)} violation(s)", violations, code="invalid_request")
+        raise _invalid(violations)
     return Request(
         tenant_id=tenant_id,
         currency=currency,
