@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caio.foundation.canonical import canonical_json
-from caio.foundation.hashing import EXCLUDED, FEASIBLE, POLICIES, PRINCIPAL, REQUEST, SERVICES, digest, digest_of
+from caio.foundation.hashing import EXCLUDED, FEASIBLE, PRINCIPAL, REQUEST, SERVICES, digest, digest_of
 from caio.routing import composition, matching, optimization, security
 from caio.routing.certificate import CLAUSES, RANKED_ROWS, VERSION, decision_hash
 from caio.routing.matching import Needs
@@ -46,8 +46,6 @@ from caio.routing.model import (
 from caio.routing.rules import InForce, Rule, in_force, in_order, policies_hash
 from caio.routing.variables import principal_variables, request_variables
 
-_NO_POLICIES = digest_of(POLICIES, [])
-
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -61,6 +59,7 @@ class Snapshot:
     offers: tuple[Offer, ...]
     rules: tuple[Rule, ...]
     services_hash: str
+    policies_hash: str
     _verdicts: dict[str, Sequence[bool | None]] = field(default_factory=dict, compare=False, repr=False)
 
     def manifest(self) -> list[list[str]]:
@@ -90,7 +89,8 @@ def compile_snapshot(tenant_id: str, offers: Iterable[Offer], rules: Iterable[Ru
         if (known.contract_hash, known.tenant_id) != (offer.contract_hash, offer.tenant_id):
             raise InconsistentInputs(f"{offer.service_id}@{offer.version} was given twice, and not the same")
     ordered = tuple(by_key[key] for key in sorted(by_key))
-    return Snapshot(tenant_id, ordered, in_order(rules), digest_of(SERVICES, _manifest(ordered)))
+    attached = in_order(rules)
+    return Snapshot(tenant_id, ordered, attached, digest_of(SERVICES, _manifest(ordered)), policies_hash(attached))
 
 
 def _manifest(offers: Iterable[Offer]) -> list[list[str]]:
@@ -139,7 +139,7 @@ def decide(
         "request": request_hash,
         "principal": digest(PRINCIPAL, canonical_json(principal_document)),
         "services": snapshot.services_hash,
-        "policies": policies_hash(rules) if rules else _NO_POLICIES,
+        "policies": policies_hash(rules) if named else snapshot.policies_hash,
         "history": history.digest,
         "service_count": len(snapshot.offers),
         "seed": seed,
