@@ -166,6 +166,7 @@ async def _wire(
     hash_key = derive(master, _API_KEY_HASHING)
     authenticator = Authenticator(stores.api_keys, stores.tenants, hash_key, now)
     await _default_tenant(settings, stores)
+    await vault.sealer(embedded_scope())  # a master key that is not this database's ends the start here
     await _recover(stores, vault, journal, admission, histories)
     return Installation(
         settings,
