@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from caio.audit.ports import Leaf, LeafKind
 from caio.foundation.errors import Misconfigured, NotReady
@@ -20,6 +22,15 @@ async def test_a_database_answers_a_ping(empty_url):
     database = await Database.open(empty_url)
     await database.ping()
     await database.close()
+
+
+async def test_what_was_written_is_not_in_an_errors_text(empty_url):
+    database = await Database.open(empty_url)
+    with pytest.raises(DBAPIError) as caught:
+        async with database.writing() as connection:
+            await connection.execute(text("INSERT INTO nowhere VALUES (:value)"), {"value": "the secret"})
+    await database.close()
+    assert "the secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def postgres_engine(dsn: str) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=CONNECT_SECONDS,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text reaches the log; what was written must not
     )
 
 

@@ -58,7 +58,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def sqlite_engine(path: Path) -> AsyncEngine:
     """An engine whose transactions begin when they say, as readers or (with WRITES) as writers."""
     url = URL.create("sqlite+aiosqlite", database=str(path))
-    engine = create_async_engine(url, pool_size=5, max_overflow=0, pool_timeout=BUSY_SECONDS)
+    engine = create_async_engine(url, pool_size=5, max_overflow=0, pool_timeout=BUSY_SECONDS, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
