@@ -287,6 +287,18 @@ async def test_an_address(caio: Served) -> None:
     )
 
 
+async def test_an_idempotency_key(caio: Served) -> None:
+    def bad(what: str, path: str, key: str) -> Bad:
+        return Bad(
+            what, "POST", path, wish(), 422, "invalid_header", ["/header/idempotency-key"], {"Idempotency-Key": key}
+        )
+
+    await assert_refused(
+        caio,
+        [bad("empty", ORCHESTRATE, ""), bad("too long", ORCHESTRATE, "k" * 256), bad("of OpenAI's", CHAT, "k" * 256)],
+    )
+
+
 async def test_a_body_beyond_the_limit(caio: Served) -> None:
     """With its length announced, and without."""
     size = caio.installation.max_body_bytes + 1

@@ -107,7 +107,9 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     """The ``Idempotency-Key`` header; raises InvalidInput for an unusable one."""
     key = headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= LONGEST_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
-        raise InvalidInput("Idempotency-Key must be 1 to 255 printable ASCII characters", code="invalid_header")
+        rule = "must be 1 to 255 printable ASCII characters"
+        violations = [Violation("/header/idempotency-key", rule)]
+        raise InvalidInput(f"Idempotency-Key {rule}", violations, code="invalid_header")
     return key
 
 

@@ -41,7 +41,7 @@ class _Reader:
 
     def mistake(self, message: str) -> Unreadable:
         mark = self.mark()
-        return Unreadable(f"not valid JSON: {message} (column {mark.column})", mark.line)
+        return Unreadable(f"is not valid JSON: {message} (column {mark.column})", mark.line)
 
     def peek(self) -> str:
         """The next character that is not white space, or nothing at the end."""

@@ -91,7 +91,7 @@ def _parse(
     except Unreadable as error:
         raise _invalid(noun, [error.violation]) from error
     if not isinstance(source.value, dict):
-        message = f"a {noun} is a mapping of fields, got {describe(source.value)}"
+        message = f"must be a mapping of fields, got {describe(source.value)}"
         raise _invalid(noun, [*source.problems, Violation("", message, source.line(""))])
     valid, findings = _validated(model, source.value)
     unknown = [_path(source.value, finding) for finding in findings if finding["type"] == "extra_forbidden"]

@@ -39,12 +39,12 @@ def read_yaml(text: str, loader: Any = None) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        raise Unreadable(f"not valid YAML: {what}", mark.line + 1 if mark else None) from error
+        raise Unreadable(f"is not valid YAML: {what}", mark.line + 1 if mark else None) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         if isinstance(error, Unreadable):
             raise
         reason = getattr(error, "reason", "an escape names no character")
-        raise Unreadable(f"not valid YAML: {reason}") from error
+        raise Unreadable(f"is not valid YAML: {reason}") from error
     if builder.root is None:
         raise Unreadable("is empty")
     return builder.root

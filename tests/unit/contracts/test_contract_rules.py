@@ -348,10 +348,10 @@ privacy: !secret {data_locality: nowhere}
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("[a, b]", "a contract is a mapping of fields, got a list"),
-        ("just text", "a contract is a mapping of fields, got the text 'just text'"),
-        ("a: [", "not valid YAML"),
-        ('{"a": ', "not valid JSON"),
+        ("[a, b]", "must be a mapping of fields, got a list"),
+        ("just text", "must be a mapping of fields, got the text 'just text'"),
+        ("a: [", "is not valid YAML"),
+        ('{"a": ', "is not valid JSON"),
         (b"\xff", "is not valid UTF-8 text"),
         ("", "is empty"),
     ],

@@ -90,9 +90,9 @@ def test_problems_have_a_pointer_and_a_line(text, pointer, message, line):
 @pytest.mark.parametrize(
     ("text", "message", "line"),
     [
-        ("a: 1\n b: 2", "not valid YAML", 2),
-        ("a: [1,\n2\n", "not valid YAML", 3),
-        ("a: 1\nb:\t- 2", "not valid YAML", 2),
+        ("a: 1\n b: 2", "is not valid YAML", 2),
+        ("a: [1,\n2\n", "is not valid YAML", 3),
+        ("a: 1\nb:\t- 2", "is not valid YAML", 2),
         ("a: 1\n---\nb: 2", "second document", 2),
         ("a: *x", "alias *x names nothing", 1),
         ("a: &x [*x]", "alias *x names nothing", 1),
@@ -102,7 +102,7 @@ def test_problems_have_a_pointer_and_a_line(text, pointer, message, line):
         (b"a: 1\nb: \xff", "not valid UTF-8", 2),
         ("a: \ud800", "not valid UTF-8", None),
         (b"a: 1\n\x00", "NUL character", 2),
-        ("a: \x07", "not valid YAML", None),
+        ("a: \x07", "is not valid YAML", None),
         ('{"a": 1,\n "b": }', "expected a value (column 7)", 2),
         ('{"a" 1}', "expected ':' after a key (column 6)", 1),
         ('{"a": "x\ny"}{', "invalid control character", 1),
