@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import threading
 import urllib.error
@@ -141,3 +142,14 @@ def test_the_document_is_served_and_has_no_default_error_shape(running: tuple[st
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(f"{running[0]}/nowhere")
     assert json.loads(caught.value.read())["code"] == "no_such_path"
+
+
+def test_the_docs_page_needs_nobody_elses_server(running: tuple[str, str]) -> None:
+    with urllib.request.urlopen(f"{running[0]}/docs") as answer:
+        page = answer.read().decode()
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(sources) == 3
+    for source in sources:
+        assert source.startswith("/docs/assets/")
+        with urllib.request.urlopen(running[0] + source) as answer:
+            assert answer.status == 200
