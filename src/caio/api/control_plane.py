@@ -15,11 +15,12 @@ from starlette.requests import ClientDisconnect
 
 from caio._version import __version__
 from caio.api import openapi
-from caio.api.errors import as_caio_error, headers_of, openai_error, problem, status_of
+from caio.api.docs_page import add_docs_page
+from caio.api.errors import MethodNotAllowed, as_caio_error, headers_of, openai_error, problem, status_of
 from caio.api.platform import Platform
 from caio.api.request_log import log_request, new_request_id
 from caio.api.routes import decisions, health, keys, models, policies, routing, services
-from caio.foundation.errors import CaioError, Category, InvalidInput, NotFound, Violation
+from caio.foundation.errors import CaioError, InvalidInput, NotFound, Violation
 
 DESCRIPTION = (
     "Routes AI requests by contract, enforces what was promised, and proves every decision. "
@@ -31,15 +32,11 @@ DESCRIPTION = (
 CLIENT_GONE = 499
 
 
-class MethodNotAllowed(CaioError):
-    code = "method_not_allowed"
-    category = Category.INVALID
-
-
 def control_plane(platform: Platform) -> FastAPI:
     """The application; its routes find ``platform`` in its state."""
-    app = FastAPI(title="CAIO", version=__version__, description=DESCRIPTION, docs_url="/docs", redoc_url=None)
+    app = FastAPI(title="CAIO", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.state.platform = platform
+    add_docs_page(app)
     for module in (services, policies, routing, decisions, keys, models, health):
         app.include_router(module.router)
     app.add_exception_handler(CaioError, _answer)
@@ -55,6 +52,9 @@ async def _edge(request: Request, call_next: Callable[[Request], Awaitable[Respo
     name the request and log it, as the hot paths do."""
     started = monotonic()
     try:
+        # No name holds a NUL, and PostgreSQL takes none as a parameter.
+        if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+            raise InvalidInput("an address cannot hold a NUL character", code="invalid_request")
         response = await call_next(request)
     except ClientDisconnect:
         response = Response(status_code=CLIENT_GONE)  # nobody reads it
@@ -93,8 +93,5 @@ def _answer_http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _answer(request, NotFound("there is nothing at this address", code="no_such_path"))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        answer = _answer(request, MethodNotAllowed("this address does not take this method"))
-        answer.status_code = HTTPStatus.METHOD_NOT_ALLOWED
-        answer.headers.update(error.headers or {})
-        return answer
+        return _answer(request, MethodNotAllowed((error.headers or {}).get("Allow", "")))
     return _answer(request, InvalidInput(str(error.detail), code="invalid_request"))

@@ -51,6 +51,17 @@ class Internal(CaioError):
     code = "internal_error"
 
 
+class MethodNotAllowed(CaioError):
+    """An address asked with a method it does not take; ``allow`` lists those it takes."""
+
+    code = "method_not_allowed"
+    category = Category.INVALID
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(f"this address takes {allow} only")
+        self.allow = allow
+
+
 def as_caio_error(error: Exception) -> CaioError:
     """The error to answer with; what was not raised on purpose is logged and hidden."""
     if isinstance(error, CaioError):
@@ -64,6 +75,8 @@ def as_caio_error(error: Exception) -> CaioError:
 def status_of(error: CaioError) -> int:
     if isinstance(error, UpstreamFailed) and error.fault is UpstreamFault.INVALID:
         return HTTPStatus.UNPROCESSABLE_ENTITY
+    if isinstance(error, MethodNotAllowed):
+        return HTTPStatus.METHOD_NOT_ALLOWED
     return STATUS[error.category]
 
 
@@ -76,6 +89,8 @@ def headers_of(error: CaioError) -> dict[str, str]:
         headers["RateLimit-Remaining"] = "0"
         headers["RateLimit-Reset"] = str(error.retry_after)
         headers["RateLimit-Policy"] = f'{error.limit};comment="{error.window}"'
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allow
     if error.category is Category.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
     if error.decision_id is not None:

@@ -1,6 +1,6 @@
 """The calls that carry traffic, as a lean ASGI application in front of the control plane.
 
-Three POST paths are answered here with nothing between the socket and the gateway but this file:
+Three paths are answered here with nothing between the socket and the gateway but this file:
 ``/api/v1/orchestrate``, ``/v1/chat/completions`` and ``/v1/embeddings``. Everything else goes on
 to the control plane. FastAPI's machinery would cost more than the whole decision.
 
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from caio.api.errors import as_caio_error, headers_of, openai_error, problem, status_of
+from caio.api.errors import MethodNotAllowed, as_caio_error, headers_of, openai_error, problem, status_of
 from caio.api.platform import Platform
 from caio.api.request_log import log_request, new_request_id
 from caio.api.wanted import fingerprint_of, from_chat, from_embeddings, from_orchestrate, idempotency_key
@@ -55,13 +55,15 @@ class HotPaths:
         self._handlers = {ORCHESTRATE: self._orchestrate, CHAT: self._chat, EMBEDDINGS: self._embeddings}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = self._handlers.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        handler = self._handlers.get(scope["path"]) if scope["type"] == "http" else None
         if handler is None:
             await self._control_plane(scope, receive, send)
             return
         request = _Request(scope, receive, send, self._platform.max_body_bytes)
         started = monotonic()
         try:
+            if scope["method"] != "POST":
+                raise MethodNotAllowed("POST")
             caller = await self._platform.authenticator.authenticate(request.headers.get("authorization"))
             caller.require(Permission.ORCHESTRATE)
             await handler(request, caller, await request.body())
@@ -70,7 +72,7 @@ class HotPaths:
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
             await request.fail(as_caio_error(error))
         log_request(
-            method="POST",
+            method=scope["method"],
             path=request.path,
             status=request.status,
             request_id=request.request_id,
@@ -79,22 +81,19 @@ class HotPaths:
         )
 
     async def _orchestrate(self, request: _Request, caller: Caller, raw: bytes) -> None:
-        key = idempotency_key(request.headers)
-        wanted = from_orchestrate(raw, caller, key, fingerprint_of(ORCHESTRATE, raw, request.headers, caller) if key else "")
+        wanted = from_orchestrate(raw, caller, *request.idempotency(caller, raw))
         wanted = replace(wanted, render=lambda answer: _orchestrated(answer, caller.tenant.currency))
         await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
     async def _chat(self, request: _Request, caller: Caller, raw: bytes) -> None:
-        key = idempotency_key(request.headers)
-        wanted = from_chat(raw, request.headers, caller, key, fingerprint_of(CHAT, raw, request.headers, caller) if key else "")
+        wanted = from_chat(raw, request.headers, caller, *request.idempotency(caller, raw))
         if wanted.request.stream:
             await request.stream(await request.unless_gone(self._platform.streams.open(wanted)))
         else:
             await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
     async def _embeddings(self, request: _Request, caller: Caller, raw: bytes) -> None:
-        key = idempotency_key(request.headers)
-        wanted = from_embeddings(raw, request.headers, caller, key, fingerprint_of(EMBEDDINGS, raw, request.headers, caller) if key else "")
+        wanted = from_embeddings(raw, request.headers, caller, *request.idempotency(caller, raw))
         await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
 
@@ -133,19 +132,22 @@ class _Request:
     async def body(self) -> bytes:
         """The whole body; raises TooLarge, before reading on, beyond the limit."""
         declared = self.headers.get("content-length", "0")
-        chunks: list[bytes] = []
         size = int(declared) if declared.isdecimal() else 0
-        while size <= self._max_body_bytes:
+        body, more = bytearray(), True
+        while more and max(size, len(body)) <= self._max_body_bytes:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            chunks.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                break
-            size = sum(map(len, chunks))
-        if max(size, sum(map(len, chunks))) > self._max_body_bytes:
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if max(size, len(body)) > self._max_body_bytes:
             raise TooLarge(f"the body is larger than the limit of {self._max_body_bytes} bytes")
-        return b"".join(chunks)
+        return bytes(body)
+
+    def idempotency(self, caller: Caller, raw: bytes) -> tuple[str | None, str]:
+        """The call's idempotency key, if it has one, and what the key is bound to."""
+        key = idempotency_key(self.headers)
+        return key, fingerprint_of(self.path, raw, self.headers, caller) if key else ""
 
     async def unless_gone(self, work: Awaitable[T]) -> T:
         """The work's result; cancels it and raises ClientGone when the caller disconnects first."""
@@ -175,17 +177,7 @@ class _Request:
         """Send the frames as they come; stop, and cancel upstream, when the caller goes away."""
         self.decision_id = opened.decision_id
         headers = _decision_headers(opened.decision_id, opened.service_id, opened.version)
-        sending = asyncio.ensure_future(self._send_frames(opened, headers))
-        gone = asyncio.ensure_future(self._receive())
-        try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not sending.done():
-                sending.cancel()
-                await asyncio.wait({sending})
-                raise ClientGone
-            sending.result()
-        finally:
-            gone.cancel()
+        await self.unless_gone(self._send_frames(opened, headers))
 
     async def _send_frames(self, opened: OpenStream, headers: list[tuple[bytes, bytes]]) -> None:
         frames = opened.frames

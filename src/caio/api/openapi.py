@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from caio.api.hot_paths import CHAT, EMBEDDINGS, ORCHESTRATE
+from caio.api.routes.keys import KeyWish
 from caio.api.wanted import ChatBody, EmbeddingsBody
 from caio.gateway.intake import OrchestrateBody
 
@@ -122,7 +123,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _add_models(whole: dict[str, Any]) -> None:
-    bodies = [(model, "validation") for model in (OrchestrateBody, ChatBody, EmbeddingsBody)]
+    bodies = [(model, "validation") for model in (OrchestrateBody, ChatBody, EmbeddingsBody, KeyWish)]
     _, generated = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     schemas = whole["components"].setdefault("schemas", {})
     schemas |= generated["$defs"]

@@ -71,9 +71,7 @@ class Gateway:
         self.attempts = attempts
         self.books = books
 
-    async def decide(
-        self, wanted: Wanted, history: History | None = None, decision_id: str | None = None
-    ) -> Decided:
+    async def decide(self, wanted: Wanted, history: History | None = None, decision_id: str | None = None) -> Decided:
         """Decide, without admitting, calling or journalling anything. ``history`` replaces what was
         observed, for callers who keep their own; ``decision_id`` is a new one unless given."""
         now = self._clock()

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from caio.api.dependencies import ThePlatform, caller_with
+from caio.api.dependencies import DocumentBody, ThePlatform, caller_with
+from caio.gateway.intake import read
 from caio.tenancy.ports import ApiKey
 from caio.tenancy.principals import Caller, Permission
 
@@ -21,7 +22,7 @@ class KeyWish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
     roles: Annotated[list[str], Field(min_length=1, max_length=8)] = ["user"]
     trust_level: Literal["untrusted", "standard", "elevated", "privileged"] = "standard"
     expires_at: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
@@ -51,9 +52,18 @@ class KeyListing(BaseModel):
     next_after: str | None = None
 
 
-@router.post("", status_code=201)
-async def create_key(caller: Manager, platform: ThePlatform, wish: KeyWish) -> NewKeyView:
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/KeyWish"}}},
+    }
+}
+
+
+@router.post("", status_code=201, openapi_extra=_BODY)
+async def create_key(caller: Manager, body: DocumentBody, platform: ThePlatform) -> NewKeyView:
     """Make a key. It cannot be given more than the caller has."""
+    wish = read(KeyWish, body)
     new = await platform.api_keys.create(caller, wish.name, wish.roles, wish.trust_level, wish.expires_at)
     return NewKeyView(**_view(new.key).model_dump(), token=new.token)
 
