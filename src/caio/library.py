@@ -18,6 +18,7 @@ import asyncio
 import tempfile
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ from caio.api.wanted import from_orchestrate
 from caio.audit.signing import key_set
 from caio.bootstrap import Installation, embedded_settings, now, open_installation
 from caio.contracts import parse_contract
+from caio.foundation.errors import NotReady
 from caio.foundation.scope import DEFAULT_TENANT
 from caio.gateway.pipeline import Decided
 from caio.gateway.run import Answer, Wanted
@@ -54,6 +56,9 @@ class Orchestrator:
 
     def __init__(self, data_dir: str | Path | None = None, *, allow_private: Sequence[str] = ()) -> None:
         self._closing = ExitStack()
+        self._calls: set[Future[Any]] = set()
+        self._guard = threading.Lock()
+        self._closed = False
         if data_dir is None:
             data_dir = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="caio-"))
         settings = embedded_settings(Path(data_dir), allow_private)
@@ -67,7 +72,7 @@ class Orchestrator:
         except BaseException:
             self._closing.close()
             raise
-        self._closing.callback(lambda: self._run(self._stack.aclose()))
+        self._closing.callback(lambda: self._submit(self._stack.aclose()).result())
 
     def register_service(
         self, contract_path: str | Path, service_id: str | None = None, tenant_id: str | None = None
@@ -120,7 +125,12 @@ class Orchestrator:
         return key_set(self._installation.keyring)
 
     def close(self) -> None:
-        """Finish what is being written and let go of the data directory; closing twice is harmless."""
+        """Wait for the calls of other threads, finish what is being written, and let go of the data
+        directory. Later calls raise NotReady; closing twice is harmless."""
+        with self._guard:
+            self._closed = True
+            running = tuple(self._calls)
+        wait(running)
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -165,7 +175,21 @@ class Orchestrator:
         return embedded_caller(await self._installation.stores.tenants.get(embedded_scope(tenant_id)))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        with self._guard:
+            if self._closed:
+                work.close()
+                raise NotReady("this Orchestrator is closed; open another one", code="closed")
+            call = self._submit(work)
+            self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        try:
+            return call.result()
+        except BaseException:
+            call.cancel()  # when it was the waiting that was interrupted
+            raise
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +14,12 @@ from caio.audit.signing import read_key_set
 from caio.audit.verify import verify_receipt
 from caio.foundation.errors import (
     Conflict,
+    DeadlineExceeded,
     InvalidInput,
     Misconfigured,
     NoServiceSatisfies,
     NotFound,
+    NotReady,
 )
 from caio.routing.model import History, Track
 from tests.support.upstreams import upstream
@@ -227,3 +230,23 @@ def test_closing_leaves_nothing_behind():
     caio.close()
     assert not folder.exists()
     assert threading.active_count() == before
+    with pytest.raises(NotReady):
+        caio.list_services()
+
+
+def test_closing_waits_for_the_calls_of_other_threads(write):
+    caio, ended = Orchestrator(allow_private=["127.0.0.0/8"]), []
+    caio.register_service(write(path="/slow"))
+
+    def call():
+        with pytest.raises(DeadlineExceeded):
+            caio.orchestrate({**ASKED, "deadline_ms": 500})
+        ended.append(True)
+
+    calling = threading.Thread(target=call, daemon=True)
+    calling.start()
+    while not caio._calls:
+        time.sleep(0.01)
+    caio.close()
+    calling.join(5)
+    assert ended

@@ -55,11 +55,14 @@ class Histories:
 
     def _take(self, tenant_id: str, now: int) -> History:
         tracks = {}
-        for service_id, seen in self._observed[tenant_id].items():
+        observed = self._observed[tenant_id]
+        for service_id, seen in tuple(observed.items()):
             while seen and seen[0][0] <= now - WINDOW:
                 seen.popleft()
-            if seen:
-                latencies = sorted(latency for _, _, latency in seen)
-                p95 = latencies[-(-95 * len(latencies) // 100) - 1]
-                tracks[service_id] = Track(len(seen), sum(good for _, good, _ in seen), p95)
+            if not seen:
+                del observed[service_id]
+                continue
+            latencies = sorted(latency for _, _, latency in seen)
+            p95 = latencies[-(-95 * len(latencies) // 100) - 1]
+            tracks[service_id] = Track(len(seen), sum(good for _, good, _ in seen), p95)
         return History(tracks)
