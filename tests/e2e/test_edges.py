@@ -138,10 +138,11 @@ async def test_a_caller_who_leaves_while_the_decision_is_written_leaves_an_outco
     gate = Gate(caio, monkeypatch)
     wanted = from_orchestrate(CALL, await caller(caio))
     calling = asyncio.create_task(caio.installation.gateway.orchestrate(wanted))
-    await gate.reached.wait()
-    while not caio.service.received:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(gate.reached.wait(), 10)
+    async with asyncio.timeout(10):
+        while not caio.service.received:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)  # the service has answered; only the write is still to come
     calling.cancel()
     await asyncio.sleep(0.05)
     gate.open.set()
@@ -158,10 +159,11 @@ async def test_a_caller_who_leaves_while_a_streams_decision_is_written_leaves_an
     gate = Gate(caio, monkeypatch)
     wanted = from_chat(CHAT, {}, await caller(caio), None, "")
     calling = asyncio.create_task(caio.installation.streams.open(wanted))
-    await gate.reached.wait()
-    while not caio.service.received:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(gate.reached.wait(), 10)
+    async with asyncio.timeout(10):
+        while not caio.service.received:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)  # the service has answered; only the write is still to come
     calling.cancel()
     await asyncio.sleep(0.05)
     gate.open.set()
@@ -230,7 +232,7 @@ async def test_a_key_gives_the_first_answer_when_the_caller_left_as_it_was_writt
     gate = Gate(caio, monkeypatch, passing=1)
     wanted = from_orchestrate(CALL, await caller(caio), "once", "f")
     calling = asyncio.create_task(caio.installation.gateway.orchestrate(wanted))
-    await gate.reached.wait()
+    await asyncio.wait_for(gate.reached.wait(), 10)
     calling.cancel()
     await asyncio.sleep(0.1)
     gate.open.set()
@@ -257,7 +259,7 @@ async def test_a_key_is_free_again_when_the_caller_left_as_it_was_claimed(
     monkeypatch.setattr(store, "claim", slow)
     wanted = from_orchestrate(CALL, await caller(caio), "once", "f")
     calling = asyncio.create_task(caio.installation.gateway.orchestrate(wanted))
-    await claimed.wait()
+    await asyncio.wait_for(claimed.wait(), 10)
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
