@@ -214,9 +214,13 @@ async def _recover(
     admitted: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for tenant_id, row, _ in await stores.journal.admitted_since(now() - DAY):
         admitted[tenant_id].append((row.service_id, row.decided_at))
+    further: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+    for tenant_id, finished_at, position, attempt in await stores.journal.attempts_since(now() - WINDOW):
+        histories.observe(tenant_id, attempt, finished_at)
+        if position > 0:
+            further[tenant_id].append((attempt.service_id, finished_at))
     spent = await stores.journal.spent()
     for tenant in await stores.tenants.all_active():
         admission.open(tenant)
-        admission.restore(tenant.tenant_id, admitted[tenant.tenant_id], spent.get(tenant.tenant_id, 0))
-    for tenant_id, finished_at, attempt in await stores.journal.attempts_since(now() - WINDOW):
-        histories.observe(tenant_id, attempt, finished_at)
+        name = tenant.tenant_id
+        admission.restore(name, admitted[name], spent.get(name, 0), further[name])

@@ -203,10 +203,10 @@ async def test_attempts_are_listed_oldest_first_and_in_their_order(stores):
     await stores.journal.append([outcome("dec_2", at=30), outcome("dec_3", "rival", at=20), outcome("dec_1", at=10)])
     failed, succeeded = outcome().projection.attempts
     assert await stores.journal.attempts_since(20) == [
-        ("rival", 20, failed),
-        ("rival", 20, succeeded),
-        ("acme", 30, failed),
-        ("acme", 30, succeeded),
+        ("rival", 20, 0, failed),
+        ("rival", 20, 1, succeeded),
+        ("acme", 30, 0, failed),
+        ("acme", 30, 1, succeeded),
     ]
 
 

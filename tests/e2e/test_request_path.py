@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -157,11 +158,24 @@ async def test_limits_name_their_window_and_survive_a_restart(
     assert "only minute" in headers["RateLimit-Policy"]
     await caio.http.close()
     # A second installation on a copy stands for the restarted process.
-    import shutil
-
     shutil.copytree(caio.data_dir, tmp_path / "restarted")
     async with served(tmp_path / "restarted", caio.token, service) as restarted:
         assert (await restarted.orchestrate())[0] == 429
+
+
+async def test_a_fallbacks_own_limit_survives_a_restart(
+    tmp_path: Path, caio: Served, template: tuple[Path, str], service: Upstream
+) -> None:
+    limits = {"rate_limit": {"per_minute": 1}, "requires": {"gpu": False, "internet": False}}
+    await caio.register("broken", "/status/500")
+    await caio.register("second", cost=DEAR, constraints=limits)
+    cheapest = {"weights": {"cost": 1}}
+    assert (await caio.orchestrate(objective=cheapest))[1]["service"]["id"] == "second"
+    assert (await caio.orchestrate(objective=cheapest))[0] == 502
+    await caio.http.close()
+    shutil.copytree(caio.data_dir, tmp_path / "restarted")
+    async with served(tmp_path / "restarted", caio.token, service) as restarted:
+        assert (await restarted.orchestrate(objective=cheapest))[0] == 502
 
 
 async def test_a_caller_who_leaves_cancels_the_call(caio: Served) -> None:

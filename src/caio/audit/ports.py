@@ -154,8 +154,9 @@ class JournalStore(Protocol):
         """Sum of ``charged`` per tenant over all outcomes: what a restarted ledger rebuilds from."""
         ...
 
-    async def attempts_since(self, since: int) -> list[tuple[str, int, Attempt]]:
-        """(tenant id, finished_at, attempt) of outcomes with ``finished_at >= since``, oldest first."""
+    async def attempts_since(self, since: int) -> list[tuple[str, int, int, Attempt]]:
+        """(tenant id, finished_at, position, attempt) of outcomes with ``finished_at >= since``, oldest
+        first. Position 0 called the service that was admitted, later ones were fallbacks or repeats."""
         ...
 
 

@@ -50,13 +50,22 @@ class InProcessAdmission:
         """Make a tenant's quotas known; a call for an unknown tenant is a KeyError."""
         self._accounts[tenant.tenant_id] = _Account(_tenant_windows(tenant.quotas), Ledger(tenant.quotas.budget))
 
-    def restore(self, tenant_id: str, admitted: Iterable[tuple[str, int]], spent: int) -> None:
-        """Rebuild after a restart: (service id, time) of admitted calls, oldest first, and money spent."""
+    def restore(
+        self,
+        tenant_id: str,
+        admitted: Iterable[tuple[str, int]],
+        spent: int,
+        further: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        """Rebuild after a restart: (service id, time) of admitted calls, oldest first, and money spent.
+        ``further`` are the calls that fallbacks and repeats made: they count for their services only."""
         account = self._accounts[tenant_id]
         account.ledger.restore(spent)
         for service_id, at in admitted:
             account.windows.restore(at)
             # The service's own limits come with the next call's contract; keep the times until then.
+            account.restored.setdefault(service_id, []).append(at)
+        for service_id, at in further:
             account.restored.setdefault(service_id, []).append(at)
 
     async def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
@@ -110,7 +119,7 @@ def _service(account: _Account, ask: Ask) -> _Service:
     known = account.services.get(ask.service_id)
     if known is None:
         known = account.services[ask.service_id] = _Service(limits, _service_windows(limits))
-        for at in account.restored.pop(ask.service_id, ()):
+        for at in sorted(account.restored.pop(ask.service_id, ())):
             known.windows.restore(at)
     elif known.limits != limits:
         # A new contract version: what was admitted under the old limits still counts.

@@ -75,7 +75,7 @@ class SqlJournalReads:
         rows = await self._rows(query.group_by(outcomes.c.tenant_id))
         return {row.tenant_id: int(row.charged) for row in rows}
 
-    async def attempts_since(self, since: int) -> list[tuple[str, int, Attempt]]:
+    async def attempts_since(self, since: int) -> list[tuple[str, int, int, Attempt]]:
         query = (
             select(attempts)
             .join_from(tenants, attempts, attempts.c.tenant_id == tenants.c.tenant_id)
@@ -86,6 +86,7 @@ class SqlJournalReads:
             (
                 row.tenant_id,
                 row.finished_at,
+                row.position,
                 Attempt(row.service_id, row.succeeded, row.latency_ms, row.violations),
             )
             for row in await self._rows(query)
