@@ -24,6 +24,7 @@ from caio.foundation.errors import (
     InvalidInput,
     LimitExceeded,
     NoServiceSatisfies,
+    NotReady,
     UpstreamFailed,
     UpstreamFault,
 )
@@ -172,7 +173,8 @@ class Gateway:
             await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
         except (Exception, asyncio.CancelledError) as error:
             await self.books.abandon(run, entering, ended_by(error))
-            if isinstance(error, CaioError):
+            # The journal raises one NotReady for a whole group of callers: it names none of their decisions.
+            if isinstance(error, CaioError) and not isinstance(error, NotReady):
                 error.decision_id = run.decision_id
             raise
         status = Status.VIOLATED if tried.breaches else Status.OK

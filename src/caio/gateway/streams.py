@@ -21,7 +21,7 @@ from time import monotonic
 import msgspec
 
 from caio.audit.ports import Status
-from caio.foundation.errors import CaioError, DeadlineExceeded, UpstreamFailed, UpstreamFault
+from caio.foundation.errors import CaioError, DeadlineExceeded, NotReady, UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
 from caio.gateway.attempts import Endpoint, priced
 from caio.gateway.books import Ending
@@ -86,7 +86,8 @@ class Streams:
                     await _close(upstream)
             finally:
                 await gateway.books.abandon(run, entering, ended_by(error))
-            if isinstance(error, CaioError):
+            # The journal raises one NotReady for a whole group of callers: it names none of their decisions.
+            if isinstance(error, CaioError) and not isinstance(error, NotReady):
                 error.decision_id = run.decision_id
             raise
         offer, frames = run.candidate.offer, self._frames(run, upstream)
