@@ -38,7 +38,7 @@ class Feasible(Struct, frozen=True):
 class Certificate(Struct, frozen=True):
     """The parts of a certificate (docs/reference/routing-rules.md) that a receipt's claims read."""
 
-    v: Literal[1]
+    v: Literal[2]
     tenant: Text
     request: Digest
     principal: Digest

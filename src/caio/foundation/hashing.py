@@ -18,11 +18,15 @@ POLICY = "caio/policy/v1"
 REQUEST = "caio/request/v1"
 PRINCIPAL = "caio/principal/v1"
 HISTORY = "caio/history/v1"
-SERVICES = "caio/services/v1"
+SERVICE = "caio/service/v1"
+SERVICES = "caio/services/v2"
 POLICIES = "caio/policies/v1"
-FEASIBLE = "caio/feasible/v1"
+VERDICTS = "caio/verdicts/v1"
+FEASIBLE = "caio/feasible/v2"
 EXCLUDED = "caio/excluded/v1"
-DECISION = "caio/decision/v1"
+DECISION = "caio/decision/v2"
+PLAN_REQUEST = "caio/plan-request/v1"
+PLAN = "caio/plan/v1"
 
 DIGEST_BYTES = 32
 

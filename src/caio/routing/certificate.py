@@ -11,7 +11,7 @@ from typing import Any
 
 from caio.foundation import hashing
 
-VERSION = 1
+VERSION = 2
 
 #: The certificate shows this many of the best rows; ``feasible.hash`` commits to all of them.
 RANKED_ROWS = 5
@@ -29,6 +29,7 @@ FIELDS = (
     "seed",
     "weights",
     "on_violation",
+    "verdicts",
     "feasible",
     "ranked",
     "excluded",
