@@ -126,18 +126,14 @@ def prices(contract: Document) -> tuple[int, ...]:
 def worst_price(contract: Document, request: Document) -> int:
     """Nano-units of the dearest call within the limits of both: a token a byte in, the largest answer
     out, for as long as it may take. Summed exactly, rounded up once."""
+    tokens_in: int = request["input_bytes"]
     tokens_out: int | None = request["max_tokens"]
     if tokens_out is None:
         limits = [output_limit(each) for each in contract["capabilities"] if each["type"] in request["capabilities"]]
         tokens_out = max((each for each in limits if each is not None), default=0)
     milliseconds: int = min(contract["api"]["timeout_ms"], request["deadline_ms"])
     per_request, per_input, per_output, per_second = prices(contract)
-    picos = (
-        per_request
-        + per_input * request["input_bytes"]
-        + per_output * tokens_out
-        + Fraction(per_second * milliseconds, 1000)
-    )
+    picos = per_request + per_input * tokens_in + per_output * tokens_out + Fraction(per_second * milliseconds, 1000)
     return ceil(picos / 1000)
 
 
