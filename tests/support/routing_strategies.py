@@ -39,7 +39,7 @@ _REGIONS = ("eu", "uk", "us")
 _FRAMEWORKS = ("gdpr", "hipaa", "soc2")
 _NAMED = (*_IDS, "alpha@1.0.0", "beta@1.1.0")
 _PRICES = ("0", "0.000000000001", "0.000001", "0.01", "0.01")
-_TRACKS = ([1, 0, 900], [1, 1, 5], [80, 80, 300], [20, 19, 700], [10**6, 999_999, 1])
+_TRACKS = ([1, 0, 900], [1, 1, 5], [80, 80, 300], [19, 19, 300], [20, 19, 700], [21, 0, 300], [10**6, 999_999, 1])
 _PERMISSIONS = ("a", "b", "services:use")
 # Ascending: an offer's larger bounds are drawn from what follows.
 _TIMES = ("0", "0.000000001", "300", "799.999999999", "800", "800.000000001", "1200", "1000000000")
@@ -96,7 +96,11 @@ def worlds() -> st.SearchStrategy[Document]:
 def world(seed: int, services: int = MOST_SERVICES, policies: int = MOST_POLICIES) -> Document:
     """The world of ``seed``; a smaller one of the same seed has some of the same services and policies."""
     rng, caller, past = Random(seed), Random(f"{seed} principal"), Random(f"{seed} history")
-    keys = [(service_id, version) for service_id in _IDS for version in _VERSIONS]
+    crowd = (f"service-{number}" for number in range(max(0, services - len(_IDS) * len(_VERSIONS))))
+    keys = [
+        *((service_id, version) for service_id in _IDS for version in _VERSIONS),
+        *((name, "1.0.0") for name in crowd),
+    ]
     rule_keys = [(policy_id, version) for policy_id in ("a", "b", "c") for version in (1, 2, 10)]
     rng.shuffle(keys)
     rng.shuffle(rule_keys)
