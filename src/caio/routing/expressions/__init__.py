@@ -1,6 +1,7 @@
 """The policy expression language: a documented subset of CEL (README.md)."""
 
 from caio.routing.expressions.compiler import compile_expression
+from caio.routing.expressions.conditions import Conditions
 from caio.routing.expressions.errors import EvaluationError, ExpressionError
 from caio.routing.expressions.interpreter import interpret
 from caio.routing.expressions.parser import parse
@@ -10,6 +11,7 @@ from caio.routing.expressions.types import Bool, Double, Dyn, Int, List, Map, Nu
 
 __all__ = [
     "Bool",
+    "Conditions",
     "Double",
     "Dyn",
     "EvaluationError",

@@ -59,7 +59,7 @@ def compile_expression(expression: Expression) -> Callable[[Variables], bool]:
     that is not a bool. It is pure, and safe to call from several threads. Not checked: that ints in the
     variables fit 64 bits (results of arithmetic are), and the length of strings that are compared.
     """
-    evaluate = _compile(expression.root)
+    evaluate = compile_node(expression.root)
 
     def condition(variables: Variables) -> bool:
         try:
@@ -73,36 +73,37 @@ def compile_expression(expression: Expression) -> Callable[[Variables], bool]:
     return condition
 
 
-def _compile(node: Node) -> Evaluate:  # noqa: PLR0912 - one case a node, all of one line
+def compile_node(node: Node) -> Evaluate:  # noqa: PLR0912 - one case a node, all of one line
+    """One node as a closure that spends the caller's steps; raises EvaluationError and Exhausted."""
     match node:
         case Literal(value=value):
             return lambda variables, steps: value
         case ListLiteral(items=items):
-            return _list([_compile(item) for item in items])
+            return _list([compile_node(item) for item in items])
         case Identifier(name=name):
             return _identifier(name)
         case Select():
             return _select(node)
         case Has(operand=operand, field=field):
-            return _has(_compile(operand), field)
+            return _has(compile_node(operand), field)
         case Index(operand=operand, key=key):
-            return _index(_compile(operand), _compile(key))
+            return _index(compile_node(operand), compile_node(key))
         case Not(operand=operand):
-            return _not(_compile(operand))
+            return _not(compile_node(operand))
         case Negate(operand=operand):
-            return _negate(_compile(operand))
+            return _negate(compile_node(operand))
         case And(operands=operands):
-            return _junction([_compile(operand) for operand in operands], absorbing=False)
+            return _junction([compile_node(operand) for operand in operands], absorbing=False)
         case Or(operands=operands):
-            return _junction([_compile(operand) for operand in operands], absorbing=True)
+            return _junction([compile_node(operand) for operand in operands], absorbing=True)
         case Binary(operator=operation, left=left, right=right):
-            return _binary(operation, _compile(left), _compile(right))
+            return _binary(operation, compile_node(left), compile_node(right))
         case Conditional(condition=condition, then=then, otherwise=otherwise):
-            return _conditional(_compile(condition), _compile(then), _compile(otherwise))
+            return _conditional(compile_node(condition), compile_node(then), compile_node(otherwise))
         case Call(function=function, arguments=arguments):
-            return _call(FUNCTIONS[function], [_compile(argument) for argument in arguments])
+            return _call(FUNCTIONS[function], [compile_node(argument) for argument in arguments])
         case Comprehension(macro=macro, domain=domain, variable=variable, body=body):
-            return _comprehension(_FOLDS[macro], _compile(domain), variable, _compile(body))
+            return _comprehension(_FOLDS[macro], compile_node(domain), variable, compile_node(body))
 
 
 # names, fields, elements ----------------------------------------------------------------------------
@@ -125,7 +126,7 @@ def _select(node: Select) -> Evaluate:
     while isinstance(operand, Select):
         reversed_fields.append(operand.field)
         operand = operand.operand
-    fields, start = tuple(reversed(reversed_fields)), _compile(operand)
+    fields, start = tuple(reversed(reversed_fields)), compile_node(operand)
 
     def select(variables: Variables, steps: Steps) -> object:
         value = start(variables, steps)

@@ -8,8 +8,9 @@ nodes, of the name for selections, calls and macros, of the first character othe
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 
 class Operator(StrEnum):
@@ -235,3 +236,33 @@ def _path(node: Node) -> list[str] | None:
     if not isinstance(node, Identifier):
         return None
     return [node.name, *reversed(names)]
+
+
+def names_of(node: Node) -> tuple[str, ...] | None:
+    """The names of ``a.b.c``, also written ``a.b["c"]``; None for any other node.
+
+    The two have the same value and fail together, though with different messages.
+    """
+    names: list[str] = []
+    while True:
+        match node:
+            case Identifier(name=name):
+                return (name, *reversed(names))
+            case Select(operand=operand, field=field) | Index(operand=operand, key=Literal(value=str(field))):
+                names.append(field)
+                node = operand
+            case _:
+                return None
+
+
+def shape_of(node: Node) -> Hashable:
+    """Equal for nodes that differ at most in where they were written: ``1``, ``1.0`` and ``true`` differ."""
+    return (type(node), *(_shape(getattr(node, name)) for name in node.__slots__ if name != "offset"))
+
+
+def _shape(part: object) -> Hashable:
+    if isinstance(part, tuple):
+        return tuple(_shape(one) for one in part)
+    if isinstance(part, Node):
+        return shape_of(part)
+    return part if isinstance(part, str | Enum) else (type(part), repr(part))
