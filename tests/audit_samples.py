@@ -40,9 +40,9 @@ def certificate(*ranked: tuple[str, str], feasible: int | None = None) -> dict[s
     """A certificate of the right form for these ranked services; its hashes stand for nothing."""
     winner = [{"service": name, "version": version, "contract": "c" * 64} for name, version in ranked[:1]]
     return {
-        "v": 1,
+        "v": 2,
         "tenant": TENANT,
-        **dict.fromkeys(("services", "policies", "history"), "a" * 64),
+        **dict.fromkeys(("services", "policies", "history", "verdicts"), "a" * 64),
         "request": digest_of(REQUEST, REQUEST_DOCUMENT),
         "principal": digest_of(PRINCIPAL, PRINCIPAL_DOCUMENT),
         "service_count": 7,
@@ -51,7 +51,7 @@ def certificate(*ranked: tuple[str, str], feasible: int | None = None) -> dict[s
         "on_violation": "report",
         "feasible": {"count": len(ranked) if feasible is None else feasible, "hash": "b" * 64},
         "ranked": [[name, version, 900 - rank, 100] for rank, (name, version) in enumerate(ranked)],
-        "excluded": [{"clause": "cost", "count": 1, "hash": "d" * 64}],
+        "excluded": [{"clause": "cost", "count": 1}],
         "plan": winner,
         "guarantees": {},
     }

@@ -80,5 +80,5 @@ def test_a_second_implementation_from_the_reference_page_agrees(case):
             computed = hmac.digest(bytes.fromhex(entry["salt"]), plain(entry["payload"]), "sha256").hex()
             assert (computed == entry["commitment"]) == claims[f"{part} commitment"]
     payload = receipt["decision"]["payload"]
-    digest = hashlib.sha256(b"caio/decision/v1\x00" + plain(payload["certificate"])).hexdigest()
+    digest = hashlib.sha256(b"caio/decision/v2\x00" + plain(payload["certificate"])).hexdigest()
     assert (digest == payload["decision_hash"]) == claims["certificate"]

@@ -8,7 +8,7 @@ import pytest
 
 from caio.foundation.canonical import canonical_json
 from caio.routing.certificate import CLAUSES, FIELDS, decision_hash
-from caio.routing.checker import CLAIMS, check, recompute
+from caio.routing.checker import CLAIMS, MOST_QUESTIONS, check, exclusions, ranking, recompute
 from tests.support.routing_cases import (
     ALLOWED,
     CASES,
@@ -30,8 +30,17 @@ def digest(purpose, value):
     return sha256(purpose.encode() + b"\0" + canonical_json(value)).hexdigest()
 
 
-def only_group(clause, *records):
-    return [{"clause": clause, "count": len(records), "hash": digest("caio/excluded/v1", list(records))}]
+def bytes_digest(purpose, data):
+    return sha256(purpose.encode() + b"\0" + data).hexdigest()
+
+
+def verdicts(*numbers):
+    """The certificate's commitment to these verdicts, two bytes each."""
+    return bytes_digest("caio/verdicts/v1", b"".join(number.to_bytes(2, "big") for number in numbers))
+
+
+def eight(*numbers):
+    return b"".join(number.to_bytes(8, "big") for number in numbers)
 
 
 def unproved(certificate, given, trusted=None):
@@ -47,14 +56,17 @@ def unproved(certificate, given, trusted=None):
 def test_every_clause_is_recomputed(case):
     assert case.expected is not None
     certificate = recompute(case.evidence())
-    assert certificate["excluded"] == only_group(case.expected[0], ["alpha", "1.0.0", *case.expected])
+    assert exclusions(case.evidence()) == [["alpha", "1.0.0", *case.expected]]
+    assert certificate["excluded"] == [{"clause": case.expected[0], "count": 1}]
+    assert certificate["verdicts"] == verdicts(case.question)
     assert (certificate["plan"], certificate["guarantees"], certificate["ranked"]) == ([], {}, [])
 
 
 @pytest.mark.parametrize("case", ALLOWED, ids=str)
 def test_what_lies_at_the_edge_is_allowed(case):
     certificate = recompute(case.evidence())
-    assert certificate["excluded"] == []
+    assert (certificate["excluded"], certificate["verdicts"]) == ([], verdicts(0))
+    assert exclusions(case.evidence()) == []
     assert certificate["ranked"][0][:3] == ["alpha", "1.0.0", SCALE]
 
 
@@ -86,7 +98,11 @@ def test_groups_follow_the_clauses_and_records_the_services():
         [[name, "1.0.0", "retention", "data_retention_days", "<= 30", "90"] for name in ("alpha", "delta")],
         [["beta", version, "compliance", "compliance", "gdpr", "none"] for version in ("10.0.0", "2.0.0")],
     )
-    assert recompute(given)["excluded"] == only_group("retention", *retention) + only_group("compliance", *compliance)
+    certificate = recompute(given)
+    assert certificate["excluded"] == [{"clause": "retention", "count": 2}, {"clause": "compliance", "count": 2}]
+    assert exclusions(given) == [retention[0], *compliance, retention[1]]
+    # One capability and one framework: 18 questions, then retention, then compliance.
+    assert certificate["verdicts"] == verdicts(19, 20, 20, 19)
 
 
 # --- ranking ------------------------------------------------------------------------------------
@@ -241,23 +257,27 @@ def test_the_whole_certificate():
         history={"alpha": [1, 1, 5]},
     )
     alpha_hash, beta_hash = digest("caio/contract/v1", alpha), digest("caio/contract/v1", beta)
-    services = [["alpha", "1.0.0", alpha_hash, "acme"], ["beta", "1.0.0", beta_hash, "acme"]]
+    services = [
+        digest("caio/service/v1", row)
+        for row in (["alpha", "1.0.0", alpha_hash, "acme"], ["beta", "1.0.0", beta_hash, "acme"])
+    ]
     ranked = [["alpha", "1.0.0", SCALE, 13_000_000]]
     assert recompute(given) == {
-        "v": 1,
+        "v": 2,
         "tenant": "acme",
         "request": digest("caio/request/v1", given["request"]),
         "principal": digest("caio/principal/v1", given["principal"]),
-        "services": digest("caio/services/v1", services),
+        "services": bytes_digest("caio/services/v2", bytes.fromhex(services[0]) + bytes.fromhex(services[1])),
         "policies": digest("caio/policies/v1", [["calm", 1, digest("caio/policy/v1", rule)]]),
         "history": digest("caio/history/v1", {"alpha": [1, 1, 5]}),
         "service_count": 2,
         "seed": "seed",
         "weights": {"margin": 1, "cost": 2, "performance": 2, "reliability": 2, "preference": 3},
         "on_violation": "report",
-        "feasible": {"count": 1, "hash": digest("caio/feasible/v1", ranked)},
+        "verdicts": verdicts(0, 4),
+        "feasible": {"count": 1, "hash": bytes_digest("caio/feasible/v2", eight(SCALE, 13_000_000))},
         "ranked": ranked,
-        "excluded": only_group("protocol", ["beta", "1.0.0", "protocol", "protocol", "openai", "process"]),
+        "excluded": [{"clause": "protocol", "count": 1}],
         "plan": [{"service": "alpha", "version": "1.0.0", "contract": alpha_hash}],
         "guarantees": {"accuracy.min": "0.95", "latency_ms.p50": "p50 200", "cost.max": "0.013"},
     }
@@ -278,24 +298,25 @@ GIVEN = evidence(
 )
 CERTIFICATE = recompute(GIVEN)
 
-#: Each field's claim, and a value that a dishonest certificate might show instead.
+#: For each field a value that a dishonest certificate might show instead.
 FORGERIES = {
-    "v": ("form", 2),
-    "tenant": ("inputs", "other"),
-    "request": ("request hash", "0" * 64),
-    "principal": ("principal hash", "0" * 64),
-    "services": ("contract hashes", "0" * 64),
-    "policies": ("policy hashes", "0" * 64),
-    "history": ("history hash", "0" * 64),
-    "service_count": ("inputs", 2),
-    "seed": ("seed", "another"),
-    "weights": ("objective", {**CERTIFICATE["weights"], "cost": 1}),
-    "on_violation": ("objective", "fail"),
-    "feasible": ("ranking", {**CERTIFICATE["feasible"], "count": 1}),
-    "ranked": ("ranking", CERTIFICATE["ranked"][::-1]),
-    "excluded": ("exclusions", []),
-    "plan": ("winner", []),
-    "guarantees": ("guarantees", {**CERTIFICATE["guarantees"], "cost.max": "0.01"}),
+    "v": 1,
+    "tenant": "other",
+    "request": "0" * 64,
+    "principal": "0" * 64,
+    "services": "0" * 64,
+    "policies": "0" * 64,
+    "history": "0" * 64,
+    "service_count": 2,
+    "seed": "another",
+    "weights": {**CERTIFICATE["weights"], "cost": 1},
+    "on_violation": "fail",
+    "verdicts": verdicts(0, 4, 0),
+    "feasible": {**CERTIFICATE["feasible"], "count": 1},
+    "ranked": CERTIFICATE["ranked"][::-1],
+    "excluded": [],
+    "plan": [],
+    "guarantees": {**CERTIFICATE["guarantees"], "cost.max": "0.01"},
 }
 
 
@@ -305,8 +326,8 @@ def test_an_honest_certificate_is_proved():
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_forged_field_is_unproved_although_its_hash_is_right(field):
-    claim, value = FORGERIES[field]
-    assert claim in unproved({**CERTIFICATE, field: value}, GIVEN)
+    claim = "form" if field == "v" else field
+    assert claim in unproved({**CERTIFICATE, field: FORGERIES[field]}, GIVEN)
 
 
 def test_another_decisions_hash_is_unproved():
@@ -324,10 +345,10 @@ def test_an_unknown_field_is_unproved():
 
 
 def test_truth_is_not_one():
-    assert "ranking" in unproved({**CERTIFICATE, "feasible": {**CERTIFICATE["feasible"], "count": 2.5}}, GIVEN)
+    assert "feasible" in unproved({**CERTIFICATE, "feasible": {**CERTIFICATE["feasible"], "count": 2.5}}, GIVEN)
     single = evidence(contract())
     certificate = recompute(single)
-    assert "inputs" in unproved({**certificate, "service_count": True}, single)
+    assert "service_count" in unproved({**certificate, "service_count": True}, single)
 
 
 CHANGES = {

@@ -1,23 +1,24 @@
-"""The clauses, one ``yield`` for each way to fail, in the order of the rules' table.
+"""The clauses: one ``yield`` for each question, in the order in which the rules number them.
 
-Each generator is read up to its first failure and no further: a later clause may rely on the
-earlier ones having held (a feature is asked of a capability that is there). What each clause is
-for is told in docs/reference/routing-rules.md, whose order and words these are.
+A question yields None when it is passed, and else the failure. The generators are read up to the
+first failure and no further: a later question may rely on the earlier ones having been passed (a
+feature is asked of a capability that is there). What each clause is for is told in
+docs/reference/routing-rules.md, whose order and words these are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from caio.foundation.canonical import MAX_INTEGER
 from caio.foundation.money import Prices, Usage, picos
-from caio.foundation.quantity import NANO, decimal_text, read_nanos
-from caio.routing.checking.evidence import Document, Rule, Service, Unreadable, World
-from caio.routing.model import LOCALITIES, STRENGTH, TRUST_LEVELS, Effect
+from caio.foundation.quantity import decimal_text, read_nanos
+from caio.routing.checking.evidence import Document, Rule, Service, World, place
+from caio.routing.model import CLASSIFICATIONS, LOCALITIES, STRENGTH, TRUST_LEVELS, Effect
 
 _PRICES = ("per_request", "per_input_token", "per_output_token", "per_second")
-_AT_HOME = ("on_device", "private")
 
 
 class Failure(NamedTuple):
@@ -29,33 +30,41 @@ class Failure(NamedTuple):
     offered: str
 
 
-def first_failure(world: World, service: Service) -> Failure | None:
-    """The first clause that ``service`` fails, None for a feasible one."""
-    for clauses in (_match(world, service), _rules(world.rules, service), _security(world, service)):
-        for failure in clauses:
-            return failure
-    return None
+def verdict(world: World, service: Service) -> tuple[int, Failure | None]:
+    """The number of the first question that ``service`` fails, and how; 0 and None for a feasible one."""
+    for number, failure in enumerate(questions(world, service), 1):
+        if failure is not None:
+            return number, failure
+    return 0, None
 
 
-def tightest(contract: Document, bound: str) -> tuple[int, str] | None:
-    """What ``contract`` offers for ``bound``, in nanos and in words; None when undeclared."""
-    prop, _, statistic = bound.rpartition(".")
-    promised = contract["guarantees"].get(prop, {})
-    if statistic == "min":
-        if prop == "determinism":
-            return (NANO, "1") if prop in contract["guarantees"] else None
-        return (read_nanos(promised["min"]), promised["min"]) if "min" in promised else None
-    strong_enough = STRENGTH[STRENGTH.index(statistic) :]
-    offers = [(read_nanos(promised[name]), f"{name} {promised[name]}") for name in strong_enough if name in promised]
-    return min(offers, key=lambda offer: offer[0], default=None)
+def questions(world: World, service: Service) -> Iterator[Failure | None]:
+    return chain(_match(world, service), _rules(world.rules, service), _security(world, service))
+
+
+def question_count(world: World) -> int:
+    """How many questions ``questions`` asks of a service that passes them all."""
+    capabilities = len(world.request["capabilities"])
+    asked_of_each = 1 + len(_needed_features(world.request)) + 3  # there at all; features; the three limits
+    listed = len(world.bounds) + 2 * len(world.rules) + len(world.request["compliance"])
+    return 16 + capabilities * asked_of_each + listed
+
+
+def tightest(contract: Document, bound: str) -> tuple[int | None, str]:
+    """What ``contract`` offers for ``bound``, in nanos and in words; ``None, "undeclared"`` without an offer."""
+    (prop, _, statistic), guarantees = bound.rpartition("."), contract["guarantees"]
+    promised = {"min": "1"} if prop == "determinism" and prop in guarantees else guarantees.get(prop, {})
+    names = ("min",) if statistic == "min" else STRENGTH[place(STRENGTH, statistic) :]
+    offers = [(read_nanos(promised[name]), f"{name} {promised[name]}") for name in names if name in promised]
+    nanos, words = min(offers, key=lambda offer: offer[0], default=(None, "undeclared"))
+    return nanos, words.removeprefix("min ")
 
 
 def worst_cost(request: Document, contract: Document) -> int:
     """The price of the dearest call that ``request`` allows, in nano-units."""
-    output_tokens = request["max_tokens"]
-    if output_tokens is None:
-        limits = [_output_limit(_capability(contract, wanted)) for wanted in request["capabilities"]]
-        output_tokens = max((limit for limit in limits if limit is not None), default=0)
+    requested = [each for each in contract["capabilities"] if each["type"] in request["capabilities"]]
+    limits = [_limit(each, "max_tokens", "context_length") or 0 for each in requested]
+    output_tokens = max(limits, default=0) if request["max_tokens"] is None else request["max_tokens"]
     milliseconds = min(contract["api"]["timeout_ms"], request["deadline_ms"])
     return _prices(contract).of(Usage(request["input_bytes"], output_tokens, milliseconds))
 
@@ -64,142 +73,117 @@ def joined(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _match(world: World, service: Service) -> Iterator[Failure]:
-    request, contract = world.request, service.contract
-    names = {contract["service_id"], service.pinned}
-    if request["services"] and not names & set(request["services"]):
-        yield Failure("service", "services", joined(request["services"]), service.pinned)
-    if names & set(request["excluded_services"]):
-        yield Failure("service", "excluded_services", f"not {joined(request['excluded_services'])}", service.pinned)
+def _unless(passed: bool, clause: str, subject: str, required: str, offered: str) -> Failure | None:
+    return None if passed else Failure(clause, subject, required, offered)
 
-    types = [capability["type"] for capability in contract["capabilities"]]
-    for wanted in request["capabilities"]:
-        if wanted not in types:
-            yield Failure("capability", wanted, wanted, joined(types))
-    protocol = contract["api"]["protocol"]
-    if request["protocols"] and protocol not in request["protocols"]:
-        yield Failure("protocol", "protocol", joined(request["protocols"]), protocol)
-    yield from _capability_clauses(request, contract)
+
+def _match(world: World, service: Service) -> Iterator[Failure | None]:
+    request, contract = world.request, service.contract
+    names, wanted, unwanted = {service.key[0], service.pinned}, request["services"], request["excluded_services"]
+    yield _unless(not wanted or not names.isdisjoint(wanted), "service", "services", joined(wanted), service.pinned)
+    free = names.isdisjoint(unwanted)
+    yield _unless(free, "service", "excluded_services", f"not {joined(unwanted)}", service.pinned)
+
+    offered = {capability["type"]: capability for capability in contract["capabilities"]}
+    for name in request["capabilities"]:
+        yield _unless(name in offered, "capability", name, name, joined(offered))
+    protocols, protocol = request["protocols"], contract["api"]["protocol"]
+    yield _unless(not protocols or protocol in protocols, "protocol", "protocol", joined(protocols), protocol)
+
+    capabilities = [offered[name] for name in request["capabilities"]]
+    for each in capabilities:
+        for feature in _needed_features(request):
+            yield _unless(feature in each["features"], "feature", each["type"], feature, joined(each["features"]))
+    for each in capabilities:
+        yield _fits("context_length", each, request["context_length"], "context_length")
+    for each in capabilities:
+        yield _fits("max_tokens", each, request["max_tokens"], "max_tokens", "context_length")
+    for each in capabilities:
+        limited = _limit(each, "max_input_bytes") is not None
+        yield _fits("input_size", each, request["input_bytes"] if limited else None, "max_input_bytes")
 
     for bound, required in world.bounds.items():
-        offered, lower = tightest(contract, bound), bound.endswith(".min")
-        if offered is None or (offered[0] < required if lower else offered[0] > required):
-            sign = ">=" if lower else "<="
-            text = "undeclared" if offered is None else offered[1]
-            yield Failure("guarantee", bound, f"{sign} {decimal_text(required)}", text)
+        (nanos, words), lower = tightest(contract, bound), bound.endswith(".min")
+        met = nanos is not None and (nanos >= required if lower else nanos <= required)
+        yield _unless(met, "guarantee", bound, f"{'>=' if lower else '<='} {decimal_text(required)}", words)
 
-    prices = _prices(contract)
-    if prices.currency != request["currency"] and any(getattr(prices, name) for name in _PRICES):
-        yield Failure("currency", "currency", request["currency"], prices.currency)
-    most = MAX_INTEGER if request["max_cost"] is None else min(MAX_INTEGER, read_nanos(request["max_cost"]))
-    if (worst := worst_cost(request, contract)) > most:
-        yield Failure("cost", "cost.max", f"<= {decimal_text(most)}", decimal_text(worst))
+    prices, currency, most = _prices(contract), request["currency"], request["max_cost"]
+    payable = prices.currency == currency or not any(getattr(prices, name) for name in _PRICES)
+    yield _unless(payable, "currency", "currency", currency, prices.currency)
+    worst, limit = worst_cost(request, contract), MAX_INTEGER if most is None else min(MAX_INTEGER, read_nanos(most))
+    yield _unless(worst <= limit, "cost", "cost.max", f"<= {decimal_text(limit)}", decimal_text(worst))
 
 
-def _capability_clauses(request: Document, contract: Document) -> Iterator[Failure]:
-    needed = sorted({*request["features"], *(["streaming"] if request["stream"] else [])})
-    for wanted in request["capabilities"]:
-        features = _capability(contract, wanted)["features"]
-        for feature in needed:
-            if feature not in features:
-                yield Failure("feature", wanted, feature, joined(features))
-    for wanted in request["capabilities"]:
-        context = _capability(contract, wanted).get("limits", {}).get("context_length")
-        yield from _too_small("context_length", wanted, request["context_length"], context)
-    for wanted in request["capabilities"]:
-        output = _output_limit(_capability(contract, wanted))
-        yield from _too_small("max_tokens", wanted, request["max_tokens"], output)
-    for wanted in request["capabilities"]:
-        limit = _capability(contract, wanted).get("limits", {}).get("max_input_bytes")
-        if limit is not None:
-            yield from _too_small("input_size", wanted, request["input_bytes"], limit)
-
-
-def _too_small(clause: str, subject: str, needed: int | None, limit: int | None) -> Iterator[Failure]:
-    if needed is not None and (limit is None or limit < needed):
-        yield Failure(clause, subject, str(needed), "undeclared" if limit is None else str(limit))
-
-
-def _rules(rules: Iterable[Rule], service: Service) -> Iterator[Failure]:
+def _rules(rules: Iterable[Rule], service: Service) -> Iterator[Failure | None]:
     for rule in rules:
-        if rule.effect is Effect.PREFER or rule.in_force is False:
-            continue
-        verdict = None if rule.in_force is None else rule.says(service)
-        if verdict is None:
-            yield Failure("policy_error", rule.pinned, rule.effect.value, "")
-        elif verdict is (rule.effect is Effect.FORBID):
-            yield Failure("policy", rule.pinned, rule.effect.value, "")
+        silent = rule.effect is Effect.PREFER or rule.in_force is False
+        said = None if silent or rule.in_force is None else rule.says(service)
+        yield _unless(silent or said is not None, "policy_error", rule.pinned, rule.effect, "")
+        yield _unless(silent or said is (rule.effect is Effect.REQUIRE), "policy", rule.pinned, rule.effect, "")
 
 
-def _security(world: World, service: Service) -> Iterator[Failure]:
-    request, principal, contract = world.request, world.principal, service.contract
-    access = contract["access"]
-    if service.owner != request["tenant_id"] and access["visibility"] != "shared":
-        yield Failure("visibility", "visibility", "own or shared", "not shared")
+def _security(world: World, service: Service) -> Iterator[Failure | None]:
+    request, principal, access = world.request, world.principal, service.contract["access"]
+    own = service.owner == request["tenant_id"]
+    yield _unless(own or access["visibility"] == "shared", "visibility", "visibility", "own or shared", "not shared")
 
-    held, wanted = principal["permissions"], access["required_permissions"]
-    for permission in sorted(wanted["all_of"]):
-        if permission not in held:
-            yield Failure("permission", "permission", permission, "not held")
-    if wanted["any_of"] and not set(wanted["any_of"]) & set(held):
-        yield Failure("permission", "permission", f"one of {joined(wanted['any_of'])}", "none held")
-
+    held, asked = principal["permissions"], access["required_permissions"]
+    missing = [name for name in sorted(asked["all_of"]) if name not in held]
+    yield _unless(not missing, "permission", "permission", "".join(missing[:1]), "not held")
+    any_held = not asked["any_of"] or not set(asked["any_of"]).isdisjoint(held)
+    yield _unless(any_held, "permission", "permission", f"one of {joined(asked['any_of'])}", "none held")
     level, required = principal["trust_level"], access.get("required_trust_level", TRUST_LEVELS[0])
-    if TRUST_LEVELS.index(level) < TRUST_LEVELS.index(required):
-        yield Failure("trust", "trust_level", required, level)
-    yield from _privacy(request, contract["privacy"], contract["constraints"]["requires"]["internet"])
+    yield _unless(place(TRUST_LEVELS, level) >= place(TRUST_LEVELS, required), "trust", "trust_level", required, level)
+    yield from _privacy(request, service.contract["privacy"], service.contract["constraints"]["requires"]["internet"])
 
 
-def _privacy(request: Document, privacy: Document, needs_internet: bool) -> Iterator[Failure]:
-    locality, regions = _locality(privacy)
-    at_home, asked = locality in _AT_HOME, request["data_locality"]
-    if asked is not None and LOCALITIES.index(locality) > LOCALITIES.index(asked):
-        yield Failure("locality", "data_locality", asked, locality)
-    confined = bool(regions) and set(regions) <= set(request["regions"])
-    if request["regions"] and locality != "on_device" and not confined:
-        yield Failure("residency", "regions", joined(request["regions"]), joined(regions) if regions else locality)
+def _privacy(request: Document, privacy: Document, needs_internet: bool) -> Iterator[Failure | None]:
+    stated, limit = privacy["data_locality"], request["data_locality"] or LOCALITIES[-1]
+    locality, regions = ("regions", stated) if isinstance(stated, list) else (stated, [])
+    at_home, near = locality in ("on_device", "private"), place(LOCALITIES, locality) <= place(LOCALITIES, limit)
+    yield _unless(near, "locality", "data_locality", limit, locality)
+    confined = locality == "on_device" or (bool(regions) and set(regions) <= set(request["regions"]))
+    where = joined(regions) if regions else locality
+    yield _unless(confined or not request["regions"], "residency", "regions", joined(request["regions"]), where)
 
-    classification, encryption = request["classification"], privacy["encryption"]
-    if classification == "restricted" and not at_home:
-        yield Failure("sensitivity", "data_classification", "on_device or private", locality)
-    encrypted = encryption["in_transit"] and encryption["at_rest"]
-    if (request["sensitive"] or classification == "confidential") and not at_home and not encrypted:
-        yield Failure("sensitivity", "data_classification", "on_device, private or encrypted", locality)
-    sensitive = request["sensitive"] or classification in ("confidential", "restricted")
-    if (sensitive or not request["training"]) and privacy.get("trains_on_data", True):
-        yield Failure("training", "trains_on_data", "false", "true")
+    secrecy, restricted = place(CLASSIFICATIONS, request["classification"]), place(CLASSIFICATIONS, "restricted")
+    safe = at_home or secrecy < restricted
+    yield _unless(safe, "sensitivity", "data_classification", "on_device or private", locality)
+    sensitive = request["sensitive"] or secrecy >= place(CLASSIFICATIONS, "confidential")
+    safe = at_home or not sensitive or (privacy["encryption"]["in_transit"] and privacy["encryption"]["at_rest"])
+    yield _unless(safe, "sensitivity", "data_classification", "on_device, private or encrypted", locality)
+    untaught = (request["training"] and not sensitive) or not privacy.get("trains_on_data", True)
+    yield _unless(untaught, "training", "trains_on_data", "false", "true")
 
-    longest, days = request["max_retention_days"], privacy.get("data_retention_days")
-    if longest is not None and (days is None or days > longest):
-        offered = "undeclared" if days is None else str(days)
-        yield Failure("retention", "data_retention_days", f"<= {longest}", offered)
+    days, most = privacy.get("data_retention_days"), request["max_retention_days"]
+    short = most is None or (days is not None and days <= most)
+    yield _unless(short, "retention", "data_retention_days", f"<= {most}", _stated(days))
     for framework in sorted(request["compliance"]):
-        if framework not in privacy["compliance"]:
-            yield Failure("compliance", "compliance", framework, joined(privacy["compliance"]))
-    if not request["egress"] and (needs_internet or not at_home):
-        yield Failure("egress", "egress", "none", "internet" if needs_internet else locality)
+        declared = privacy["compliance"]
+        yield _unless(framework in declared, "compliance", "compliance", framework, joined(declared))
+    sealed = request["egress"] or (at_home and not needs_internet)
+    yield _unless(sealed, "egress", "egress", "none", "internet" if needs_internet else locality)
 
 
-def _capability(contract: Document, wanted: str) -> Document:
-    found: Document = next(each for each in contract["capabilities"] if each["type"] == wanted)
-    return found
+def _needed_features(request: Document) -> list[str]:
+    return sorted({*request["features"], *(["streaming"] if request["stream"] else [])})
 
 
-def _output_limit(capability: Document) -> int | None:
-    limits = capability.get("limits", {})
-    limit: int | None = limits.get("max_tokens", limits.get("context_length"))
-    return limit
+def _fits(clause: str, capability: Document, needed: int | None, *limits: str) -> Failure | None:
+    limit = _limit(capability, *limits)
+    enough = needed is None or (limit is not None and needed <= limit)
+    return _unless(enough, clause, capability["type"], str(needed), _stated(limit))
+
+
+def _stated(number: int | None) -> str:
+    return "undeclared" if number is None else str(number)
+
+
+def _limit(capability: Document, *names: str) -> int | None:
+    """The first of the limits ``names`` that ``capability`` declares."""
+    return next((capability["limits"][name] for name in names if name in capability.get("limits", {})), None)
 
 
 def _prices(contract: Document) -> Prices:
     cost = contract["cost"]
     return Prices(cost["currency"], **{name: picos(cost[name]) for name in _PRICES if name in cost})
-
-
-def _locality(privacy: Document) -> tuple[str, list[str]]:
-    stated = privacy["data_locality"]
-    if isinstance(stated, list):
-        return "regions", stated
-    if stated not in LOCALITIES or stated == "regions":
-        raise Unreadable(f"{stated!r} is no data locality")
-    return stated, []
