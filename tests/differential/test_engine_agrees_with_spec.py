@@ -6,24 +6,12 @@ from hypothesis import strategies as st
 
 from caio.routing.model import InconsistentInputs
 from tests.support.hard_worlds import hard_world, hard_worlds
-from tests.support.routing_cases import Document, contract, evidence, policy
+from tests.support.routing_cases import contract, evidence, policy
 from tests.support.routing_engine import decided
-from tests.support.routing_spec import specified
+from tests.support.routing_spec import differences, specified
 
 WORLDS = 100_000
 SHARDS = 50
-
-
-def differences(evidence: Document, attached: int | None = None) -> dict[str, tuple[object, object]]:
-    """Where the engine and the specification do not say the same, as (engine's, specification's)."""
-    ours, theirs = decided(evidence, attached), specified(evidence)
-    ranking = [[each.offer.service_id, each.offer.version, each.score, each.worst_cost] for each in ours.ranked]
-    pairs = {name: (ours.certificate.get(name), value) for name, value in theirs.certificate.items()}
-    pairs["certificate's fields"] = (sorted(ours.certificate), sorted(theirs.certificate))
-    pairs["hash"] = (ours.decision_hash, theirs.hash)
-    pairs["ranking"] = (ranking, theirs.ranking)
-    pairs["exclusions"] = ([each.document() for each in ours.exclusions], theirs.exclusions)
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 # A world is made from a seed: smaller ones are found by fewer services, and hunting further takes minutes.
@@ -46,21 +34,27 @@ def test_engine_agrees_with_spec_about_a_crowd():
         assert differences(hard_world(seed, services=size)) == {}
 
 
-def test_engine_agrees_with_spec_about_contradictory_inputs():
-    """Two things of one name are refused by both; the same thing twice counts once for both."""
-    given, twin = evidence(contract(), policies=[policy()]), contract(name="Another")
-    for services in ([twin], [contract()]):
-        listed = [
-            *given["services"],
-            *({"tenant": owner, "contract": each} for owner in ("acme", "x") for each in services),
-        ]
-        for decide, error in ((decided, InconsistentInputs), (specified, ValueError)):
-            with pytest.raises(error, match=r"alpha@1\.0\.0"):
-                decide({**given, "services": listed})
-    for decide, error in ((decided, InconsistentInputs), (specified, ValueError)):
-        with pytest.raises(error, match="rule@1"):
-            decide({**given, "policies": [policy(), policy(message="two")]})
-    assert differences({**given, "services": given["services"] * 3, "policies": given["policies"] * 2}) == {}
+@pytest.mark.parametrize(
+    ("decide", "refusal"), [(decided, InconsistentInputs), (specified, ValueError)], ids=["engine", "spec"]
+)
+def test_two_things_of_one_name_are_refused(decide, refusal):
+    given = evidence(contract(), policies=[policy()])
+    twins = {
+        "content": {"tenant": "acme", "contract": contract(name="Twin")},
+        "owner": {"tenant": "x", "contract": contract()},
+    }
+    for twin in twins.values():
+        with pytest.raises(refusal, match=r"alpha@1\.0\.0"):
+            decide({**given, "services": [*given["services"], twin]})
+    with pytest.raises(refusal, match="rule@1"):
+        decide({**given, "policies": [policy(), policy(message="two")]})
+
+
+def test_the_same_thing_twice_counts_once():
+    given = evidence(contract(), contract("beta"), policies=[policy(then='service.id == "beta"')])
+    twice = {**given, "services": given["services"] * 3, "policies": given["policies"] * 2}
+    assert differences(twice) == {}
+    assert specified(twice) == specified(given)
 
 
 def test_hard_worlds_are_worth_deciding():
