@@ -36,7 +36,8 @@ from caio.providers import providers
 from caio.providers.outbound import OutboundClient
 from caio.registry.catalog import Catalog
 from caio.registry.decisions import Decisions
-from caio.registry.histories import WINDOW, Histories
+from caio.registry.histories import Histories, since
+from caio.registry.observed import ObservedServices
 from caio.registry.views import Views
 from caio.storage.memory.admission import InProcessAdmission
 from caio.storage.sql.database import Database
@@ -73,6 +74,7 @@ class Installation:
     admission: InProcessAdmission
     catalog: Catalog
     decisions: Decisions
+    observed: ObservedServices
     gateway: Gateway
     streams: Streams
     authenticator: Authenticator
@@ -178,6 +180,7 @@ async def _wire(
         admission,
         Catalog(stores.contracts, stores.policies, views.changed, now),
         Decisions(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, keyring),
+        ObservedServices(stores.contracts, stores.observed, now),
         gateway,
         Streams(gateway),
         authenticator,
@@ -215,7 +218,7 @@ async def _recover(
     for tenant_id, row, _ in await stores.journal.admitted_since(now() - DAY):
         admitted[tenant_id].append((row.service_id, row.decided_at))
     further: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-    for tenant_id, finished_at, position, attempt in await stores.journal.attempts_since(now() - WINDOW):
+    for tenant_id, finished_at, position, attempt in await stores.journal.attempts_since(since(now())):
         histories.observe(tenant_id, attempt, finished_at)
         if position > 0:
             further[tenant_id].append((attempt.service_id, finished_at))

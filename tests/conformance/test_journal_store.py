@@ -25,7 +25,8 @@ def decision(decision_id="dec_1", tenant="acme", at=NOW, **changes):
 
 
 def outcome(decision_id="dec_1", tenant="acme", at=NOW + 9, kept=None, **changes):
-    attempts = (Attempt("svc", False, 3, 1), Attempt("other", True, 4, 0))
+    broken = ("latency_ms.max", "output_schema")
+    attempts = (Attempt("svc", "1.0.0", False, 3, True, broken), Attempt("other", "2.0.0", True, 4, False, ()))
     row = OutcomeRow(decision_id, at, Status.OK, "other", 7, 11, 12, 40, attempts)
     payload = f"outcome {decision_id} of {tenant}".encode()
     return Leaf(tenant, LeafKind.OUTCOME, decision_id, at, payload.ljust(32), payload, replace(row, **changes), kept)

@@ -22,9 +22,8 @@ def decision(decision_id, at=1):
 
 
 def outcome(decision_id, at=2):
-    row = OutcomeRow(
-        decision_id, at, Status.OK, "svc", 7, 1, 2, 3, (Attempt("svc", succeeded=True, latency_ms=7, violations=0),)
-    )
+    attempt = Attempt("svc", "1.0.0", succeeded=True, latency_ms=7, streamed=False, breached=())
+    row = OutcomeRow(decision_id, at, Status.OK, "svc", 7, 1, 2, 3, (attempt,))
     return Leaf(TENANT, LeafKind.OUTCOME, decision_id, at, bytes(32), b"sealed" * 100, row)
 
 

@@ -13,6 +13,7 @@ from caio.gateway.pipeline import Gateway
 from caio.gateway.streams import Streams
 from caio.registry.catalog import Catalog
 from caio.registry.decisions import Decisions
+from caio.registry.observed import ObservedServices
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator
 
@@ -28,6 +29,8 @@ class Platform(Protocol):
     def catalog(self) -> Catalog: ...
     @property
     def decisions(self) -> Decisions: ...
+    @property
+    def observed(self) -> ObservedServices: ...
     @property
     def api_keys(self) -> ApiKeys: ...
     @property

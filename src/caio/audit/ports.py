@@ -61,12 +61,23 @@ class DecisionRow:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call of one service within an outcome: feeds the service's observed history."""
+    """One call of one service within an outcome: what is observed of the service.
+
+    ``latency_ms`` is the time to the whole answer, of a stream to its first content, and of a call
+    that failed until then. ``breached`` names the clauses that the answer broke.
+    """
 
     service_id: str
+    version: str
     succeeded: bool
     latency_ms: int
-    violations: int
+    streamed: bool
+    breached: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether there was an answer and it broke nothing."""
+        return self.succeeded and not self.breached
 
 
 @dataclass(frozen=True, slots=True)

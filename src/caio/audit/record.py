@@ -141,7 +141,8 @@ class Breach:
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """One call of one service. ``fault`` is None when it answered as its protocol demands;
-    ``http_status`` is what it answered with, if it spoke HTTP at all."""
+    ``http_status`` is what it answered with, if it spoke HTTP at all. ``latency_ms`` is the time to
+    the whole answer; of a stream (``streamed``) to its first content."""
 
     service_id: str
     version: str
@@ -149,6 +150,7 @@ class AttemptRecord:
     fault: UpstreamFault | None = None
     http_status: int | None = None
     breaches: tuple[Breach, ...] = ()
+    streamed: bool = False
 
     def document(self) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -163,7 +165,13 @@ class AttemptRecord:
             document["fault"] = self.fault
         if self.http_status is not None:
             document["http_status"] = self.http_status
+        if self.streamed:
+            document["streamed"] = True
         return document
+
+    def row(self) -> Attempt:
+        clauses = tuple(one.clause for one in self.breaches)
+        return Attempt(self.service_id, self.version, self.fault is None, self.latency_ms, self.streamed, clauses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +234,7 @@ class OutcomeRecord:
             input_tokens=self.usage.input_tokens,
             output_tokens=self.usage.output_tokens,
             charged=self.charged,
-            attempts=tuple(
-                Attempt(one.service_id, one.fault is None, one.latency_ms, len(one.breaches)) for one in self.attempts
-            ),
+            attempts=tuple(one.row() for one in self.attempts),
         )
 
 

@@ -91,7 +91,8 @@ class Violation(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True):
-    """One call of one service. ``fault`` is absent when it answered as its protocol demands."""
+    """One call of one service. ``fault`` is absent when it answered as its protocol demands; with
+    ``streamed``, the latency is the first token's."""
 
     service: Text
     version: Text
@@ -99,6 +100,7 @@ class Attempt(Struct, frozen=True):
     violations: list[Violation]
     fault: UpstreamFault | msgspec.UnsetType = msgspec.UNSET
     http_status: int | msgspec.UnsetType = msgspec.UNSET
+    streamed: Literal[True] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Usage(Struct, frozen=True):

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from caio.cli import output
+from caio.cli.observed import print_report
 from caio.cli.parameters import DEFAULT_URL, ApiKey, File, Files, IfMatch, Json, Url, group
 from caio.cli.publications import Checked, Kind
-from caio.cli.server import asked_with
+from caio.cli.server import asked_with, segment
 
 app = group("Register, list, update and retire services by their contracts.")
 
@@ -84,6 +85,23 @@ def retire(service_id: Id, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_js
 def validate(files: Files, as_json: Json = False) -> None:
     """Say everything that is wrong with contracts; needs no server."""
     SERVICES.validate(files, as_json)
+
+
+@app.command("observed")
+def observed(
+    service_id: Id,
+    version: Annotated[str | None, typer.Option(help="A version other than the newest.")] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a service promises beside what was observed of it in the last hour, day and 30 days."""
+    path = f"{SERVICES.path}/{segment(service_id)}/observed"
+    report = asked_with(url, api_key).get(path, version=version).document
+    if as_json:
+        output.print_json(report)
+    else:
+        print_report(report)
 
 
 def _row(found: dict[str, Any]) -> tuple[object, ...]:

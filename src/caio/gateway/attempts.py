@@ -90,10 +90,10 @@ class Attempts:
             async with asyncio.timeout(call.timeout):
                 answer = await provider.call(endpoint.target, call)
         except TimeoutError:
-            return Tried(run.candidate, _since(started), UpstreamFailed("no answer in time", UpstreamFault.TIMEOUT))
+            return Tried(run.candidate, since(started), UpstreamFailed("no answer in time", UpstreamFault.TIMEOUT))
         except UpstreamFailed as fault:
-            return Tried(run.candidate, _since(started), fault)
-        latency = _since(started)
+            return Tried(run.candidate, since(started), fault)
+        latency = since(started)
         usage = answer.usage
         if usage is None and run.wanted.operation is Operation.JSON:
             output = len(msgspec.json.encode(answer.body))
@@ -113,6 +113,7 @@ def priced(run: Run, tried: Tried) -> Tried:
     return replace(tried, cost=reserved, breaches=(*tried.breaches, over))
 
 
-def _since(started: float) -> int:
+def since(started: float) -> int:
+    """Milliseconds since ``started`` of the monotonic clock."""
     # Rounded up: 800.1 ms do not keep a bound of 800.
     return ceil((monotonic() - started) * 1000)

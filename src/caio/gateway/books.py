@@ -135,9 +135,9 @@ class Books:
             charged=ending.charged,
             answer=None if ending.answer is None else Commitment.to(ending.answer, self._entropy(SALT_BYTES)),
         )
+        await self._journal.append(await self._leaf(run, record, ending))
         for attempt in record.row().attempts:
             self._histories.observe(scope.tenant_id, attempt, now)
-        await self._journal.append(await self._leaf(run, record, ending))
 
     async def _leaf(self, run: Run, record: OutcomeRecord, ending: Ending) -> Leaf:
         wanted = run.wanted

@@ -67,7 +67,8 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One attempt: who, how long, and either a fault or an answer with its breaches."""
+    """One attempt: who, how long (until the first content, when ``streamed``), and either a fault or
+    an answer with its breaches."""
 
     ranked: Ranked
     latency_ms: int
@@ -76,6 +77,7 @@ class Tried:
     usage: Usage = field(default_factory=Usage)
     cost: int = 0
     breaches: tuple[Breach, ...] = ()
+    streamed: bool = False
 
     def record(self) -> AttemptRecord:
         """What the outcome records of it; no payload."""
@@ -86,6 +88,7 @@ class Tried:
             None if self.fault is None else self.fault.fault,
             None if self.fault is None else self.fault.status,
             self.breaches,
+            self.streamed,
         )
 
 

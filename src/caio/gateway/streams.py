@@ -23,7 +23,7 @@ import msgspec
 from caio.audit.ports import Status
 from caio.foundation.errors import CaioError, DeadlineExceeded, NotReady, UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
-from caio.gateway.attempts import Endpoint, priced
+from caio.gateway.attempts import Endpoint, priced, since
 from caio.gateway.books import Ending
 from caio.gateway.pipeline import Gateway, acceptable, ended_by, failure, worth_moving
 from caio.gateway.ports import Chunk
@@ -52,7 +52,7 @@ class _Upstream:
 
     @property
     def elapsed_ms(self) -> int:
-        return int((monotonic() - self.started) * 1000)
+        return since(self.started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Streams:
                 upstream = await self._connect(run, started)
                 tried = self._tried(run, upstream, None)
             except UpstreamFailed as fault:
-                tried = Tried(run.candidate, int((monotonic() - started) * 1000), fault)
+                tried = Tried(run.candidate, since(started), fault, streamed=True)
             if upstream is not None and acceptable(tried, run.decision.on_violation):
                 return upstream
             if upstream is not None:
@@ -180,7 +180,8 @@ class Streams:
         usage = replace(upstream.usage or produced, milliseconds=upstream.elapsed_ms)
         first = upstream.first_content_ms
         breaches = () if first is None else upstream.endpoint.rules.check_first_token(first)
-        return priced(run, Tried(run.candidate, first or upstream.elapsed_ms, fault, None, usage, 0, breaches))
+        latency = first or upstream.elapsed_ms
+        return priced(run, Tried(run.candidate, latency, fault, None, usage, 0, breaches, streamed=True))
 
 
 async def _close(upstream: _Upstream) -> None:

@@ -1,25 +1,145 @@
-"""Observed reliability, as data that a decision can name by hash.
+"""What was observed of services in the last hour, as data that a decision can name by hash.
 
-Outcomes of attempts are kept per tenant and service for one hour (at most ``KEPT`` a service).
-From them a ``History`` is taken at most every ten seconds, stored under its digest, and only then
-used: a decision whose history could not be fetched again would not replay.
+Theory of operation
+-------------------
+Finished attempts are counted per tenant and service, in slices of five minutes of the clock. A
+running sum over the slices of the last hour is kept beside them: a new attempt is added to both,
+a slice that has grown too old is taken off. A snapshot therefore touches only the services for
+which something changed since the one before; the others' rows, and their part of the document,
+are taken over as they are. It is taken at most every ten seconds (decisions made meanwhile have the
+one before), stored under its digest, and
+only then used: a decision whose history could not be fetched again would not replay.
+
+What a row says (``[calls, successes, p95_ms]``, docs/reference/routing-rules.md): ``calls`` are all
+finished attempts; ``successes`` those with an answer that broke nothing; ``p95_ms`` is taken over
+the answers that came whole, also those that broke something, rounded down as ``foundation.latencies``
+does, and is 0 when there was none. A stream has no time to its whole answer, a failure no answer.
+
+Memory is bounded: a service has at most thirteen slices and a slice at most one count a bucket,
+however many calls there were. Tenants that were not heard of for an hour are forgotten.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- a_history_is_taken_at_most_every_ten_seconds, also when many ask at once.
+- a_history_is_stored_before_it_is_used.
+- the_window_is_the_last_hour: what finished within it counts, and nothing older than its slice.
+- a_restart_changes_nothing: observing the journal's attempts ``since`` gives the same history.
+- a_snapshot_is_a_recount: taking over unchanged rows gives what counting everything again would.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict, deque
+from dataclasses import dataclass, field
 
 from caio.audit.ports import Attempt
+from caio.foundation import hashing
 from caio.foundation.canonical import canonical_json
+from caio.foundation.latencies import bucket_of, percentile
 from caio.foundation.scope import TenantScope
 from caio.registry.ports import InputSnapshots
 from caio.routing.model import History, Track
 
 WINDOW = 3_600_000_000
+SLICE = 300_000_000
 INTERVAL = 10_000_000
-KEPT = 1_000
 
-_Observation = tuple[int, bool, int]
+# Rows brought up to date before others may have the event loop: some milliseconds' worth.
+_AT_ONCE = 500
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Attempts of one service: how many, how many good, and whole answers by latency bucket."""
+
+    calls: int = 0
+    successes: int = 0
+    whole: dict[int, int] = field(default_factory=dict)
+
+    def add(self, attempt: Attempt) -> None:
+        self.calls += 1
+        self.successes += attempt.good
+        if attempt.succeeded and not attempt.streamed:
+            bucket = bucket_of(attempt.latency_ms)
+            self.whole[bucket] = self.whole.get(bucket, 0) + 1
+
+    def take_off(self, other: _Tally) -> None:
+        self.calls -= other.calls
+        self.successes -= other.successes
+        for bucket, count in other.whole.items():
+            left = self.whole[bucket] - count
+            if left:
+                self.whole[bucket] = left
+            else:
+                del self.whole[bucket]
+
+    def track(self) -> Track:
+        return Track(self.calls, self.successes, percentile(self.whole, 95) or 0)
+
+
+_Slice = tuple[int, dict[str, _Tally]]
+
+
+class _Observed:
+    """One tenant's last hour."""
+
+    def __init__(self) -> None:
+        self._slices: deque[_Slice] = deque()
+        self._sums: dict[str, _Tally] = {}
+        self._changed: set[str] = set()
+        self._tracks: dict[str, Track] = {}
+        self._rows: dict[str, str] = {}  # in the order of their names, but for new ones
+        self._has_new_rows = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._slices
+
+    def add(self, attempt: Attempt, now: int) -> None:
+        name, start = attempt.service_id, now // SLICE * SLICE
+        # A clock that was set back counts into the newest slice: slices stay in order.
+        if not self._slices or self._slices[-1][0] < start:
+            self._slices.append((start, {}))
+        for tallies in (self._slices[-1][1], self._sums):
+            if name not in tallies:
+                tallies[name] = _Tally()
+            tallies[name].add(attempt)
+        self._changed.add(name)
+        self.expire(now)
+
+    def expire(self, now: int) -> None:
+        """Take off the slices that ended more than an hour ago."""
+        while self._slices and self._slices[0][0] < since(now):
+            for name, tally in self._slices.popleft()[1].items():
+                self._sums[name].take_off(tally)
+                self._changed.add(name)
+
+    async def history(self) -> tuple[History, bytes]:
+        """The sums as a history, with the canonical bytes of its document. What is observed meanwhile
+        may have to wait for the next one, as does the rest of one that is cancelled."""
+        for done, name in enumerate(tuple(self._changed), 1):
+            self._changed.discard(name)
+            self._take(name)
+            if done % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if self._has_new_rows:
+            self._rows = dict(sorted(self._rows.items()))
+            self._has_new_rows = False
+        body = f"{{{','.join(self._rows.values())}}}".encode()
+        return History(dict(self._tracks), hashing.digest(hashing.HISTORY, body)), body
+
+    def _take(self, name: str) -> None:
+        """Bring the row of one service up to date."""
+        tally = self._sums.get(name)
+        if tally is not None and tally.calls:
+            track = self._tracks[name] = tally.track()
+            self._has_new_rows |= name not in self._rows
+            # A service id is ASCII that JSON writes as it is, and sorts by code point.
+            self._rows[name] = f'"{name}":[{track.calls},{track.successes},{track.p95_ms}]'
+        else:
+            for rows in (self._sums, self._tracks, self._rows):
+                rows.pop(name, None)
 
 
 class Histories:
@@ -27,42 +147,52 @@ class Histories:
 
     def __init__(self, snapshots: InputSnapshots) -> None:
         self._snapshots = snapshots
-        self._observed: dict[str, dict[str, deque[_Observation]]] = defaultdict(dict)
+        self._observed: dict[str, _Observed] = {}
         self._current: dict[str, tuple[int, History]] = {}
+        self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._swept_at = 0
 
     def observe(self, tenant_id: str, attempt: Attempt, now: int) -> None:
         """Take note of one finished attempt; it counts from the next snapshot on."""
-        services = self._observed[tenant_id]
-        if attempt.service_id not in services:
-            services[attempt.service_id] = deque(maxlen=KEPT)
-        good = attempt.succeeded and not attempt.violations
-        services[attempt.service_id].append((now, good, attempt.latency_ms))
+        if tenant_id not in self._observed:
+            self._observed[tenant_id] = _Observed()
+        self._observed[tenant_id].add(attempt, now)
 
     async def current(self, scope: TenantScope, now: int) -> History:
-        """The history to decide on: at most ten seconds old, and stored."""
-        taken_at, history = self._current.get(scope.tenant_id, (0, None))
-        if history is not None and now - taken_at < INTERVAL:
+        """The history to decide on, stored: at most ten seconds old, or the one before while another
+        caller is taking the next."""
+        taken_at, before = self._current.get(scope.tenant_id, (0, None))
+        taking = self._taking[scope.tenant_id]
+        if before is not None and (now - taken_at < INTERVAL or taking.locked()):
+            return before
+        async with taking:
+            if scope.tenant_id in self._current and before is None:
+                return self._current[scope.tenant_id][1]  # the first one, taken while we waited
+            self._sweep(now)
+            observed = self._observed.get(scope.tenant_id) or _Observed()
+            observed.expire(now)
+            history, body = await observed.history()
+            if before is None or history.digest != before.digest:
+                await self._snapshots.keep(scope, history.digest, body)
+            self._current[scope.tenant_id] = (now, history)
             return history
-        fresh = self._take(scope.tenant_id, now)
-        if history is None or fresh.digest != history.digest:
-            await self.keep(scope, fresh)
-        self._current[scope.tenant_id] = (now, fresh)
-        return fresh
 
     async def keep(self, scope: TenantScope, history: History) -> None:
         """Store a history under its digest, as it must be before a decision names it."""
         await self._snapshots.keep(scope, history.digest, canonical_json(history.document()))
 
-    def _take(self, tenant_id: str, now: int) -> History:
-        tracks = {}
-        observed = self._observed[tenant_id]
-        for service_id, seen in tuple(observed.items()):
-            while seen and seen[0][0] <= now - WINDOW:
-                seen.popleft()
-            if not seen:
-                del observed[service_id]
-                continue
-            latencies = sorted(latency for _, _, latency in seen)
-            p95 = latencies[-(-95 * len(latencies) // 100) - 1]
-            tracks[service_id] = Track(len(seen), sum(good for _, good, _ in seen), p95)
-        return History(tracks)
+    def _sweep(self, now: int) -> None:
+        """Once an hour, forget the tenants of whom nothing was observed in the last one."""
+        if now - self._swept_at < WINDOW:
+            return
+        self._swept_at = now
+        for tenant_id, observed in tuple(self._observed.items()):
+            observed.expire(now)
+            if observed.is_empty:
+                del self._observed[tenant_id]
+                self._current.pop(tenant_id, None)
+
+
+def since(now: int) -> int:
+    """The time from which attempts count at ``now``: an hour ago, or the start of that moment's slice."""
+    return (now - WINDOW) // SLICE * SLICE

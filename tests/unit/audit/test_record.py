@@ -115,7 +115,14 @@ def outcome_row(document):
         document["usage"]["output_tokens"],
         read_nanos(document["charged"]),
         tuple(
-            Attempt(one["service"], "fault" not in one, one["latency_ms"], len(one["violations"]))
+            Attempt(
+                one["service"],
+                one["version"],
+                "fault" not in one,
+                one["latency_ms"],
+                one.get("streamed", False),
+                tuple(each["clause"] for each in one["violations"]),
+            )
             for one in document["attempts"]
         ),
     )

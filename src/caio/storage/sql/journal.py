@@ -87,7 +87,7 @@ class SqlJournalReads:
                 row.tenant_id,
                 row.finished_at,
                 row.position,
-                Attempt(row.service_id, row.succeeded, row.latency_ms, row.violations),
+                _attempt(row),
             )
             for row in await self._rows(query)
         ]
@@ -95,6 +95,17 @@ class SqlJournalReads:
     async def _rows(self, query: Select[Any]) -> list[Row[Any]]:
         async with self._database.reading() as connection:
             return list((await connection.execute(query)).all())
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        service_id=row.service_id,
+        version=row.version,
+        succeeded=row.succeeded,
+        latency_ms=row.latency_ms,
+        streamed=row.streamed,
+        breached=tuple(row.breached.split()),
+    )
 
 
 def _same_decision() -> ColumnElement[bool]:

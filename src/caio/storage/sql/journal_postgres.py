@@ -7,7 +7,8 @@ part moves each tenant's row in ``journal_heads`` on by the number of that tenan
 row's lock is held until the commit, so the leaves of one tenant become visible in the order of
 their ``seq`` and without a gap, whatever other processes do. Rows are taken in the order of the
 tenant ids, so two batches cannot deadlock. Foreign keys are checked at the statement's end, so a
-decision and its outcome may come in one batch.
+decision and its outcome may come in one batch. A tenant's counts in ``observed`` are raised only once
+its head is locked (they join with it), so they add no order of locks of their own.
 
 Laws: those of ``journal_sqlite``. One thing differs: when the connection breaks while a commit is
 under way, nobody knows whether it took effect. ``append`` then raises NotReady; appending the same
@@ -58,13 +59,22 @@ finished AS (
 ),
 attempted AS (
     INSERT INTO attempts (tenant_id, decision_id, position, finished_at, service_id, succeeded,
-                          latency_ms, violations)
+                          latency_ms, version, streamed, breached)
     SELECT * FROM unnest($30::text[], $31::text[], $32::integer[], $33::bigint[], $34::text[], $35::boolean[],
-                         $36::bigint[], $37::integer[])
+                         $36::bigint[], $37::text[], $38::boolean[], $39::text[])
+),
+counted AS (
+    INSERT INTO observed (tenant_id, service_id, version, hour, measure, bucket, calls)
+    SELECT heads.tenant_id, service_id, version, hour, measure, bucket, calls
+    FROM unnest($40::text[], $41::text[], $42::text[], $43::bigint[], $44::text[], $45::integer[], $46::bigint[])
+        AS seen (tenant_id, service_id, version, hour, measure, bucket, calls)
+    JOIN heads ON heads.tenant_id = seen.tenant_id
+    ON CONFLICT (tenant_id, service_id, version, hour, measure, bucket)
+        DO UPDATE SET calls = observed.calls + excluded.calls
 ),
 answered AS (
     UPDATE idempotency SET sealed = answer.sealed
-    FROM unnest($38::text[], $39::text[], $40::text[], $41::bytea[])
+    FROM unnest($47::text[], $48::text[], $49::text[], $50::bytea[])
         AS answer (tenant_id, idempotency_key, decision_id, sealed)
     WHERE idempotency.tenant_id = answer.tenant_id
       AND idempotency.idempotency_key = answer.idempotency_key
@@ -111,7 +121,8 @@ def _parameters(batch: Batch) -> list[Sequence[Any]]:
         *_columns(leaves, 7),
         *_columns(batch.decisions, 11),
         *_columns(batch.outcomes, 9),
-        *_columns(batch.attempts, 8),
+        *_columns(batch.attempts, 10),
+        *_columns(batch.counted(), 7),
         *_columns(batch.answers, 4),
     ]
 

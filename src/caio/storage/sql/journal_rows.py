@@ -14,6 +14,7 @@ from typing import Any
 
 from caio.audit.ports import DecisionRow, Leaf, OutcomeRow
 from caio.foundation.errors import Conflict
+from caio.registry.observed import hour_of, measures_of
 
 Row = tuple[Any, ...]
 
@@ -27,7 +28,12 @@ class Batch:
     decisions: list[Row] = field(default_factory=list)
     outcomes: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
+    observed: Counter[Row] = field(default_factory=Counter)  # by tenant, service, version, hour, measure, bucket
     answers: list[Row] = field(default_factory=list)  # tenant, key, decision, sealed
+
+    def counted(self) -> list[Row]:
+        """The rows that ``observed`` is raised by, each place once."""
+        return [(*place, calls) for place, calls in self.observed.items()]
 
 
 def batch_of(leaves: Sequence[Leaf]) -> Batch:
@@ -103,6 +109,11 @@ def _add_outcome(batch: Batch, tenant: str, row: OutcomeRow) -> None:
                 attempt.service_id,
                 attempt.succeeded,
                 attempt.latency_ms,
-                attempt.violations,
+                attempt.version,
+                attempt.streamed,
+                " ".join(attempt.breached),
             )
         )
+        for measure, bucket in measures_of(attempt):
+            place = (tenant, attempt.service_id, attempt.version, hour_of(row.finished_at), measure, bucket)
+            batch.observed[place] += 1

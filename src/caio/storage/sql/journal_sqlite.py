@@ -9,7 +9,7 @@ also against other processes. ``synchronous = FULL`` has the commit wait for the
 Laws (each has a test of the same name, for both databases)
 -----------------------------------------------------------
 - seq_is_gapless: per tenant, from 0, under any number of concurrent appenders and after SIGKILL.
-- a_failed_append_writes_nothing: neither leaves nor projections nor kept answers nor places.
+- a_failed_append_writes_nothing: neither leaves nor projections nor counts nor kept answers nor places.
 - acknowledged_leaves_survive_a_kill: whatever ``append`` returned is there after SIGKILL.
 
 Cancelling a waiting ``append`` does not stop the thread: its leaves may still be written.
@@ -54,8 +54,14 @@ _INSERT_OUTCOME = """
 
 _INSERT_ATTEMPT = """
     INSERT INTO attempts (tenant_id, decision_id, position, finished_at, service_id, succeeded,
-                          latency_ms, violations)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                          latency_ms, version, streamed, breached)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_COUNT_OBSERVED = """
+    INSERT INTO observed (tenant_id, service_id, version, hour, measure, bucket, calls)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET calls = calls + excluded.calls
 """
 
 _KEEP_ANSWER = """
@@ -100,6 +106,7 @@ class SqliteJournal(SqlJournalReads):
             connection.executemany(_INSERT_DECISION, batch.decisions)
             connection.executemany(_INSERT_OUTCOME, batch.outcomes)
             connection.executemany(_INSERT_ATTEMPT, batch.attempts)
+            connection.executemany(_COUNT_OBSERVED, batch.counted())
             connection.executemany(_KEEP_ANSWER, batch.answers)
             connection.execute("COMMIT")
         except BaseException:

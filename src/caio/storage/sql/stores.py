@@ -9,6 +9,7 @@ from caio.storage.sql.database import Database
 from caio.storage.sql.idempotency import SqlIdempotency
 from caio.storage.sql.journal_sqlite import SqliteJournal
 from caio.storage.sql.keys import SqlApiKeys, SqlTenantKeys
+from caio.storage.sql.observed import SqlObservedHours
 from caio.storage.sql.publications import SqlPublications
 from caio.storage.sql.secrets import SqlSecrets
 from caio.storage.sql.snapshots import SqlInputSnapshots
@@ -24,6 +25,7 @@ class Stores:
     policies: SqlPublications
     snapshots: SqlInputSnapshots
     journal: JournalStore
+    observed: SqlObservedHours
     idempotency: SqlIdempotency
     secrets: SqlSecrets
 
@@ -38,6 +40,7 @@ def open_stores(database: Database) -> Stores:
         policies=SqlPublications(database, "policy"),
         snapshots=SqlInputSnapshots(database),
         journal=_journal(database),
+        observed=SqlObservedHours(database),
         idempotency=SqlIdempotency(database),
         secrets=SqlSecrets(database),
     )

@@ -206,6 +206,7 @@ outcomes = Table(
     sqlite_with_rowid=False,
 )
 
+# ``breached`` holds the names of the clauses that the answer broke, with blanks between.
 attempts = Table(
     "attempts",
     metadata,
@@ -216,9 +217,27 @@ attempts = Table(
     _column("service_id", Text),
     _column("succeeded", Boolean),
     _column("latency_ms", BigInteger),
-    _column("violations", Integer),
+    _column("version", Text),
+    _column("streamed", Boolean),
+    _column("breached", Text),
     ForeignKeyConstraint(["tenant_id", "decision_id"], ["outcomes.tenant_id", "outcomes.decision_id"]),
     Index(None, "tenant_id", "finished_at"),
+    info=_OF_A_TENANT,
+    sqlite_with_rowid=False,
+)
+
+# Derived from ``attempts``, in the transaction that writes them; ``measure`` and ``bucket`` are those of
+# ``registry.observed``. No reference to publications: a service may be another tenant's.
+observed = Table(
+    "observed",
+    metadata,
+    _tenant(),
+    _column("service_id", Identifier, key=True),
+    _column("version", Identifier, key=True),
+    _column("hour", BigInteger, key=True),
+    _column("measure", Identifier, key=True),
+    _column("bucket", Integer, key=True),
+    _column("calls", BigInteger),
     info=_OF_A_TENANT,
     sqlite_with_rowid=False,
 )
