@@ -8,7 +8,8 @@ import pytest
 
 from caio.foundation.canonical import canonical_json
 from caio.routing.certificate import CLAUSES, FIELDS, decision_hash
-from caio.routing.checker import CLAIMS, MOST_QUESTIONS, check, exclusions, ranking, recompute
+from caio.routing.checker import CLAIMS, MOST_QUESTIONS, check, decide_again, exclusions, ranking, recompute
+from caio.routing.checking.clauses import question_count, questions
 from tests.support.routing_cases import (
     ALLOWED,
     CASES,
@@ -84,6 +85,28 @@ def test_the_first_clause_that_fails_is_named(clause, given):
 def test_the_ladder_climbs_every_clause_in_order():
     climbed = [clause for clause, _ in LADDER if clause is not None]
     assert sorted(set(climbed), key=climbed.index) == list(CLAUSES)
+
+
+def test_the_ladder_climbs_the_questions():
+    numbers = [decide_again(given).verdicts[0][1] for _, given in LADDER]
+    # 13 and 14 are the policy's of a policy that errs, and the error of one that does not; 22 is for restricted data.
+    assert numbers == [*range(1, 13), *range(15, 22), *range(23, 28), 0]
+
+
+@pytest.mark.parametrize("case", ALLOWED, ids=str)
+def test_a_feasible_service_is_asked_every_question(case):
+    decided = decide_again(case.evidence())
+    [(service, _, _)] = decided.verdicts
+    assert len(list(questions(decided.world, service))) == question_count(decided.world)
+
+
+@pytest.mark.parametrize("services", [[], [contract()]], ids=["none", "one"])
+def test_more_questions_than_two_bytes_number_are_refused(services):
+    frameworks = [f"framework-{number:05}" for number in range(MOST_QUESTIONS - 19)]  # 20 questions are others
+    most = evidence(*services, request=request(compliance=frameworks[1:]))
+    assert question_count(decide_again(most).world) == MOST_QUESTIONS
+    with pytest.raises(ValueError, match="65536 questions are more than 65535"):
+        recompute(evidence(*services, request=request(compliance=frameworks)))
 
 
 def test_groups_follow_the_clauses_and_records_the_services():
@@ -173,6 +196,36 @@ def test_performance_compares_those_that_declare():
         "slow": 0,
         "silent": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("track", "stream", "first"),
+    [
+        ([20, 20, 1], False, "alpha"),  # enough calls: the observed 1 ms, not the declared 900
+        ([19, 19, 1], False, "beta"),
+        ([20, 20, 1], True, "beta"),  # what was observed is not of the first token
+        ([20, 0, 899], False, "alpha"),
+        ([20, 20, 901], False, "beta"),
+    ],
+)
+def test_performance_is_what_was_observed(track, stream, first):
+    services = [
+        contract(name, guarantees={"latency_ms": {"p95": REMOVED, "p99": REMOVED}}) for name in ("alpha", "beta")
+    ]
+    alpha = changed(services[0], {"guarantees": {"latency_ms": {"p95": "950"}, "first_token_ms": {"p95": "950"}}})
+    beta = changed(services[1], {"guarantees": {"latency_ms": {"p95": "900"}, "first_token_ms": {"p95": "900"}}})
+    ranked = rows(alpha, beta, history={"alpha": track}, request=request(stream=stream, weights={"performance": 1}))
+    assert [(name, score) for name, _, score, _ in ranked] == [
+        (first, SCALE),
+        ({"alpha": "beta", "beta": "alpha"}[first], 0),
+    ]
+
+
+def test_performance_that_nobody_declares_and_somebody_showed():
+    services = [contract(name, guarantees={"latency_ms": {"p95": REMOVED, "p99": REMOVED}}) for name in "abc"]
+    history = {"a": [50, 50, 300], "b": [50, 50, 300]}
+    ranked = rows(*services, history=history, request=request(weights={"performance": 1}))
+    assert {name: score for name, _, score, _ in ranked} == {"a": SCALE, "b": SCALE, "c": 0}
 
 
 def test_performance_of_a_stream_is_of_its_first_token():
@@ -283,6 +336,30 @@ def test_the_whole_certificate():
     }
 
 
+def test_the_feasible_are_committed_to_by_name_and_ranked_by_score():
+    given = evidence(*(contract(name, cost={"per_request": f"0.0{digit}"}) for digit, name in enumerate("cab", 1)))
+    certificate = recompute(given)
+    assert ranking(given) == [
+        ["c", "1.0.0", SCALE, 13_000_000],
+        ["a", "1.0.0", SCALE // 2, 23_000_000],
+        ["b", "1.0.0", 0, 33_000_000],
+    ]
+    assert certificate["ranked"] == ranking(given)
+    by_name = eight(SCALE // 2, 23_000_000, 0, 33_000_000, SCALE, 13_000_000)
+    assert certificate["feasible"] == {"count": 3, "hash": bytes_digest("caio/feasible/v2", by_name)}
+
+
+def test_ranking_and_exclusions_are_whole():
+    many = [contract(f"s{number}") for number in range(9)]
+    others = [contract(f"t{number}", api={"protocol": "process"}) for number in range(9)]
+    given = evidence(*others, *many, request=request(protocols=["openai"]))
+    assert sorted(row[0] for row in ranking(given)) == [each["service_id"] for each in many]
+    assert ranking(given)[:5] == recompute(given)["ranked"]
+    assert exclusions(given) == [
+        [each["service_id"], "1.0.0", "protocol", "protocol", "openai", "process"] for each in others
+    ]
+
+
 def test_a_streams_guarantee_is_named_as_evaluated():
     given = evidence(contract(), request=request(stream=True, bounds={"latency_ms.p50": "300"}))
     assert recompute(given)["guarantees"] == {"first_token_ms.p50": "p95 300", "cost.max": "0.013"}
@@ -328,6 +405,13 @@ def test_an_honest_certificate_is_proved():
 def test_a_forged_field_is_unproved_although_its_hash_is_right(field):
     claim = "form" if field == "v" else field
     assert claim in unproved({**CERTIFICATE, field: FORGERIES[field]}, GIVEN)
+
+
+def test_another_version_is_named():
+    first = {name: value for name, value in CERTIFICATE.items() if name != "verdicts"} | {"v": 1}
+    claims = {claim.name: claim for claim in check(first, GIVEN, decision_hash(first))}
+    assert claims["form"].detail == "version 1 is not 2"
+    assert [name for name, claim in claims.items() if claim.proved] == ["evidence"]
 
 
 def test_another_decisions_hash_is_unproved():
