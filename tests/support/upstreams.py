@@ -90,6 +90,11 @@ class Upstream:
         await self.hold.wait()
         return await self.chat(request)
 
+    async def late(self, request: web.Request) -> web.StreamResponse:
+        """An answer after the number of milliseconds in the path."""
+        await asyncio.sleep(int(request.path.split("/")[2]) / 1000)
+        return await self.counted(request)
+
     async def text(self, request: web.Request) -> web.StreamResponse:
         return web.Response(text='{"choices": []}', content_type="text/plain")
 
