@@ -184,7 +184,7 @@ async def _wire(
         gateway,
         Streams(gateway),
         authenticator,
-        ApiKeys(stores.api_keys, hash_key, settings.env[:4], now, os.urandom, authenticator.forget),
+        ApiKeys(stores.api_keys, hash_key, settings.env[:4], now, os.urandom, authenticator.forget, views),
     )
 
 

@@ -20,6 +20,7 @@ def api_key(key_id="key_1", tenant_id="acme", **changes):
         "trust_level": "standard",
         "created_at": 3,
         "expires_at": 2**53,
+        "policies": ("no-us", "careful"),
     }
     return ApiKey(key_id, tenant_id, **fields | changes)
 

@@ -25,13 +25,22 @@ def create(
         list[str] | None, typer.Option(help="admin, developer, user, service or auditor; may be repeated [user].")
     ] = None,
     trust_level: Annotated[str, typer.Option(help="untrusted, standard, elevated or privileged.")] = "standard",
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="A policy in force for every decision made with the key; may be repeated."),
+    ] = None,
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="When the key ends [never].")] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: Json = False,
 ) -> None:
     """Make a key and print it: this once, it cannot be read again."""
-    wish: dict[str, Any] = {"name": name, "roles": role or ["user"], "trust_level": trust_level}
+    wish: dict[str, Any] = {
+        "name": name,
+        "roles": role or ["user"],
+        "trust_level": trust_level,
+        "policies": policy or [],
+    }
     if expires_in_days is not None:
         wish["expires_at"] = time.time_ns() // 1000 + expires_in_days * _DAY
     made = asked_with(url, api_key).send("POST", PATH, json.dumps(wish).encode()).document
@@ -39,7 +48,8 @@ def create(
         output.print_json(made)
         return
     output.say(made["token"])
-    output.note(f"key {made['key_id']} ({', '.join(made['roles'])}), shown once: it cannot be read again")
+    bound = f", bound by {', '.join(made['policies'])}" if made["policies"] else ""
+    output.note(f"key {made['key_id']} ({', '.join(made['roles'])}{bound}), shown once: it cannot be read again")
 
 
 @app.command("list")
@@ -49,7 +59,7 @@ def list_keys(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: Json = Fa
     if as_json:
         output.print_json({"items": found})
     else:
-        output.table(["key", "name", "begins", "roles", "trust", "made", "ends", "state"], map(_row, found))
+        output.table(["key", "name", "begins", "roles", "trust", "policies", "made", "ends", "state"], map(_row, found))
 
 
 @app.command("revoke")
@@ -74,6 +84,7 @@ def _row(key: dict[str, Any]) -> tuple[object, ...]:
         f"{key['prefix']}…",
         ", ".join(key["roles"]),
         key["trust_level"],
+        ", ".join(key["policies"]),
         output.moment(key["created_at"]),
         output.moment(key["expires_at"]) or "never",
         "revoked" if key["revoked_at"] else "active",

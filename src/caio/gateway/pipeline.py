@@ -78,7 +78,7 @@ class Gateway:
         now = self._clock()
         scope = wanted.caller.scope
         view = await self._views.current(scope)
-        named = await self._views.rules(scope, view, wanted.policies)
+        named = await self._views.rules(scope, view, wanted.policies, wanted.caller.policies)
         if history is None:
             history = await self._histories.current(scope, now)
         else:

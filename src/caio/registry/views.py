@@ -17,7 +17,7 @@ import msgspec
 
 from caio.contracts import parse_policy
 from caio.foundation.canonical import canonical_json
-from caio.foundation.errors import InvalidInput, Violation
+from caio.foundation.errors import InvalidInput, NotAllowed, Violation
 from caio.foundation.scope import TenantScope
 from caio.registry.ports import InputSnapshots, Publications, Published
 from caio.routing.engine import Snapshot, compile_snapshot
@@ -77,9 +77,23 @@ class Views:
                     self._views[scope.tenant_id] = built
         return view
 
-    async def rules(self, scope: TenantScope, view: View, references: Sequence[Reference]) -> list[Rule]:
-        """The rules that a request names by id or brings along; raises InvalidInput. When there
-        are any, what the certificate will say of them is stored before this returns."""
+    async def missing(self, scope: TenantScope, policy_ids: Sequence[str]) -> Sequence[str]:
+        """Those of ``policy_ids`` that no active policy of the tenant has."""
+        nameable = (await self.current(scope)).nameable
+        return [policy_id for policy_id in policy_ids if policy_id not in nameable]
+
+    async def rules(
+        self, scope: TenantScope, view: View, references: Sequence[Reference], bound_by: Sequence[str] = ()
+    ) -> list[Rule]:
+        """The rules of the policies in ``bound_by``, which the caller's key names, and of those that a
+        request names by id or brings along. When there are any, what the certificate will say of them
+        is stored before this returns. Raises InvalidInput for the request's, and NotAllowed
+        ``key_policy_missing`` when one of the key's is gone: without it the key may do nothing."""
+        bound = [view.nameable[policy_id] for policy_id in bound_by if policy_id in view.nameable]
+        if len(bound) < len(bound_by):
+            gone = next(policy_id for policy_id in bound_by if policy_id not in view.nameable)
+            message = f"your key is bound by the policy {gone!r}, which is retired: ask for another key"
+            raise NotAllowed(message, code="key_policy_missing")
         rules, violations = [], []
         for index, reference in enumerate(references):
             try:
@@ -87,17 +101,17 @@ class Views:
             except InvalidInput as error:
                 violations += [Violation(f"/policies/{index}{v.pointer}", v.message, v.line) for v in error.violations]
         try:
-            in_force = in_order([*view.snapshot.rules, *rules])
+            in_force = in_order([*view.snapshot.rules, *bound, *rules])
         except InconsistentInputs as error:
             violations.append(Violation("/policies", str(error)))
         if violations:
             raise InvalidInput("a policy of the request is not usable", violations, code="invalid_policy")
-        if rules:
+        if bound or rules:
             for rule, reference in zip(rules, references, strict=True):
                 if not isinstance(reference, str):
                     await self._keep(scope, rule.policy.policy_hash, canonical_json(dict(rule.policy.document)))
             await self._keep_manifest(scope, in_force)
-        return rules
+        return [*bound, *rules]
 
     def _named(self, view: View, reference: Reference) -> Rule:
         if isinstance(reference, str):

@@ -16,11 +16,14 @@ from caio.foundation.hashing import keyed
 from caio.foundation.ids import ENTROPY_BYTES, ulid
 from caio.foundation.scope import TenantScope
 from caio.routing.model import TRUST_LEVELS
-from caio.tenancy.ports import ApiKey, ApiKeyStore
+from caio.tenancy.ports import ApiKey, ApiKeyStore, PolicyNames
 from caio.tenancy.principals import ROLES, Caller, permissions_of
 
 SECRET_BYTES = 32
 SHOWN_CHARACTERS = 6
+
+#: Policies one key may name; each is weighed in every decision made with it.
+MAX_POLICIES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class ApiKeys:
         clock: Callable[[], int],
         entropy: Callable[[int], bytes],
         revoked: Callable[[bytes], None],
+        policies: PolicyNames,
     ) -> None:
         self._store = store
         self._hash_key = hash_key
@@ -49,6 +53,7 @@ class ApiKeys:
         self._clock = clock
         self._entropy = entropy
         self._revoked = revoked
+        self._policies = policies
 
     async def create_first(self, scope: TenantScope) -> NewKey | None:
         """The tenant's first key, an admin's; None when it already has keys (revoked ones count)."""
@@ -57,10 +62,17 @@ class ApiKeys:
         return await self._add(scope, "first key", ("admin",), TRUST_LEVELS[-1], None)
 
     async def create(
-        self, caller: Caller, name: str, roles: Sequence[str], trust_level: str, expires_at: int | None
+        self,
+        caller: Caller,
+        name: str,
+        roles: Sequence[str],
+        trust_level: str,
+        expires_at: int | None,
+        policies: Sequence[str] = (),
     ) -> NewKey:
-        """A further key. Raises InvalidInput for unknown roles, an unknown trust level or a past
-        expiry, NotAllowed when the roles or the trust level would exceed the caller's own."""
+        """A further key, bound by ``policies`` and by those that bind the caller's own key. Raises
+        InvalidInput for unknown roles, an unknown trust level, a past expiry or policies that are not
+        there, NotAllowed when the roles or the trust level would exceed the caller's own."""
         unknown = [role for role in roles if role not in ROLES]
         if unknown or not roles:
             message = f"must be one or more of {', '.join(sorted(ROLES))}"
@@ -70,11 +82,26 @@ class ApiKeys:
             raise InvalidInput("the key's trust level is not valid", [Violation("/trust_level", message)])
         if expires_at is not None and expires_at <= self._clock():
             raise InvalidInput("the key would be expired", [Violation("/expires_at", "must lie in the future")])
+        bound_by = tuple(sorted({*policies, *caller.policies}))
+        await self._check_policies(caller.scope, policies, bound_by)
         own = caller.principal
         exceeds = TRUST_LEVELS.index(trust_level) > TRUST_LEVELS.index(own.trust_level)
         if exceeds or not permissions_of(roles) <= own.permissions:
             raise NotAllowed("a key cannot be given more than its creator has")
-        return await self._add(caller.scope, name, tuple(sorted(set(roles))), trust_level, expires_at)
+        return await self._add(caller.scope, name, tuple(sorted(set(roles))), trust_level, expires_at, bound_by)
+
+    async def _check_policies(self, scope: TenantScope, stated: Sequence[str], bound_by: Sequence[str]) -> None:
+        missing = await self._policies.missing(scope, stated) if stated else ()
+        message = "no active policy is named {!r}; save it first"
+        violations = [
+            Violation(f"/policies/{index}", message.format(name))
+            for index, name in enumerate(stated)
+            if name in missing
+        ]
+        if len(bound_by) > MAX_POLICIES:
+            violations.append(Violation("/policies", f"a key may be bound by {MAX_POLICIES} policies"))
+        if violations:
+            raise InvalidInput("the key's policies are not valid", violations)
 
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[ApiKey]:
         return await self._store.page(scope, after, limit)
@@ -86,7 +113,13 @@ class ApiKeys:
         return key
 
     async def _add(
-        self, scope: TenantScope, name: str, roles: tuple[str, ...], trust_level: str, expires_at: int | None
+        self,
+        scope: TenantScope,
+        name: str,
+        roles: tuple[str, ...],
+        trust_level: str,
+        expires_at: int | None,
+        policies: tuple[str, ...] = (),
     ) -> NewKey:
         now = self._clock()
         secret = base64.urlsafe_b64encode(self._entropy(SECRET_BYTES)).rstrip(b"=").decode()
@@ -103,6 +136,7 @@ class ApiKeys:
             trust_level,
             now,
             expires_at,
+            policies=policies,
         )
         await self._store.add(scope, key)
         return NewKey(key, token)

@@ -97,7 +97,7 @@ class Authenticator:
             raise NotAllowed("this tenant is not active", code="tenant_suspended")
         roles = frozenset(key.roles)
         principal = Principal(key.key_id, "api_key", roles, permissions_of(roles), key.trust_level)
-        return Caller(scope, tenant, principal)
+        return Caller(scope, tenant, principal, key.policies)
 
 
 def _bearer(authorization: str | None) -> str:

@@ -39,7 +39,8 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key without its secret: ``key_hash`` is keyed, ``prefix`` is for display."""
+    """An API key without its secret: ``key_hash`` is keyed, ``prefix`` is for display. ``policies``
+    are the ids of those in force for every decision made with it, beside the tenant's own."""
 
     key_id: str
     tenant_id: str
@@ -51,6 +52,7 @@ class ApiKey:
     created_at: int
     expires_at: int | None = None
     revoked_at: int | None = None
+    policies: tuple[str, ...] = ()
 
 
 class TenantStore(Protocol):
@@ -64,6 +66,14 @@ class TenantStore(Protocol):
 
     async def all_active(self) -> Sequence[Tenant]:
         """Every active tenant, for the process's own start-up; never shown to a caller."""
+        ...
+
+
+class PolicyNames(Protocol):
+    """What policies a tenant has: keys may name them."""
+
+    async def missing(self, scope: TenantScope, policy_ids: Sequence[str]) -> Sequence[str]:
+        """Those of ``policy_ids`` that no active policy of the tenant has, in their order."""
         ...
 
 

@@ -46,11 +46,13 @@ def permissions_of(roles: Iterable[str]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller: the proof of its tenant, and the principal that decisions see."""
+    """An authenticated caller: the proof of its tenant, the principal that decisions see, and the ids
+    of the policies that its key brings to each of them."""
 
     scope: TenantScope
     tenant: Tenant
     principal: Principal
+    policies: tuple[str, ...] = ()
 
     def require(self, permission: Permission) -> None:
         """Raises NotAllowed unless the caller's roles permit it."""

@@ -11,7 +11,7 @@ from caio.routing.model import TRUST_LEVELS
 from caio.storage.sql import Database, open_stores
 from caio.storage.sql.upgrade import upgrade
 from caio.tenancy import authentication
-from caio.tenancy.api_keys import ApiKeys
+from caio.tenancy.api_keys import MAX_POLICIES, ApiKeys
 from caio.tenancy.authentication import CACHE_MICROSECONDS, LONGEST_TOKEN, Authenticator, embedded_caller
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 from caio.tenancy.principals import ROLES, Permission
@@ -32,10 +32,14 @@ class Door:
 
     def __init__(self, stores):
         self.stores, self.now, self.drawn = stores, START, 0
+        self.policies = {(ACME, "strict"), (ACME, "other"), *((ACME, f"p{n}") for n in range(20))}
         self.authenticator = Authenticator(stores.api_keys, stores.tenants, b"k" * 32, lambda: self.now)
         self.keys = ApiKeys(
-            stores.api_keys, b"k" * 32, "test", lambda: self.now, self.entropy, self.authenticator.forget
+            stores.api_keys, b"k" * 32, "test", lambda: self.now, self.entropy, self.authenticator.forget, self
         )
+
+    async def missing(self, scope, policy_ids):
+        return [name for name in policy_ids if (scope, name) not in self.policies]
 
     def entropy(self, size):
         self.drawn += 1
@@ -49,8 +53,8 @@ class Door:
         assert first is not None
         return first, await self.enter(first.token)
 
-    async def key(self, caller, *roles, trust="standard", expires_at=None):
-        return await self.keys.create(caller, "a key", roles or ("user",), trust, expires_at)
+    async def key(self, caller, *roles, trust="standard", expires_at=None, policies=()):
+        return await self.keys.create(caller, "a key", roles or ("user",), trust, expires_at, policies)
 
 
 @pytest.fixture
@@ -296,6 +300,34 @@ async def test_a_key_is_not_born_expired(door):
     with pytest.raises(InvalidInput):
         await door.key(caller, expires_at=door.now)
     assert (await door.key(caller, expires_at=door.now + 1)).key.expires_at == door.now + 1
+
+
+async def test_a_keys_policies_are_its_callers(door):
+    _, admin = await door.admin()
+    made = await door.key(admin, policies=["strict", "other", "strict"])
+    assert made.key.policies == (await door.enter(made.token)).policies == ("other", "strict")
+    assert (admin.policies, (await door.key(admin)).key.policies) == ((), ())
+    assert [key.policies for key in await door.keys.page(ACME, "", 10)][1] == ("other", "strict")
+
+
+async def test_a_bound_caller_makes_no_freer_key(door):
+    _, admin = await door.admin()
+    bound = await door.enter((await door.key(admin, "admin", policies=["strict"])).token)
+    assert (await door.key(bound)).key.policies == ("strict",)
+    assert (await door.key(bound, policies=["other"])).key.policies == ("other", "strict")
+
+
+async def test_a_key_names_policies_of_its_tenant_only(door):
+    _, admin = await door.admin()
+    with pytest.raises(InvalidInput) as caught:
+        await door.key(admin, policies=["strict", "unknown", "other", "gone"])
+    assert [violation.pointer for violation in caught.value.violations] == ["/policies/1", "/policies/3"]
+    _, rival = await door.admin(RIVAL)
+    with pytest.raises(InvalidInput):
+        await door.key(rival, policies=["strict"])
+    with pytest.raises(InvalidInput) as caught:
+        await door.key(admin, policies=[f"p{n}" for n in range(MAX_POLICIES + 1)])
+    assert [violation.pointer for violation in caught.value.violations] == ["/policies"]
 
 
 async def test_another_tenants_key_is_not_found(door):

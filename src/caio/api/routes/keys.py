@@ -8,7 +8,9 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from caio.api.dependencies import DocumentBody, ThePlatform, caller_with
+from caio.foundation.ids import POLICY_ID
 from caio.gateway.intake import read
+from caio.tenancy.api_keys import MAX_POLICIES
 from caio.tenancy.ports import ApiKey
 from caio.tenancy.principals import Caller, Permission
 
@@ -26,6 +28,10 @@ class KeyWish(BaseModel):
     roles: Annotated[list[str], Field(min_length=1, max_length=8)] = ["user"]
     trust_level: Literal["untrusted", "standard", "elevated", "privileged"] = "standard"
     expires_at: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
+    policies: Annotated[
+        list[Annotated[str, Field(pattern=f"^{POLICY_ID.pattern}$")]],
+        Field(max_length=MAX_POLICIES, description="Ids of policies in force for every decision made with the key."),
+    ] = []
 
 
 class KeyView(BaseModel):
@@ -39,6 +45,7 @@ class KeyView(BaseModel):
     created_at: int
     expires_at: int | None
     revoked_at: int | None
+    policies: list[str]
 
 
 class NewKeyView(KeyView):
@@ -62,9 +69,11 @@ _BODY = {
 
 @router.post("", status_code=201, openapi_extra=_BODY)
 async def create_key(caller: Manager, body: DocumentBody, platform: ThePlatform) -> NewKeyView:
-    """Make a key. It cannot be given more than the caller has."""
+    """Make a key. It cannot be given more than the caller has, and is bound by what binds the caller."""
     wish = read(KeyWish, body)
-    new = await platform.api_keys.create(caller, wish.name, wish.roles, wish.trust_level, wish.expires_at)
+    new = await platform.api_keys.create(
+        caller, wish.name, wish.roles, wish.trust_level, wish.expires_at, wish.policies
+    )
     return NewKeyView(**_view(new.key).model_dump(), token=new.token)
 
 
@@ -96,4 +105,5 @@ def _view(key: ApiKey) -> KeyView:
         created_at=key.created_at,
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
+        policies=list(key.policies),
     )

@@ -18,6 +18,9 @@ from caio.storage.sql.statements import insert_if_absent
 from caio.storage.sql.tables import api_keys, tenant_keys
 from caio.tenancy.ports import ApiKey
 
+#: Columns that hold a JSON list.
+_LISTS = ("roles", "policies")
+
 
 class SqlApiKeys:
     """The ``ApiKeyStore`` port."""
@@ -30,7 +33,8 @@ class SqlApiKeys:
         of the calling code) and Conflict ``already_exists`` for a known id or hash, or an unknown tenant."""
         if key.tenant_id != scope.tenant_id:
             raise ValueError("an API key is added in its own tenant's scope only")
-        row = asdict(key) | {"roles": canonical_json(list(key.roles)).decode()}
+        lists = {name: canonical_json(list(getattr(key, name))).decode() for name in _LISTS}
+        row = asdict(key) | lists
         try:
             async with self._database.writing() as connection:
                 await connection.execute(insert(api_keys).values(row))
@@ -83,4 +87,5 @@ class SqlTenantKeys:
 
 def _api_key(row: Row[Any]) -> ApiKey:
     columns = {field.name: getattr(row, field.name) for field in fields(ApiKey)}
-    return ApiKey(**columns | {"key_hash": bytes(row.key_hash), "roles": tuple(msgspec.json.decode(row.roles))})
+    lists = {name: tuple(msgspec.json.decode(columns[name])) for name in _LISTS}
+    return ApiKey(**columns | lists | {"key_hash": bytes(row.key_hash)})

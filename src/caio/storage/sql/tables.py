@@ -87,6 +87,7 @@ api_keys = Table(
     _column("created_at", BigInteger),
     _column("expires_at", BigInteger, optional=True),
     _column("revoked_at", BigInteger, optional=True),
+    _column("policies", Text),
     UniqueConstraint("key_hash"),
     info=_OF_A_TENANT,
 )
