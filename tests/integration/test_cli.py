@@ -271,6 +271,20 @@ def test_a_request_its_decision_and_its_refusal(cli, write):
     } & {each["clause"] for each in cli.json("route", hard, code=3)["error"]["reasons"]}
 
 
+def test_what_was_promised_stands_beside_what_was_observed(cli, write):
+    cli.ok("services", "register", write("contract", "seen"))
+    cli.ok("orchestrate", write("request", "seen-request"))
+    rows = {line.split("  ")[0]: line.split() for line in cli.ok("services", "observed", "seen").splitlines()}
+    assert rows["promise"] == ["promise", "1h", "24h", "30d"]
+    assert rows["latency_ms.max"][:4] == ["latency_ms.max", "<=", "20000", "kept"]
+    assert rows["accuracy.min"].count("measured") == 3
+    assert rows["calls"] == ["calls", "1", "1", "1"]
+    assert len(rows["p95 of whole answers"]) == 7
+    report = cli.json("services", "observed", "seen", "--version", "1.0.0")
+    assert [each["calls"] for each in report["windows"]] == [1, 1, 1]
+    assert cli.json("services", "observed", "seen", "--version", "9.0.0", code=6)["error"]["code"] == "not_found"
+
+
 def test_keys_are_printed_once_and_revocable(cli, running):
     made = cli("keys", "create", "reader", "--role", "auditor")
     token = made.out.strip()

@@ -41,7 +41,8 @@ def _finding(found: dict[str, Any]) -> object:
 def _observed(windows: list[dict[str, Any]]) -> Iterator[list[object]]:
     for name in ("calls", "errors"):
         yield [name, *(each[name] for each in windows)]
-    yield ["error rate", *(_or_dash(each["error_rate"]) for each in windows)]
+    rates = [each["error_rate"] for each in windows]
+    yield ["error rate", *(_or_dash(None if rate is None else f"{float(rate):.2%}") for rate in rates)]
     for kind, title in _KINDS.items():
         if any(each[kind]["answers"] for each in windows):
             for name in ("p50", "p95", "p99"):
