@@ -136,6 +136,8 @@ def _extreme_prices(rng: Random, evidence: Document) -> None:
         prices = {name: rng.choice(_PRICES) for name in rng.sample(_PRICE_NAMES, rng.randint(0, 3))}
         each["contract"] = changed(each["contract"], {"cost": {"currency": "USD"}})
         each["contract"]["cost"] = {"currency": "USD", **prices}
+    if rng.random() < 0.5:
+        evidence["request"]["max_cost"] = rng.choice(("9007199.254740991", "9007199.254740992", "1000000000"))
 
 
 def _extreme_history(rng: Random, evidence: Document) -> None:
@@ -188,8 +190,30 @@ def _free_text(rng: Random, evidence: Document) -> None:
 def _stream(rng: Random, evidence: Document) -> None:
     """A stream with bounds of both names, which may then be one."""
     times = ("0", "300", "799.999999999", "800", "1000000000")
-    names = rng.sample(("latency_ms.p95", "first_token_ms.p95", "latency_ms.max", "first_token_ms.p50"), 2)
+    statistics = rng.choice((("p95", "p95"), ("max", "p50"), ("min", "min")))
+    names = [
+        f"{name}.{statistic}" for name, statistic in zip(("latency_ms", "first_token_ms"), statistics, strict=True)
+    ]
     evidence["request"] |= {"stream": True, "bounds": {name: rng.choice(times) for name in names}}
+
+
+def _guarded(rng: Random, evidence: Document) -> None:
+    """Data that may not go everywhere, and a rule about where."""
+    demands: Document = {
+        "classification": rng.choice(("confidential", "restricted", "public")),
+        "sensitive": True,
+        "regions": rng.choice((["eu"], ["eu", "uk"], ["eu", "uk", "us"])),
+        "data_locality": rng.choice(("on_device", "private", "regions", "cloud")),
+        "egress": False,
+        "training": False,
+        "max_retention_days": rng.choice((0, 29, 30, 31)),
+        "compliance": ["gdpr"],
+        "context_length": rng.choice((0, 1000)),
+    }
+    evidence["request"] |= {name: demands[name] for name in rng.sample(sorted(demands), rng.randint(1, 2))}
+    if rng.random() < 0.3:
+        then = rng.choice(('"eu" in service.privacy.regions', 'service.privacy.data_locality == "regions"'))
+        evidence["policies"].append(policy("where", version=1 + len(evidence["policies"]), effect="prefer", then=then))
 
 
 def _contradictions(rng: Random, evidence: Document) -> None:
@@ -225,5 +249,16 @@ def _much_asked(rng: Random, evidence: Document) -> None:
 _TWISTS: tuple[Twist, ...] = (
     *(_offer_edge, _offer_edge, _offer_edge, _price_edge, _price_edge, _all_alike, _nearly_alike, _huge_request),
     *(_huge_limits, _extreme_prices, _extreme_history, _extreme_promises, _missing_promises, _strangers, _free_text),
-    *(_stream, _stream, _contradictions, _contradictions, _weights, _much_asked),
+    *(
+        _guarded,
+        _guarded,
+        _guarded,
+        _guarded,
+        _stream,
+        _stream,
+        _contradictions,
+        _contradictions,
+        _weights,
+        _much_asked,
+    ),
 )
