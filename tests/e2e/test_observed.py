@@ -73,6 +73,11 @@ async def test_every_way_to_handle_a_violation_reaches_the_report(caio: Served) 
         assert report["windows"][0]["breaches"] == {"output_schema": expected}
         assert report["windows"][0]["calls"] == expected
         assert verdicts["output_schema"] == ["breached"] * 3
+    caio.installation.gateway._histories._current.clear()  # it would be kept for ten seconds
+    async with caio.http.post("/api/v1/route", json={"request": {"capability": "text.sentiment"}}) as answer:
+        decision_id = (await answer.json())["decision_id"]
+    _, evidence = await caio.get(f"/api/v1/decisions/{decision_id}/evidence")
+    assert evidence["history"]["liar"][:2] == [expected, 0]
 
 
 async def test_streams_and_failures_are_told_apart(caio: Served) -> None:

@@ -144,6 +144,11 @@ def test_a_promise_of_none_is_broken_by_one():
     assert verdict("cost.max", "0", *failures(3)) is FEW
 
 
+def test_the_bound_itself_is_kept():
+    assert verdict("latency_ms.p95", "10", *answers(*[10] * 20)) is KEPT
+    assert verdict("latency_ms.p95", "9.999", *answers(*[10] * 20)) is BREACHED
+
+
 def test_streams_and_whole_answers_are_judged_apart():
     seen = [*answers(*[90] * 20), *answers(*[30] * 20, streamed=True)]
     assert verdict("latency_ms.p95", "80", *seen) is BREACHED
