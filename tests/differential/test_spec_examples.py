@@ -135,6 +135,20 @@ def test_risks_are_those_of_all_stages():
     assert planned(plan_evidence(parallel, services, {"latency_ms.p95": "1000"})).selection is None
 
 
+def test_risks_are_used_up_exactly():
+    """Five stages may each be slow in one call of a hundred and the whole in five; a sixth is too many.
+    One that is slow in half of the calls leaves nothing for another."""
+    names = "abcdef"
+    services = [service(name, name, guarantees=latency(p99=10)) for name in names]
+    assert promised([stage(name) for name in names[:5]], services, "latency_ms.p95") == ["10"]
+    refused = plan_evidence([stage(name) for name in names], services, {"latency_ms.p95": "1000"})
+    assert planned(refused).selection is None
+    half = service("a", "a", guarantees=latency(p50=10))
+    for other, found in ((latency(max=7), (0, 0)), (latency(p99=7), None)):
+        given = plan_evidence(CHAIN, [half, service("b", "b", guarantees=other)], {"latency_ms.p50": "17"})
+        assert planned(given).selection == found
+
+
 def test_ratios_compose():
     guarantees = {
         "a": {"availability": {"min": "0.999999999"}, "accuracy": {"min": "0.9"}, "error_rate": {"max": "0.01"}},
