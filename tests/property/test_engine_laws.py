@@ -237,7 +237,7 @@ def _private_enough(privacy: Privacy, asked: Request, internet: bool) -> bool:
 def test_winner_is_in_every_set(evidence):
     decision, asked = decided(evidence), Request.from_document(evidence["request"])
     caller = Principal.from_document(evidence["principal"])
-    assert decision.winner is None or decision.winner is decision.ranked[0]
+    assert decision.winner is None or decision.winner == decision.ranked[0]
     for each in decision.ranked:
         assert passes(each.offer, asked, caller)
         assert 0 <= each.score <= SCALE

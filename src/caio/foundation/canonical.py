@@ -58,6 +58,18 @@ def canonical_json(value: Any) -> bytes:
         raise NotCanonical("a string holds a lone surrogate") from error
 
 
+def canonical_plain(value: Any) -> bytes:
+    """``canonical_json`` of a value that is known to be plain, without looking: str, bool, None, integers
+    within MAX_INTEGER, and lists and dicts of these with str as keys. Of anything else the bytes may
+    not be canonical. Raises NotCanonical for a lone surrogate.
+    """
+    try:
+        encoded = _encoder.encode(value)
+        return encoded if encoded.isascii() else _write(value).encode()
+    except UnicodeEncodeError as error:
+        raise NotCanonical("a string holds a lone surrogate") from error
+
+
 def read_canonical(raw: bytes) -> Any:
     """The value of ``raw``, which must be in canonical form; raises NotCanonical otherwise."""
     try:

@@ -1,13 +1,15 @@
-"""Stage 5, compose: what the chosen plan guarantees as a whole.
+"""Stage 5, compose: what the chosen service guarantees for this request.
 
-A plan is one service: its guarantees are the service's own, and its price the worst case.
+A plan of one service: its guarantees are the service's own, and its price the worst case. Chains
+and graphs of several are composed in ``routing.plans``.
 """
 
 from __future__ import annotations
 
 from caio.foundation.quantity import decimal_text
-from caio.routing.matching import Needs, offered_text, tightest
+from caio.routing.matching import Needs
 from caio.routing.model import Ranked
+from caio.routing.reasons import offered_text, tightest
 
 
 def guarantees(chosen: Ranked, needs: Needs) -> dict[str, str]:

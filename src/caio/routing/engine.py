@@ -2,11 +2,12 @@
 
 Theory of operation
 -------------------
-``compile_snapshot`` fixes the services a tenant may see; a ``Snapshot`` is immutable and swapped
-whole, so a decision never sees half a change. ``decide`` runs match, rules, security, optimize and
-compose over it and returns the ranking or a refusal, with a certificate from which
-``routing.checker`` recomputes everything. The rules are written down, exactly, in
-``docs/reference/routing-rules.md``; this file only puts the stages together.
+``compile_snapshot`` fixes the services a tenant may see as columns and rows of bits; a ``Snapshot``
+is immutable and swapped whole, so a decision never sees half a change. ``decide`` runs match, rules,
+security, optimize and compose over it, each clause over all services at once, and returns the
+ranking or a refusal, with a certificate from which ``routing.checker`` recomputes everything. The
+rules are written down, exactly, in ``docs/reference/routing-rules.md``, and as slow Python in
+``spec/``; this file only puts the stages together.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -21,80 +22,27 @@ Time, ids, randomness and history are arguments. Payloads never get here, only t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from caio.foundation.canonical import canonical_json
-from caio.foundation.hashing import EXCLUDED, FEASIBLE, PRINCIPAL, REQUEST, SERVICES, digest, digest_of
-from caio.routing import composition, matching, optimization, security
-from caio.routing.certificate import CLAUSES, RANKED_ROWS, VERSION, decision_hash
+from caio.foundation.canonical import canonical_plain
+from caio.foundation.hashing import DECISION, PRINCIPAL, REQUEST, digest
+from caio.routing import composition
+from caio.routing.certificate import RANKED_ROWS, VERSION
+from caio.routing.columns import Numbers
+from caio.routing.commitments import feasible_hash
 from caio.routing.matching import Needs
-from caio.routing.model import (
-    DEFAULT_WEIGHTS,
-    TERMS,
-    Decision,
-    Exclusion,
-    History,
-    InconsistentInputs,
-    Offer,
-    OnViolation,
-    Principal,
-    Ranked,
-    Request,
-)
-from caio.routing.rules import InForce, Rule, in_force, in_order, policies_hash
+from caio.routing.model import DEFAULT_WEIGHTS, TERMS, Decision, History, Offer, OnViolation, Principal, Request
+from caio.routing.optimization import Ranking, Weighed, cost_term
+from caio.routing.questions import Questions
+from caio.routing.reasons import Exclusions
+from caio.routing.rules import InForce, Rule
+from caio.routing.shapes import Shape, Sifted, shape_key
+from caio.routing.snapshot import Snapshot, compile_snapshot
 from caio.routing.variables import principal_variables, request_variables
 
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The services one tenant may see, in order of (id, version), and the rules attached to it.
-
-    ``_verdicts`` caches what each rule's ``then`` says of each offer: a function of the two
-    alone, so the cache changes no answer.
-    """
-
-    tenant_id: str
-    offers: tuple[Offer, ...]
-    rules: tuple[Rule, ...]
-    services_hash: str
-    policies_hash: str
-    _verdicts: dict[str, Sequence[bool | None]] = field(default_factory=dict, compare=False, repr=False)
-
-    def manifest(self) -> list[list[str]]:
-        """What ``services_hash`` covers."""
-        return _manifest(self.offers)
-
-    def verdicts(self, rule: Rule) -> Sequence[bool | None]:
-        """The rule's verdict on each offer. At most as many are kept as the tenant has policies,
-        and a few hundred for policies that came with requests."""
-        known = self._verdicts.get(rule.policy.policy_hash)
-        if known is None:
-            known = [rule.verdict(offer.variables) for offer in self.offers]
-            if len(self._verdicts) >= len(self.rules) + _KEPT_VERDICTS:
-                self._verdicts.pop(next(iter(self._verdicts)))
-            self._verdicts[rule.policy.policy_hash] = known
-        return known
-
-
-_KEPT_VERDICTS = 256
-
-
-def compile_snapshot(tenant_id: str, offers: Iterable[Offer], rules: Iterable[Rule] = ()) -> Snapshot:
-    """Raises InconsistentInputs; equal entries count once."""
-    by_key: dict[tuple[str, str], Offer] = {}
-    for offer in offers:
-        known = by_key.setdefault(offer.key, offer)
-        if (known.contract_hash, known.tenant_id) != (offer.contract_hash, offer.tenant_id):
-            raise InconsistentInputs(f"{offer.service_id}@{offer.version} was given twice, and not the same")
-    ordered = tuple(by_key[key] for key in sorted(by_key))
-    attached = in_order(rules)
-    return Snapshot(tenant_id, ordered, attached, digest_of(SERVICES, _manifest(ordered)), policies_hash(attached))
-
-
-def _manifest(offers: Iterable[Offer]) -> list[list[str]]:
-    return [[offer.service_id, offer.version, offer.contract_hash, offer.tenant_id] for offer in offers]
+__all__ = ["Snapshot", "compile_snapshot", "decide"]
 
 
 def decide(
@@ -107,29 +55,29 @@ def decide(
     """Choose among the snapshot's services, or refuse with the first failed clause of each.
 
     ``named`` are the rules that the request brought or named, beside the attached ones. Raises
-    InconsistentInputs when one of them is another policy of an attached one's id and version, and
-    ValueError when the request is another tenant's than the snapshot.
+    InconsistentInputs when one of them is another policy of an attached one's id and version,
+    TooManyQuestions, and ValueError when the request is another tenant's than the snapshot.
     """
     if request.tenant_id != snapshot.tenant_id:
         raise ValueError("the request and the snapshot belong to different tenants")
-    rules = in_order([*snapshot.rules, *named]) if named else snapshot.rules
-    request_document, principal_document = request.document(), principal.document()
-    request_hash = digest(REQUEST, canonical_json(request_document))
-    variables = {
-        "request": request_variables(request_document),
-        "principal": principal_variables(principal_document),
-    }
-    force = in_force(rules, snapshot.verdicts, variables)
+    rules, columns = snapshot.rule_set(named), snapshot.columns
+    document = request.document()
+    request_hash = digest(REQUEST, canonical_plain(document))
+    caller, principal_hash = _caller(principal)
+    force = rules.in_force({"request": request_variables(document), "principal": caller})
     needs = Needs.of(request)
+    asked = Questions.of(request, len(needs.features), len(needs.bounds), len(rules.ordered))
+    shape = snapshot.shape(
+        shape_key(columns, needs, principal, force), lambda: Shape.of(columns, needs, principal, force, asked)
+    )
+    sifted, prices = shape.with_prices(needs, asked)
     seed = request.seed if request.seed is not None else request_hash
     weights = _weights(force, request)
-    feasible, exclusions = _sift(snapshot, needs, principal, force)
-    ranked = optimization.rank(
-        [(offer, price) for _, offer, price in feasible],
-        needs,
-        history,
-        [force.preference(index) for index, _, _ in feasible],
-        weights,
+    ranked = Ranking(
+        snapshot.offers,
+        sifted.feasible,
+        _scores(shape, sifted, prices, needs, snapshot, history, weights),
+        prices,
         seed,
     )
     on_violation = force.on_violation or request.on_violation or OnViolation.REPORT
@@ -137,71 +85,62 @@ def decide(
         "v": VERSION,
         "tenant": snapshot.tenant_id,
         "request": request_hash,
-        "principal": digest(PRINCIPAL, canonical_json(principal_document)),
+        "principal": principal_hash,
         "services": snapshot.services_hash,
-        "policies": policies_hash(rules) if named else snapshot.policies_hash,
+        "policies": rules.digest,
         "history": history.digest,
         "service_count": len(snapshot.offers),
         "seed": seed,
-        "weights": dict(weights),
+        "weights": weights,
         "on_violation": on_violation.value,
-        **_outcome(ranked, exclusions, needs),
+        "verdicts": sifted.commitment,
+        "excluded": [dict(each) for each in sifted.excluded],
+        **_outcome(ranked, needs),
     }
-    return Decision(ranked, exclusions, certificate, decision_hash(certificate), on_violation)
+    excluded = Exclusions(snapshot.offers, sifted.verdicts, asked, needs, principal, rules.ordered)
+    return Decision(ranked, excluded, certificate, digest(DECISION, canonical_plain(certificate)), on_violation)
 
 
-def _weights(force: InForce, request: Request) -> Mapping[str, int]:
-    stated: Mapping[str, int] | None = force.weights
+@lru_cache(maxsize=1024)
+def _caller(principal: Principal) -> tuple[Mapping[str, Any], str]:
+    """What expressions read as the principal, and its hash."""
+    document = principal.document()
+    return principal_variables(document), digest(PRINCIPAL, canonical_plain(document))
+
+
+def _weights(force: InForce, request: Request) -> dict[str, int]:
+    stated = force.weights
     if stated is None:
         stated = dict(DEFAULT_WEIGHTS if request.weights is None else request.weights)
     return {term: stated.get(term, 0) for term in TERMS}
 
 
-def _sift(
-    snapshot: Snapshot, needs: Needs, principal: Principal, force: InForce
-) -> tuple[list[tuple[int, Offer, int]], tuple[Exclusion, ...]]:
-    """The feasible offers (index, offer, worst-case price) and the exclusions, in offer order."""
-    feasible: list[tuple[int, Offer, int]] = []
-    exclusions: list[Exclusion] = []
-    for index, offer in enumerate(snapshot.offers):
-        price = matching.worst_price(offer, needs.request)
-        lack = matching.lack(offer, needs, price)
-        if lack is None and (excluded := force.exclusion(offer, index)) is not None:
-            exclusions.append(excluded)
-            continue
-        lack = lack or security.lack(offer, needs.request, principal)
-        if lack is None:
-            feasible.append((index, offer, price))
-        else:
-            exclusions.append(Exclusion(offer.service_id, offer.version, *lack))
-    return feasible, tuple(exclusions)
+def _scores(
+    shape: Shape,
+    sifted: Sifted,
+    prices: Numbers,
+    needs: Needs,
+    snapshot: Snapshot,
+    history: History,
+    weights: Mapping[str, int],
+) -> Numbers:
+    if not prices.size:
+        return prices
+    observed = snapshot.observed(history)
+    standing = shape.standing(sifted, needs, snapshot.columns, observed, history.digest, weights)
+    return (standing + Weighed.of(cost_term(prices), weights)).scores(prices.size)
 
 
-def _outcome(ranked: tuple[Ranked, ...], exclusions: tuple[Exclusion, ...], needs: Needs) -> dict[str, Any]:
-    rows = [[each.offer.service_id, each.offer.version, each.score, each.worst_cost] for each in ranked]
-    best = ranked[0] if ranked else None
-    plan = [] if best is None else [_step(best.offer)]
+def _outcome(ranked: Ranking, needs: Needs) -> dict[str, Any]:
+    shown = ranked.best(RANKED_ROWS)
+    best = ranked[0] if shown else None
     return {
-        "feasible": {"count": len(rows), "hash": digest_of(FEASIBLE, rows)},
-        "ranked": rows[:RANKED_ROWS],
-        "excluded": _groups(exclusions),
-        "plan": plan,
+        "feasible": {"count": len(ranked), "hash": feasible_hash(ranked.scores, ranked.prices)},
+        "ranked": shown,
+        "plan": [] if best is None else [_step(best.offer)],
         "guarantees": {} if best is None else composition.guarantees(best, needs),
     }
 
 
 def _step(offer: Offer) -> dict[str, str]:
     return {"service": offer.service_id, "version": offer.version, "contract": offer.contract_hash}
-
-
-def _groups(exclusions: Sequence[Exclusion]) -> list[dict[str, Any]]:
-    """A commitment per clause to all that it excluded. ``exclusions`` come in offer order, which is
-    the order of (id, version) that the groups need."""
-    by_clause: dict[str, list[list[str]]] = {}
-    for each in exclusions:
-        by_clause.setdefault(each.clause, []).append(each.document())
-    return [
-        {"clause": clause, "count": len(group), "hash": digest_of(EXCLUDED, group)}
-        for clause in CLAUSES
-        if (group := by_clause.get(clause))
-    ]

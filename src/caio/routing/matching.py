@@ -1,23 +1,36 @@
 """Stage 1, match: does a contract promise what the request needs?
 
-One function a clause, tried in the order of ``docs/reference/routing-rules.md``; each answers
-None (met) or the *lack*: clause, subject, required, offered. Laws: law 5 of DESIGN (a bound is met
-by the same or a stronger statistic only) and correctness (the winner passes every clause).
+Each clause is one comparison over the columns of those services that passed the clauses before, in
+the order of ``docs/reference/routing-rules.md``. Laws: law 5 of DESIGN (a bound is met by the same
+or a stronger statistic only) and correctness (the winner passes every clause).
+
+All quantities are integers of 64 bits, which every contract's and request's fit. A price is the one
+sum that may not: where it might not, it is computed in Python's own integers (``Tariff``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from caio.foundation.canonical import MAX_INTEGER
-from caio.foundation.money import Usage
-from caio.foundation.quantity import decimal_text
-from caio.routing.model import STRENGTH, Capability, Offer, Request
+from caio.foundation.money import MILLIS_PER_SECOND, PICO_PER_NANO
+from caio.routing.columns import UNLIMITED, Columns, Flags, Numbers, Offerings, Rows
+from caio.routing.model import STRENGTH, Request
+from caio.routing.questions import Questions
+from caio.routing.sieve import Sieve
 
-#: Clause, subject, required, offered.
-Lack = tuple[str, str, str, str]
+#: Below this a sum of pico-units times milliseconds is exact in 64 bits, rounding up included.
+_EXACT = 2**62
+_ROUNDING = PICO_PER_NANO * MILLIS_PER_SECOND
+#: Columns of tightest bounds that are kept beside the columns they follow from.
+_KEPT_COLUMNS = 256
+_NOBODY: Rows = np.zeros(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,91 +51,16 @@ class Needs:
         features = request.features | {"streaming"} if request.stream else request.features
         return cls(request, tuple(sorted(bounds.items())), tuple(sorted(features)))
 
+    @property
+    def most(self) -> int:
+        """The largest price that clause ``cost`` lets pass, in nano-units."""
+        stated = self.request.max_cost
+        return MAX_INTEGER if stated is None else min(stated, MAX_INTEGER)
+
 
 def as_evaluated(bound: str, stream: bool) -> str:
     """The bound's name as it is compared: a stream's latency is its time to the first token."""
     return f"first_token_ms.{bound[11:]}" if stream and bound.startswith("latency_ms.") else bound
-
-
-def join(members: Iterable[str]) -> str:
-    return ", ".join(sorted(members)) or "none"
-
-
-def lack(offer: Offer, needs: Needs, worst_cost: int) -> Lack | None:
-    """The first clause of this stage that ``offer`` fails, or None."""
-    request = needs.request
-    if request.services or request.excluded_services:
-        named = _unwanted(offer, request)
-        if named:
-            return named
-    offered = offer.capabilities
-    for wanted in request.capabilities:
-        if wanted not in offered:
-            return ("capability", wanted, wanted, join(offered))
-    if request.protocols and offer.protocol not in request.protocols:
-        return ("protocol", "protocol", join(request.protocols), offer.protocol)
-    return _beyond_limits(offer, needs) or _unmet_bound(offer, needs) or _too_dear(offer, request, worst_cost)
-
-
-def _unwanted(offer: Offer, request: Request) -> Lack | None:
-    name, address = offer.service_id, f"{offer.service_id}@{offer.version}"
-    if request.services and name not in request.services and address not in request.services:
-        return ("service", "services", join(request.services), address)
-    if name in request.excluded_services or address in request.excluded_services:
-        return ("service", "excluded_services", f"not {join(request.excluded_services)}", address)
-    return None
-
-
-def _beyond_limits(offer: Offer, needs: Needs) -> Lack | None:
-    request, wanted = needs.request, [offer.capabilities[name] for name in needs.request.capabilities]
-    for capability in wanted:
-        for feature in needs.features:
-            if feature not in capability.features:
-                return ("feature", capability.type, feature, join(capability.features))
-    if request.context_length is not None:
-        for capability in wanted:
-            if (limit := capability.context_length) is None or limit < request.context_length:
-                return ("context_length", capability.type, str(request.context_length), _limit(limit))
-    if request.max_tokens is not None:
-        for capability in wanted:
-            if (limit := output_limit(capability)) is None or limit < request.max_tokens:
-                return ("max_tokens", capability.type, str(request.max_tokens), _limit(limit))
-    for capability in wanted:
-        if capability.max_input_bytes is not None and capability.max_input_bytes < request.input_bytes:
-            return ("input_size", capability.type, str(request.input_bytes), str(capability.max_input_bytes))
-    return None
-
-
-def _unmet_bound(offer: Offer, needs: Needs) -> Lack | None:
-    for name, required in needs.bounds:
-        found = tightest(offer.bounds, name)
-        lower = name.endswith(".min")
-        if found is None or (found[1] < required if lower else found[1] > required):
-            sign = ">=" if lower else "<="
-            return ("guarantee", name, f"{sign} {decimal_text(required)}", offered_text(name, found))
-    return None
-
-
-def _too_dear(offer: Offer, request: Request, worst_cost: int) -> Lack | None:
-    prices = offer.prices
-    if prices.currency != request.currency and (
-        prices.per_request or prices.per_input_token or prices.per_output_token or prices.per_second
-    ):
-        return ("currency", "currency", request.currency, prices.currency)
-    most = MAX_INTEGER if request.max_cost is None else min(request.max_cost, MAX_INTEGER)
-    if worst_cost > most:
-        return ("cost", "cost.max", f"<= {decimal_text(most)}", decimal_text(worst_cost))
-    return None
-
-
-def tightest(bounds: Mapping[str, int], name: str) -> tuple[str, int] | None:
-    """The statistic and value of the tightest offered bound that may serve ``name``, or None."""
-    best: tuple[str, int] | None = None
-    for candidate, statistic in qualifying(name):
-        value = bounds.get(candidate)
-        if value is not None and (best is None or value < best[1]):
-            best = (statistic, value)
-    return best
 
 
 @cache
@@ -133,25 +71,124 @@ def qualifying(name: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"{prefix}.{each}", each) for each in usable)
 
 
-def offered_text(name: str, found: tuple[str, int] | None) -> str:
+def undeclared(bound: str) -> int:
+    """What stands for an undeclared value of ``bound`` in a column: it meets nothing."""
+    return -UNLIMITED if bound.endswith(".min") else UNLIMITED
+
+
+def tightest(columns: Columns, bound: str) -> Numbers:
+    """For every row the tightest offered value that may serve ``bound``, in nanos, or ``undeclared``."""
+    found = columns.derived.get(bound)
     if found is None:
-        return "undeclared"
-    return decimal_text(found[1]) if name.endswith(".min") else f"{found[0]} {decimal_text(found[1])}"
+        found = np.full(columns.rows.size, undeclared(bound), np.int64)
+        for candidate, _ in qualifying(bound):
+            if (promises := columns.bounds.get(candidate)) is not None:
+                lower = candidate.endswith(".min")
+                found[promises.rows] = promises.values if lower else np.minimum(found[promises.rows], promises.values)
+        if len(columns.derived) >= _KEPT_COLUMNS:
+            columns.derived.clear()
+        columns.derived[bound] = found
+    return found
 
 
-def output_limit(capability: Capability) -> int | None:
-    return capability.max_tokens if capability.max_tokens is not None else capability.context_length
+def match(sieve: Sieve, columns: Columns, needs: Needs, asked: Questions) -> None:
+    """Ask the questions of this stage, but for the last: what a call may cost."""
+    request = needs.request
+    if request.services:
+        sieve.keep(asked["services"], _named(sieve, columns, request.services))
+    if request.excluded_services:
+        sieve.keep(asked["excluded_services"], ~_named(sieve, columns, request.excluded_services))
+    for place, wanted in enumerate(request.capabilities):
+        offering = columns.capabilities.get(wanted)
+        sieve.keep_only(asked["capability"] + place, _NOBODY if offering is None else offering.rows)
+    if not sieve.rows.size:
+        return
+    if request.protocols:
+        sieve.keep(asked["protocol"], columns.dense.protocol.within(request.protocols, sieve.rows))
+    _within_limits(sieve, [columns.capabilities[wanted] for wanted in request.capabilities], needs, asked)
+    for place, (name, required) in enumerate(needs.bounds):
+        offered = tightest(columns, name)[sieve.rows]
+        sieve.keep(asked["guarantee"] + place, offered >= required if name.endswith(".min") else offered <= required)
+    accepted = columns.dense.currency.within({request.currency}, sieve.rows)
+    sieve.keep(asked["currency"], accepted | columns.dense.free[sieve.rows])
 
 
-def worst_price(offer: Offer, request: Request) -> int:
-    """The most one call can cost, in nano-units: every input byte a token, every limit reached."""
-    output = request.max_tokens
-    if output is None:
-        wanted = [offer.capabilities[name] for name in request.capabilities if name in offer.capabilities]
-        output = max((output_limit(capability) or 0 for capability in wanted), default=0)
-    milliseconds = min(offer.timeout_ms, request.deadline_ms)
-    return offer.prices.of(Usage(request.input_bytes, output, milliseconds))
+def _named(sieve: Sieve, columns: Columns, addresses: Collection[str]) -> Flags:
+    named = np.zeros(columns.rows.size, np.bool_)
+    for address in addresses:
+        named[columns.named(address)] = True
+    return named[sieve.rows]
 
 
-def _limit(limit: int | None) -> str:
-    return "undeclared" if limit is None else str(limit)
+def _within_limits(sieve: Sieve, wanted: Sequence[Offerings], needs: Needs, asked: Questions) -> None:
+    request, number = needs.request, asked["feature"]
+    for offering in wanted:
+        for feature in needs.features:
+            sieve.keep(number, offering.features.holds(feature, offering.at(sieve.rows)))
+            number += 1
+    if request.context_length is not None:
+        for place, offering in enumerate(wanted):
+            limit = offering.context_length[offering.at(sieve.rows)]
+            sieve.keep(asked["context_length"] + place, limit >= request.context_length)
+    if request.max_tokens is not None:
+        for place, offering in enumerate(wanted):
+            limit = offering.output_limit[offering.at(sieve.rows)]
+            sieve.keep(asked["max_tokens"] + place, limit >= request.max_tokens)
+    for place, offering in enumerate(wanted):
+        if offering.least_input < request.input_bytes:
+            limit = offering.input_limit[offering.at(sieve.rows)]
+            sieve.keep(asked["input_size"] + place, limit >= request.input_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What calls of some services can cost, for requests that differ only in their size and deadline.
+
+    In pico-units times milliseconds: ``fixed`` for a call and its longest answer, ``token_in`` for a
+    token of input, ``second`` for a millisecond. ``dearest`` are the greatest of the three.
+    """
+
+    fixed: NDArray[Any]
+    token_in: Numbers
+    second: Numbers
+    timeout_ms: Numbers
+    dearest: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, rows: Rows, columns: Columns, request: Request) -> Self:
+        dense = columns.dense
+        output = _output_limits(rows, columns, request)
+        call, token_in, token_out, second = columns.dearest
+        tokens = output if isinstance(output, int) else int(output.max(initial=0))
+        calls, answers = dense.per_request[rows], dense.per_output_token[rows]
+        if (call + token_out * tokens) * MILLIS_PER_SECOND >= _EXACT:
+            calls, answers = calls.astype(object), answers.astype(object)
+        fixed = (calls + answers * output) * MILLIS_PER_SECOND
+        given = (int(fixed.max(initial=0)), token_in * MILLIS_PER_SECOND, second)
+        return cls(fixed, dense.per_input_token[rows], dense.per_second[rows], dense.timeout_ms[rows], given)
+
+    def worst(self, input_bytes: int, deadline_ms: int) -> Numbers:
+        """The most that one call of each service can cost, in nano-units, rounded up: every input byte
+        a token, every limit reached. What is above MAX_INTEGER, which no request accepts, is
+        MAX_INTEGER + 1."""
+        call, token_in, second = self.dearest
+        parts: Sequence[NDArray[Any]] = (self.fixed, self.token_in, self.second)
+        exact = call + token_in * input_bytes + second * deadline_ms < _EXACT
+        if not exact:
+            parts = [part.astype(object) for part in parts]
+        total = parts[0] + parts[1] * (input_bytes * MILLIS_PER_SECOND)
+        if second:
+            total = total + parts[2] * np.minimum(self.timeout_ms, deadline_ms)
+        prices: NDArray[Any] = (total + (_ROUNDING - 1)) // _ROUNDING
+        return prices if exact else np.minimum(prices, MAX_INTEGER + 1).astype(np.int64)
+
+
+def _output_limits(rows: Rows, columns: Columns, request: Request) -> Numbers | int:
+    """Tokens that an answer may have, of each of ``rows`` or of all of them."""
+    if request.max_tokens is not None:
+        return request.max_tokens
+    most: Numbers | int = 0
+    for wanted in request.capabilities if rows.size else ():
+        offering = columns.capabilities[wanted]
+        most = np.maximum(most, offering.output_limit[offering.at(rows)])
+    return most

@@ -10,15 +10,16 @@ statistics p50 < p95 < p99 < max are upper bounds of growing strength, ``min`` i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from caio.contracts.vocabulary import LOCALITIES, STRENGTH, TERMS, TRUST_LEVELS, Effect, OnViolation
 from caio.foundation import hashing
+from caio.foundation.canonical import MAX_INTEGER
 from caio.foundation.errors import Reason
 from caio.foundation.money import Prices
-from caio.foundation.quantity import decimal_text, read_nanos
+from caio.foundation.quantity import MAX_NANOS, NANO, decimal_text, read_nanos
 
 __all__ = [
     "CLASSIFICATIONS",
@@ -49,6 +50,9 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
 
 #: Objective terms in their canonical order, with the weights used when nobody states any.
 DEFAULT_WEIGHTS = (("margin", 1), ("cost", 2), ("performance", 2), ("reliability", 2), ("preference", 3))
+
+#: No term counts for more.
+MAX_WEIGHT = 1000
 
 #: Scores and terms are integers in [0, SCALE].
 SCALE = 10**9
@@ -198,6 +202,13 @@ class Request:
     on_violation: OnViolation | None = None
     seed: str | None = None
 
+    def __post_init__(self) -> None:
+        sizes = (self.input_bytes, self.deadline_ms, self.context_length or 0, self.max_tokens or 0)
+        if min(sizes) < 0 or max(*sizes, self.max_retention_days or 0) > MAX_INTEGER:
+            raise ValueError("a request's sizes and times are integers from 0 to 2**53 - 1")
+        if self.weights is not None and not all(0 <= weight <= MAX_WEIGHT for _, weight in self.weights):
+            raise ValueError(f"weights are integers from 0 to {MAX_WEIGHT}")
+
     def document(self) -> dict[str, Any]:
         """The canonical content: what the request's hash covers and evidence shows."""
         return {
@@ -251,6 +262,10 @@ class Track:
     calls: int
     successes: int
     p95_ms: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.successes <= self.calls and 0 <= self.p95_ms <= MAX_NANOS // NANO):
+            raise ValueError("a track has at most as many successes as calls, and a latency below 10**9 ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,14 +323,15 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The pure result: ``ranked`` is best first and empty for a refusal.
+    """The pure result: ``ranked`` is best first and empty for a refusal. It and ``exclusions``, in
+    order of (id, version), are worked out as far as they are read.
 
     ``certificate`` is a canonical document (``routing.certificate``); ``decision_hash`` is its
     digest, and covers neither an id nor a time.
     """
 
-    ranked: tuple[Ranked, ...]
-    exclusions: tuple[Exclusion, ...]
+    ranked: Sequence[Ranked]
+    exclusions: Sequence[Exclusion]
     certificate: Mapping[str, Any]
     decision_hash: str
     on_violation: OnViolation

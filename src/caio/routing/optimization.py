@@ -3,97 +3,183 @@
 Each term is an integer in [0, SCALE], and terms that are equal for every candidate are dropped:
 they would shift all scores and distinguish none. Ties are broken by a hash keyed with the seed,
 so neither registration order nor a service's name wins by accident. The formulas are those of
-``docs/reference/routing-rules.md``; there is no float in this file.
+``docs/reference/routing-rules.md``. No result depends on a float: where one is used, it is a first
+guess that integers correct (``fraction``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, overload
+
+import numpy as np
 
 from caio.foundation.hashing import keyed
-from caio.routing.matching import Needs, tightest
-from caio.routing.model import SCALE, TERMS, History, Offer, Ranked, Track
+from caio.routing.columns import Columns, Numbers, Rows
+from caio.routing.matching import Needs, tightest, undeclared
+from caio.routing.model import SCALE, Offer, Ranked
+from caio.routing.observed import Observed
 
-#: Calls' worth of confidence given to the prior before anything was observed.
-_PRIOR_CALLS = 20
-_PRIOR = 9 * SCALE // 10
+Terms = Mapping[str, Numbers]
+
+#: Below this the product with SCALE fits 64 bits.
+_SMALL = 2**33
 
 
-def rank(
-    candidates: Sequence[tuple[Offer, int]],
-    needs: Needs,
-    history: History,
-    preferences: Sequence[int],
-    weights: Mapping[str, int],
-    seed: str,
-) -> tuple[Ranked, ...]:
-    """Best first. ``candidates`` are feasible offers with their worst-case prices, ``preferences``
-    their preference terms, ``weights`` a non-negative integer for each of TERMS."""
-    if not candidates:
-        return ()
-    terms = {
-        "margin": [_margin(offer, needs) for offer, _ in candidates],
-        "cost": _cheapness([price for _, price in candidates]),
-        "performance": _speed([_latency(offer, needs) for offer, _ in candidates]),
-        "reliability": [_reliability(offer, history) for offer, _ in candidates],
-        "preference": list(preferences),
+def standing_terms(rows: Rows, needs: Needs, columns: Columns, observed: Observed, preferences: Numbers) -> Terms:
+    """Each term of the feasible ``rows``, which are not none, that does not depend on the prices."""
+    return {
+        "margin": _margins(rows, needs, columns),
+        "performance": _speeds(rows, needs, columns, observed),
+        "reliability": observed.reliability[rows],
+        "preference": preferences,
     }
-    telling = [name for name in TERMS if weights[name] > 0 and len(set(terms[name])) > 1]
-    total = sum(weights[name] for name in telling)
-    by_score: dict[int, list[Ranked]] = {}
-    for index, (offer, price) in enumerate(candidates):
-        weighted = sum(weights[name] * terms[name][index] for name in telling)
-        score = weighted // total if total else SCALE
-        by_score.setdefault(score, []).append(Ranked(offer, score, price))
-    return tuple(each for score in sorted(by_score, reverse=True) for each in _untied(by_score[score], seed))
 
 
-def _untied(equals: list[Ranked], seed: str) -> list[Ranked]:
-    """Services of one score, ordered by a hash that nobody can aim at without the seed."""
-    if len(equals) == 1:
-        return equals
-    key = seed.encode()
-    return sorted(equals, key=lambda each: keyed(key, f"{each.offer.service_id}@{each.offer.version}".encode()))
+def cost_term(prices: Numbers) -> Terms:
+    """The term of the worst-case prices, which are not none."""
+    return {"cost": _closeness(prices)}
 
 
-def _margin(offer: Offer, needs: Needs) -> int:
-    if not needs.bounds:
-        return 0
-    return sum(_headroom(offer, name, required) for name, required in needs.bounds) // len(needs.bounds)
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Terms put together: the sum of weight · term for each candidate, and of the weights, over those
+    terms that tell candidates apart. A term equal for all of them says nothing and is left out."""
+
+    sum: Numbers | int = 0
+    weight: int = 0
+
+    @classmethod
+    def of(cls, terms: Terms, weights: Mapping[str, int]) -> Self:
+        telling = [(weights[name], term) for name, term in terms.items() if weights[name] and term.min() != term.max()]
+        return cls(sum((weight * term for weight, term in telling), start=0), sum(weight for weight, _ in telling))
+
+    def __add__(self, other: Weighed) -> Weighed:
+        return Weighed(self.sum + other.sum, self.weight + other.weight)
+
+    def scores(self, candidates: int) -> Numbers:
+        """The weighted mean of each candidate, SCALE when nothing tells them apart."""
+        if isinstance(self.sum, int):
+            return np.full(candidates, SCALE, np.int64)
+        return self.sum // self.weight
 
 
-def _headroom(offer: Offer, name: str, required: int) -> int:
-    found = tightest(offer.bounds, name)
-    assert found is not None  # noqa: S101 - a feasible offer meets every bound
-    offered = found[1]
-    spare, whole = (offered - required, offered) if name.endswith(".min") else (required - offered, required)
-    return max(0, min(SCALE, spare * SCALE // whole)) if whole > 0 else 0
+def fraction(part: Numbers, whole: Numbers | int) -> Numbers:
+    """``part · SCALE // whole``, exactly, for 0 ≤ part ≤ whole and 0 < whole < 2**61.
+
+    The product may leave 64 bits. The quotient, below 2**30, is guessed in doubles, right to one;
+    the remainder of the guess is less than two wholes, so that arithmetic modulo 2**64 gives it
+    exactly, and its sign corrects the guess.
+    """
+    if isinstance(whole, int) and whole < _SMALL:
+        return part * SCALE // whole
+    guess = (part / whole * SCALE).astype(np.int64)
+    rest = part * SCALE - guess * whole
+    return guess - (rest < 0) + (rest >= whole)
 
 
-def _cheapness(prices: Sequence[int]) -> list[int]:
-    dearest, cheapest = max(prices), min(prices)
-    if dearest == cheapest:
-        return [SCALE] * len(prices)
-    return [(dearest - price) * SCALE // (dearest - cheapest) for price in prices]
+def _margins(rows: Rows, needs: Needs, columns: Columns) -> Numbers:
+    total = np.zeros(rows.size, np.int64)
+    for name, required in needs.bounds:
+        offered = tightest(columns, name)[rows]
+        if name.endswith(".min"):
+            whole = np.maximum(offered, 1)
+            total += np.where(offered > 0, fraction(np.clip(offered - required, 0, whole), whole), 0)
+        elif required > 0:
+            total += fraction(np.minimum(required - offered, required), required)
+    return total // max(1, len(needs.bounds))
 
 
-def _latency(offer: Offer, needs: Needs) -> int | None:
-    found = tightest(offer.bounds, "first_token_ms.p95" if needs.request.stream else "latency_ms.p95")
-    return found[1] if found else None
+def _closeness(costs: Numbers) -> Numbers:
+    """How close each cost is to the least of them, the greatest being 0."""
+    worst, best = int(costs.max()), int(costs.min())
+    return fraction(worst - costs, worst - best) if worst != best else np.full(costs.size, SCALE, np.int64)
 
 
-def _speed(latencies: Sequence[int | None]) -> list[int]:
-    declared = [latency for latency in latencies if latency is not None]
-    if not declared:
-        return [0] * len(latencies)
-    slowest, fastest = max(declared), min(declared)
-    span = slowest - fastest
-    return [
-        0 if latency is None else SCALE if span == 0 else (slowest - latency) * SCALE // span for latency in latencies
-    ]
+def _speeds(rows: Rows, needs: Needs, columns: Columns, observed: Observed) -> Numbers:
+    stream = needs.request.stream
+    bound = "first_token_ms.p95" if stream else "latency_ms.p95"
+    latencies = tightest(columns, bound)[rows]
+    if not stream:
+        seen = observed.p95[rows]
+        latencies = np.where(seen > 0, seen, latencies)
+    known = (latencies != undeclared(bound)).nonzero()[0]
+    if known.size == rows.size:
+        return _closeness(latencies)
+    speeds = np.zeros(rows.size, np.int64)
+    if known.size:
+        speeds[known] = _closeness(latencies[known])
+    return speeds
 
 
-def _reliability(offer: Offer, history: History) -> int:
-    seen = history.tracks.get(offer.service_id, Track(0, 0, 0))
-    prior = min(SCALE, offer.bounds.get("availability.min", _PRIOR))
-    return (seen.successes * SCALE + _PRIOR_CALLS * prior) // (seen.calls + _PRIOR_CALLS)
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking(Sequence[Ranked]):
+    """The feasible offers, best first. Only as much is put in order as is asked for: the winner and
+    the few that a certificate shows, and all of them when a caller goes on.
+
+    ``rows`` are the feasible services' ascending; ``scores`` and ``prices`` are theirs.
+    """
+
+    offers: Sequence[Offer]
+    rows: Rows
+    scores: Numbers
+    prices: Numbers
+    seed: str
+    _order: list[int] = field(default_factory=list, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return self.rows.size
+
+    @overload
+    def __getitem__(self, index: int) -> Ranked: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Ranked, ...]: ...
+    def __getitem__(self, index: int | slice) -> Ranked | tuple[Ranked, ...]:
+        if isinstance(index, slice):
+            return tuple(self._ranked(place) for place in self.places(len(self))[index])
+        return self._ranked(self.places(index + 1 if index >= 0 else len(self))[index])
+
+    def __iter__(self) -> Iterator[Ranked]:
+        return map(self._ranked, self.places(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def best(self, count: int) -> list[list[Any]]:
+        """The first rows of the ranking: id, version, score, worst-case price."""
+        places = self.places(count)[:count]
+        keys = [self.offers[row].key for row in self.rows[places].tolist()]
+        numbers = zip(self.scores[places].tolist(), self.prices[places].tolist(), strict=True)
+        return [[*key, *number] for key, number in zip(keys, numbers, strict=True)]
+
+    def places(self, count: int) -> list[int]:
+        """At least the first ``count`` in rank order, as places in ``rows``."""
+        if len(self._order) < min(count, len(self)):
+            self._order[:] = _first(count, self.scores, self._tie_break)
+        return self._order
+
+    def _ranked(self, place: int) -> Ranked:
+        return Ranked(self.offers[self.rows[place]], int(self.scores[place]), int(self.prices[place]))
+
+    def _tie_break(self, place: int) -> bytes:
+        """A hash that nobody can aim at without the seed."""
+        offer = self.offers[self.rows[place]]
+        return keyed(self.seed.encode(), f"{offer.service_id}@{offer.version}".encode())
+
+
+def _first(count: int, scores: Numbers, tie_break: Callable[[int], bytes]) -> list[int]:
+    """The places of the ``count`` best, and of those equal to the last of them, in rank order."""
+    least = -1 if count >= scores.size else np.partition(scores, scores.size - count)[scores.size - count]
+    by_score: dict[int, list[int]] = {}
+    chosen = (scores >= least).nonzero()[0]
+    for place, score in zip(chosen.tolist(), scores[chosen].tolist(), strict=True):
+        by_score.setdefault(score, []).append(place)
+    return [place for score in sorted(by_score, reverse=True) for place in _untied(by_score[score], tie_break)]
+
+
+def _untied(equals: list[int], tie_break: Callable[[int], bytes]) -> list[int]:
+    return sorted(equals, key=tie_break) if len(equals) > 1 else equals

@@ -14,6 +14,7 @@ from caio.foundation.errors import InvalidInput, Violation
 from caio.routing.expressions import (
     Bool,
     Double,
+    Expression,
     ExpressionError,
     Int,
     List,
@@ -26,7 +27,7 @@ from caio.routing.expressions import (
     parse,
 )
 from caio.routing.model import Effect, OnViolation, Policy
-from caio.routing.rules import Predicate, Rule
+from caio.routing.rules import Rule
 
 _NAMES = List(String)
 
@@ -129,7 +130,8 @@ def compile_policy(document: Mapping[str, Any], policy_hash: str, lines: Mapping
     then = _compile(document, "then", SERVICE_SCHEMA, lines, violations)
     if when is None or then is None:
         raise InvalidInput("the policy's expressions do not compile", violations, code="invalid_policy")
-    return Rule(_policy(document, policy_hash), when, then)
+    policy = _policy(document, policy_hash)
+    return Rule(policy, when, then, compile_expression(when), compile_expression(then))
 
 
 def _compile(
@@ -138,11 +140,11 @@ def _compile(
     schema: Schema,
     lines: Mapping[str, int] | None,
     violations: list[Violation],
-) -> Predicate | None:
+) -> Expression | None:
     try:
         expression = parse(document[name])
         check(expression, schema)
-        return compile_expression(expression)
+        return expression
     except ExpressionError as error:
         place = f"line {error.line}, column {error.column} of the expression: {error.message}"
         violations.append(Violation(f"/{name}", place, (lines or {}).get(f"/{name}")))

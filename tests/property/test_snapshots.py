@@ -1,0 +1,138 @@
+"""Snapshots: however they were made they decide alike, and what they keep changes no decision."""
+
+from dataclasses import fields, replace
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caio.foundation.canonical import MAX_INTEGER
+from caio.routing.columns import Columns, Offerings, Promises, Sets
+from caio.routing.engine import Snapshot, compile_snapshot, decide
+from caio.routing.model import TRUST_LEVELS, History, Offer, Principal, Request
+from caio.routing.rules import Rule
+from tests.support.routing_cases import Document, changed
+from tests.support.routing_engine import offers, rules
+from tests.support.routing_strategies import world
+
+seeds = st.integers(0, 2**63)
+
+
+def read(evidence: Document) -> tuple[list[Offer], list[Rule], Request, Principal, History]:
+    return (
+        offers(evidence["services"]),
+        rules(evidence["policies"]),
+        Request.from_document(evidence["request"]),
+        Principal.from_document(evidence["principal"]),
+        History.from_document(evidence["history"]),
+    )
+
+
+def grown(given: list[Offer], attached: list[Rule], rng: Random) -> Snapshot:
+    """A snapshot of ``given``, made service by service in any order, with strangers that come and go."""
+    start = rng.sample(given, rng.randint(0, len(given)))
+    snapshot = compile_snapshot("acme", start, attached)
+    rest = [offer for offer in given if offer not in start]
+    rng.shuffle(rest)
+    for offer in rest:
+        stranger = replace(offer, version="99.0.0", contract_hash="0" * 64)
+        snapshot = snapshot.with_service(stranger).with_service(offer).without(*stranger.key)
+    return snapshot
+
+
+def plain(columns: Columns) -> Any:
+    """Columns as comparable values; bits stand for whatever names they were given."""
+
+    def shown(column: Any) -> Any:
+        if isinstance(column, Sets):
+            rows = np.arange(column.words.shape[1])
+            held = {name: column.holds(name, rows) for name in column.bits}
+            return [{name for name, flags in held.items() if flags[row]} for row in rows]
+        if isinstance(column, Offerings | Promises):
+            return {each.name: shown(getattr(column, each.name)) for each in fields(column)}
+        return column.tolist() if isinstance(column, np.ndarray) else column
+
+    dense = {each.name: shown(getattr(columns.dense, each.name)) for each in fields(columns.dense)}
+    named = [{name: shown(each) for name, each in group.items()} for group in (columns.capabilities, columns.bounds)]
+    return columns.tenant_id, columns.keys, columns.dearest, columns.rows.tolist(), dense, named
+
+
+@settings(max_examples=40)
+@given(seeds)
+def test_snapshots_are_the_same_however_made(seed):
+    given_offers, attached, request, principal, history = read(world(seed))
+    compiled, rng = compile_snapshot("acme", given_offers, attached), Random(seed)
+    other = grown(given_offers, attached, rng)
+    assert other.services_hash == compiled.services_hash
+    assert other.offers == compiled.offers
+    assert plain(other.columns) == plain(compiled.columns)
+    assert decide(other, request, principal, history) == decide(compiled, request, principal, history)
+
+
+@settings(max_examples=30)
+@given(seeds)
+def test_a_snapshot_never_changes(seed):
+    """Making others from it, and deciding over those, leaves its columns and its decisions as they were."""
+    given_offers, attached, request, principal, history = read(world(seed))
+    snapshot, fresh = (compile_snapshot("acme", given_offers, attached) for _ in range(2))
+    before = plain(snapshot.columns)
+    for offer in given_offers:
+        other = snapshot.without(*offer.key)
+        decide(other.with_service(offer), request, principal, history)
+        decide(other, request, principal, history)
+    assert plain(snapshot.columns) == before
+    assert decide(snapshot, request, principal, history) == decide(fresh, request, principal, history)
+
+
+#: What callers change from one request to the next, and a few things that they seldom do.
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"input_bytes": 0},
+    {"input_bytes": 10_000_000},
+    {"deadline_ms": 1},
+    {"deadline_ms": 3_600_000},
+    {"max_cost": "0"},
+    {"max_cost": "0.011"},
+    {"max_cost": None},
+    {"seed": "another"},
+    {"labels": {"team": "red"}},
+    {"max_tokens": 7},
+    {"max_tokens": MAX_INTEGER},
+    {"weights": {"cost": 1}},
+    {"weights": None},
+    {"stream": True},
+    {"sensitive": True},
+    {"regions": ["eu"]},
+    {"excluded_services": ["alpha"]},
+)
+
+
+@settings(max_examples=20)
+@given(seeds)
+def test_what_is_kept_changes_no_decision(seed):
+    """One snapshot that has seen many requests answers as one that has seen none."""
+    evidence, rng = world(seed), Random(seed)
+    given_offers, attached, _, principal, history = read(evidence)
+    snapshot = compile_snapshot("acme", given_offers, attached)
+    other = replace(principal, permissions=frozenset({"models:premium"}), trust_level=TRUST_LEVELS[-1])
+    for _ in range(15):
+        document = evidence["request"]
+        for change in rng.sample(CHANGES, rng.randint(0, 3)):
+            document = changed(document, {**change, "labels": {}}) | change
+        asked = Request.from_document(document)
+        caller, seen = rng.choice((principal, other)), rng.choice((history, History()))
+        fresh = compile_snapshot("acme", given_offers, attached)
+        assert decide(snapshot, asked, caller, seen) == decide(fresh, asked, caller, seen)
+
+
+def test_the_shapes_that_are_kept_are_bounded():
+    given_offers, attached, *_ = read(world(3))
+    snapshot = compile_snapshot("acme", given_offers, attached)
+    object.__setattr__(snapshot, "offers", snapshot.offers * 100_000)
+    for number in range(20):
+        snapshot.shape(number, object)  # type: ignore[arg-type]
+    assert list(snapshot._shapes) == [16, 17, 18, 19]
+    snapshot.shape(17, lambda: pytest.fail("it was kept"))
+    assert list(snapshot._shapes) == [16, 18, 19, 17]
