@@ -37,7 +37,12 @@ GENERATORS = schemathesis.openapi.from_dict(json.loads(json.dumps(SCHEMA)))
 FOR_SERVICES = {("POST", "/api/v1/orchestrate"), ("POST", "/api/v1/route"), ("POST", "/api/v1/discover")} | {
     ("POST", path) for path in ("/v1/chat/completions", "/v1/embeddings")
 }
-READABLE_BY_SERVICES = ("/api/v1/services", "/api/v1/services/{service_id}", "/v1/models")
+READABLE_BY_SERVICES = (
+    "/api/v1/services",
+    "/api/v1/services/{service_id}",
+    "/api/v1/services/{service_id}/observed",
+    "/v1/models",
+)
 
 
 def concrete(path: str) -> str:
