@@ -25,7 +25,7 @@ _POLICIES = (0, 0, 1, 2, 3, 5)
 
 LARGEST_INTEGER = 2**53 - 1
 _BIG = (10**9, 2**31 - 1, 2**31, 2**32, LARGEST_INTEGER - 1, LARGEST_INTEGER)
-_CALLS = (0, 1, 19, 20, 21, 10**6, LARGEST_INTEGER)
+_CALLS = (0, 1, 19, 20, 21, 40, 10**6, LARGEST_INTEGER)
 _TEXTS = ("", "ünï", "e\u0301", "日本", "😀", "\u2028", "\\\"'\n\t\x00\x7f", "a, b", "none", "x" * 256)
 _PRICES = ("0", "0.000000000001", "0.000000001", "999999.999999999999", "1000000")
 _PRICE_NAMES = ("per_request", "per_input_token", "per_second")
@@ -141,15 +141,12 @@ def _extreme_prices(rng: Random, evidence: Document) -> None:
 
 
 def _extreme_history(rng: Random, evidence: Document) -> None:
-    """Around the twenty calls from which the observed latency counts, and at the ends."""
+    """Around the twenty good calls from which the observed latency counts, and at the ends."""
     for each in evidence["services"]:
         calls = rng.choice(_CALLS)
-        successes = rng.choice((0, calls // 2, calls))
-        evidence["history"][each["contract"]["service_id"]] = [
-            calls,
-            successes,
-            rng.choice((0, 1, 700, 10**9, LARGEST_INTEGER)),
-        ]
+        successes = rng.choice((0, calls // 2, max(0, calls - 1), calls))
+        p95_ms = rng.choice((0, 1, 700, 799, 800, 10**9 - 1, 10**9))
+        evidence["history"][each["contract"]["service_id"]] = [calls, successes, p95_ms]
 
 
 def _extreme_promises(rng: Random, evidence: Document) -> None:
