@@ -29,6 +29,7 @@ NUMBERS = (
     math.nan,
     5e-324,
 )
+DOUBLES = tuple(number for number in NUMBERS if type(number) is float)
 TEXTS = ("", "a", "ab", "b", "é", "😀")
 LISTS = ([], ["a"], ["a", "b"], ["b", "a"], ["a", 1], [1.0], [True], ("a",), [math.nan], [["a"]], ["b"] * 70)
 ANY = (*NUMBERS, *TEXTS, *LISTS, True, False, None, {}, {"a": 1}, {"a": {"b": "a"}})
@@ -50,6 +51,7 @@ def atom(rng):
     one, other, literal = path(rng), path(rng), rng.choice(LITERALS)
     items = ", ".join(rng.choices(LITERALS, k=rng.randint(0, 3)))
     text = rng.choice(("'a'", "'b'", "''"))
+    third = rng.choice(("0.0", "1.5", "service.d.x", "service.n.x"))
     order = rng.choice(("<", "<=", ">", ">=", "==", "!="))
     return rng.choice(
         (
@@ -64,6 +66,8 @@ def atom(rng):
             f"has(service.{rng.choice(('n.x', 'n.y', 't', 'any.a', 'any.a.b', 'absent.x'))})",
             f"1.0 / {one} > 0.0",
             f"{one} + {other} {order} {literal}",
+            f"-service.d.x {rng.choice('+-*/')} service.d.y {order} {third}",
+            f"service.d.x {order} service.d.y {rng.choice('+-*/')} 2.0",
             f"{one} * 2 {order} {literal}",
             f"{one}.{rng.choice(('startsWith', 'endsWith', 'contains'))}({rng.choice((other, literal))})",
             f"size({one}) {order} {rng.choice(('0', '1', '2'))}",
@@ -97,6 +101,7 @@ def written(rng, depth):
 def service(rng):
     fields = {
         "n": {name: rng.choice(NUMBERS) for name in ("x", "y") if rng.random() > 0.1},
+        "d": {name: rng.choice(DOUBLES) for name in ("x", "y") if rng.random() > 0.1},
         "t": rng.choice(TEXTS),
         "l": rng.choice(LISTS),
         "flag": rng.random() < 0.5,

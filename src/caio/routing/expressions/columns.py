@@ -13,7 +13,7 @@ comparison with a literal is then a range of codes, and exact: nothing is rounde
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cached_property
 from math import isnan
@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Codes = NDArray[np.intp]
+#: Values, and where there is none but an error.
+Doubles = tuple[NDArray[Any], NDArray[np.bool_]]
 
 
 class Read(NamedTuple):
@@ -95,6 +97,7 @@ class ServiceColumns:
     def __init__(self, services: Sequence[Mapping[str, Any]]) -> None:
         self.services = services
         self._columns: dict[frozenset[Read], Column] = {}
+        self._doubles: dict[tuple[str, ...], Doubles | None] = {}
         self._owners: dict[tuple[str, ...], Sequence[object]] = {(): services}
 
     def __len__(self) -> int:
@@ -106,12 +109,23 @@ class ServiceColumns:
             self._columns[reads] = self._single(*reads) if len(reads) == 1 else self._combined(reads)
         return self._columns[reads]
 
+    def doubles(self, fields: tuple[str, ...]) -> Doubles | None:
+        """The values at a path where nothing but doubles is; None elsewhere."""
+        if fields not in self._doubles:
+            values = self._values(fields)
+            self._doubles[fields] = None
+            if all(type(value) is float or isinstance(value, _Absent) for value in values):
+                absent = np.array([isinstance(value, _Absent) for value in values], np.bool_)
+                numbers = [0.0 if isinstance(value, _Absent) else value for value in values]
+                self._doubles[fields] = np.array(numbers, np.float64), absent
+        return self._doubles[fields]
+
     def _single(self, read: Read) -> Column:
         values = self._values(read.fields)
         if read.presence:
             values = [value if isinstance(value, _Absent) else True for value in values]
         known: dict[Hashable, int] = {}
-        codes = np.fromiter((known.setdefault(_key(value), len(known)) for value in values), np.intp, len(values))
+        codes = np.fromiter((known.setdefault(key, len(known)) for key in _keys(values)), np.intp, len(values))
         examples = _examples(codes, len(known))
         distinct = [values[example] for example in examples]
         numbers, texts, lists, others = _sorted(distinct)
@@ -150,6 +164,16 @@ def _examples(codes: Codes, size: int) -> list[int]:
     examples = np.empty(size, np.intp)
     examples[codes] = np.arange(len(codes))
     return examples.tolist()
+
+
+def _keys(values: Sequence[Any]) -> Iterable[Hashable]:
+    """A key for each value; of one type the values may do themselves, but for the two zeros."""
+    kinds = set(map(type, values)) - {_Absent}
+    if kinds <= {str} or kinds <= {bool} or kinds <= {int}:
+        return values
+    if kinds <= {float}:
+        return [value or repr(value) for value in values]
+    return map(_key, values)
 
 
 def _key(value: Any) -> Hashable:

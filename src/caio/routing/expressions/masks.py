@@ -6,7 +6,8 @@ Theory of operation
 evaluated once for each distinct combination of the values it reads (``columns``), by the compiler's own
 closure, and spread to the services that have them. That is exact by construction, whatever the atom.
 Comparisons of a path with literals, ``"text" in path`` and ``has`` are ranges and sets of a column's
-entries, found by bisection, because thresholds are many and so may be the values on either side. All
+entries, found by bisection, because thresholds are many and so may be the values on either side;
+arithmetic on doubles alone is done on arrays (``doubles``). All
 parts that read one path are put together on its entries, before the spread.
 
 The compiler counts steps for the whole expression, and stops early where a mask does not. An atom's cost
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from caio.routing.expressions.columns import Codes, Column, Read, ServiceColumns
 from caio.routing.expressions.compiler import compile_node
+from caio.routing.expressions.doubles import compile_comparison
 from caio.routing.expressions.errors import MAX_STEPS, EvaluationError
 from caio.routing.expressions.operations import ORDER, Exhausted, Steps
 from caio.routing.expressions.syntax import (
@@ -97,8 +99,12 @@ def _part(node: Node) -> Part:
         parts = [_part(operand) for operand in operands]
         return lambda services: combine([part(services) for part in parts])
     table = _table(node)
+    doubles = None if _sought(node) else compile_comparison(node)
 
     def spread(services: ServiceColumns) -> Outcome:
+        if doubles is not None and (found := doubles(services)) is not None:
+            holds, error = found
+            return Outcome(holds & ~error, error)
         column = services.column(reads)
         return table(column).spread(column.codes)
 
