@@ -10,6 +10,7 @@ from pathlib import Path
 
 import spec
 from caio.routing.expressions import EvaluationError, interpret, parse
+from caio.routing.model import Decision as Decided
 from spec.chains import Plan, plan
 from spec.routing import Decision, decide
 from tests.support.routing_cases import Document
@@ -40,15 +41,18 @@ def planned(evidence: Document) -> Plan:
 
 def engineered(evidence: Document, attached: int | None = None) -> Decision:
     """What the engine says, in the specification's form."""
-    decision = decided(evidence, attached)
+    return in_our_words(decided(evidence, attached))
+
+
+def in_our_words(decision: Decided) -> Decision:
+    """The engine's decision in the specification's form: all of it is worked out."""
     ranking = [[each.offer.service_id, each.offer.version, each.score, each.worst_cost] for each in decision.ranked]
     exclusions = [each.document() for each in decision.exclusions]
     return Decision(dict(decision.certificate), decision.decision_hash, ranking, exclusions)
 
 
-def differences(evidence: Document, attached: int | None = None) -> dict[str, tuple[object, object]]:
-    """Where the engine and the specification do not say the same, as (engine's, specification's)."""
-    ours, theirs = engineered(evidence, attached), specified(evidence)
+def differences(ours: Decision, theirs: Decision) -> dict[str, tuple[object, object]]:
+    """Where two decisions are not the same."""
     said = {name: (getattr(ours, name), getattr(theirs, name)) for name in ("hash", "ranking", "exclusions")}
     fields = {*ours.certificate, *theirs.certificate}
     said |= {name: (ours.certificate.get(name), theirs.certificate.get(name)) for name in sorted(fields)}
