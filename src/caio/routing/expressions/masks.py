@@ -79,13 +79,12 @@ def compile_mask(expression: Expression) -> Mask:
     Nothing is raised for any expression: what fails for a service is that service's error.
     """
     part = _part(expression.root)
-    reads, whole = _reads(expression.root), _evaluated(expression.root)
 
     def mask(services: ServiceColumns) -> tuple[Bools, Bools]:
         outcome = part(services)
         if outcome.steps > MAX_STEPS:
-            column = services.column(reads)
-            outcome = whole(column).spread(column.codes)
+            column = services.column(_reads(expression.root))
+            outcome = _evaluated(expression.root)(column).spread(column.codes)
         return outcome.true, outcome.error
 
     return mask
@@ -216,14 +215,15 @@ def _constant(table: Table) -> Table:
     return constant
 
 
-def _evaluated(node: Node, known: Table | None = None) -> Table:
-    """By the compiler's closure on each entry; ``known`` has answered the sorted entries of its path."""
+def _evaluated(node: Node, fields: tuple[str, ...] = (), known: Table | None = None) -> Table:
+    """By the compiler's closure on each entry; ``known`` answers the sorted ones of a column of ``fields``."""
     evaluate = compile_node(node)
 
     def table(column: Column) -> Outcome:
-        outcome = _neither(column) if known is None else known(column)
+        ranged = known if column.fields == fields else None
+        outcome = _neither(column) if ranged is None else ranged(column)
         true, error, dearest = outcome.true, outcome.error, outcome.steps
-        for entry in range(0 if known is None else column.sorted, len(column)):
+        for entry in range(0 if ranged is None else column.sorted, len(column)):
             steps = Steps()
             try:
                 value = evaluate({SERVICE: column.entries[entry]}, steps)
@@ -259,8 +259,7 @@ def _sought(node: Node) -> Table | None:
             return None
     if (fields := _fields(side)) is None:
         return None
-    evaluated, mixed = _evaluated(node), _evaluated(node, known)
-    return lambda column: (mixed if column.fields == fields else evaluated)(column)
+    return _evaluated(node, fields, known)
 
 
 # the sorted entries of one path ---------------------------------------------------------------------
