@@ -316,6 +316,15 @@ async def test_a_history_is_taken_at_most_every_ten_seconds(registry):
     assert (await histories.current(RIVAL, NOW + INTERVAL)).document() == {}
 
 
+async def test_a_history_that_did_not_change_is_the_same_and_stored_once():
+    shelf = Shelf()
+    histories = Histories(shelf)
+    histories.observe("acme", GOOD, NOW)
+    first = await histories.current(ACME, NOW)
+    assert await histories.current(ACME, NOW + INTERVAL) is first
+    assert len(shelf.stored) == 1
+
+
 async def test_a_history_is_taken_once_however_many_ask():
     shelf = Shelf()
     histories = Histories(shelf)

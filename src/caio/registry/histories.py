@@ -172,7 +172,9 @@ class Histories:
             observed = self._observed.get(scope.tenant_id) or _Observed()
             observed.expire(now)
             history, body = await observed.history()
-            if before is None or history.digest != before.digest:
+            if before is not None and history.digest == before.digest:
+                history = before  # what was derived from it stays of use
+            else:
                 await self._snapshots.keep(scope, history.digest, body)
             self._current[scope.tenant_id] = (now, history)
             return history
