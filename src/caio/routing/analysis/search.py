@@ -1,0 +1,173 @@
+"""Is there a request, or a contract, for which all of these expressions come out as wanted?
+
+Theory of operation
+-------------------
+Slots are chosen one at a time, those first that an undecided formula asks about; a branch ends when
+the mask of some goal no longer holds a wanted outcome. Because the choices of a slot stand for every
+value it can have (``values``) and masks hold every possible outcome (``formulas``), a search that ends
+without leaving anything open has proved that there is none. When all goals are met, or only opaque
+atoms are left, the choices are made into a real request or contract and every goal is evaluated on it:
+nothing is called found that was not seen.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- found_is_real: the evaluator gives what was wanted, on a real request or a valid contract.
+- impossible_is_proved: no request or contract of any kind comes out as wanted.
+- steps_are_bounded: and what is not decided within them is called undecided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from caio.routing.analysis.formulas import (
+    Assignment,
+    Choice,
+    Formula,
+    Slot,
+    Slots,
+    nested,
+    outcome,
+)
+from caio.routing.analysis.translate import formula_of
+from caio.routing.analysis.values import ABSENT, Path, is_list, is_scalar
+from caio.routing.expressions import Expression, compile_expression
+
+#: What one question may take; a mask of every goal is one step.
+STEPS_PER_QUESTION = 2_000
+
+
+class Status(Enum):
+    FOUND = "found"
+    IMPOSSIBLE = "impossible"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """An expression, and the outcomes wanted of it."""
+
+    expression: Expression
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``variables`` is what expressions read of the world found, ``fragment`` the part that was chosen."""
+
+    status: Status
+    variables: Mapping[str, Any] | None = None
+    fragment: Mapping[str, Any] | None = None
+
+
+#: Makes chosen values into the variables of a real request or contract; None when there is none such.
+Realise = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+
+
+class Budget:
+    """Steps that several questions share."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+
+def ask(goals: Sequence[Goal], realise: Realise, budget: Budget) -> Answer:
+    """Search for one; every goal of one expression counts, also of the same."""
+    question = _Question(goals, realise, min(budget.left, STEPS_PER_QUESTION))
+    before = question.steps
+    found = question.descend({})
+    budget.left -= before - question.steps
+    if found is not None:
+        return found
+    return Answer(Status.IMPOSSIBLE if question.proved else Status.UNDECIDED)
+
+
+class _Question:
+    def __init__(self, goals: Sequence[Goal], realise: Realise, steps: int) -> None:
+        self._goals = [(formula_of(goal.expression.root), goal.wanted) for goal in goals]
+        self._conditions = [(compile_expression(goal.expression), goal.wanted) for goal in goals]
+        self._slots = Slots([formula for formula, _ in self._goals])
+        self._realise = realise
+        self.steps = steps
+        self.proved = self._slots.exhaustive
+
+    def descend(self, chosen: dict[Slot, Choice]) -> Answer | None:
+        if self.steps <= 0:
+            self.proved = False
+            return None
+        self.steps -= 1
+        undecided: list[Formula] = []
+        for formula, wanted in self._goals:
+            mask = formula.mask(chosen)
+            if not mask & wanted:
+                return None
+            if mask & ~wanted:
+                undecided.append(formula)
+        if _contradictory(chosen):
+            return None
+        slot = self._next(undecided, chosen)
+        if slot is None:
+            return self._confirmed(chosen)
+        for choice in self._slots.choices[slot]:
+            chosen[slot] = choice
+            found = self.descend(chosen)
+            del chosen[slot]
+            if found is not None:
+                return found
+        return None
+
+    def _next(self, undecided: Sequence[Formula], chosen: Assignment) -> Slot | None:
+        """What an understood atom asks about, else what an opaque one reads."""
+        for formula in undecided:
+            for slot in formula.open_slots(chosen):
+                return slot
+        for formula in undecided:
+            for atom in formula.opaque():
+                for path in atom.paths:
+                    for slot in self._slots.of(path):
+                        if slot not in chosen:
+                            return slot
+        return None
+
+    def _confirmed(self, chosen: Assignment) -> Answer | None:
+        """The world that was chosen, if it exists and is as wanted. If not, nothing is proved: an
+        opaque atom turned out otherwise, or these values cannot stand together."""
+        fragment = fragment_of(chosen)
+        variables = self._realise(fragment)
+        if variables is not None and all(
+            outcome(condition, variables) & wanted for condition, wanted in self._conditions
+        ):
+            return Answer(Status.FOUND, variables, fragment)
+        self.proved = False
+        return None
+
+
+_LOCALITY: Slot = (("service", "privacy", "data_locality"), None)
+_REGIONS: Path = ("service", "privacy", "regions")
+
+
+def _contradictory(chosen: Assignment) -> bool:
+    """Whether no contract can be so: regions are listed exactly when the locality is ``regions``."""
+    if _LOCALITY not in chosen or (_REGIONS, None) not in chosen:
+        return False
+    return (chosen[_LOCALITY] == "regions") is (chosen[_REGIONS, None] is ABSENT)
+
+
+def fragment_of(chosen: Assignment) -> dict[str, Any]:
+    """The variables that were chosen, as a document; what is absent is left out."""
+    values: dict[Path, Any] = {}
+    for (path, element), choice in chosen.items():
+        if element is not None:
+            held = values.setdefault(path, [])
+            if choice is True and isinstance(held, list):
+                held.append(element)
+        elif is_list(path):
+            values.setdefault(path, [])
+        elif is_scalar(path):
+            values[path] = choice
+        elif choice is True:
+            values[path] = {}
+    return nested({path: sorted(value) if isinstance(value, list) else value for path, value in values.items()})
