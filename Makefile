@@ -10,7 +10,7 @@ DATA ?= .caio
 WORKERS ?= logical
 BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
 
-.PHONY: help setup runtime demo dev check test verify bench clean requirements
+.PHONY: help setup runtime demo dev check test verify mutation bench clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z<>-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test: setup ## Run the tests: what CI runs
 
 verify: setup ## Run the long tests
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m long
+
+mutation: setup ## Try the kernel's mutants against its tests; survivors are listed (half an hour on two cores)
+	@$(BIN)/python -m scripts.mutation
 
 bench: setup ## Run every benchmark, one after the other
 	@failed=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || failed=1; done; exit $$failed
