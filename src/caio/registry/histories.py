@@ -7,8 +7,8 @@ running sum over the slices of the last hour is kept beside them: a new attempt 
 a slice that has grown too old is taken off. A snapshot therefore touches only the services for
 which something changed since the one before; the others' rows, and their part of the document,
 are taken over as they are. It is taken at most every ten seconds (decisions made meanwhile have the
-one before), stored under its digest, and
-only then used: a decision whose history could not be fetched again would not replay.
+one before), stored under its digest, and only then used: a decision whose history could not be
+fetched again would not replay.
 
 What a row says (``[calls, successes, p95_ms]``, docs/reference/routing-rules.md): ``calls`` are all
 finished attempts; ``successes`` those with an answer that broke nothing; ``p95_ms`` is taken over
