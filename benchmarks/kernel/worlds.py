@@ -55,16 +55,16 @@ def history(rng: Random, offers: list[Offer]) -> History:
     return History({name: _track(rng) for name in seen})
 
 
-def requests(count: int, sorts: int, seed: int = 11) -> Iterator[Request]:
+def requests(count: int, sorts: int, *, first_sort: int = 0, seed: int = 11) -> Iterator[Request]:
     """Requests of as many ``sorts`` as applications might send, in turns; no two are the same."""
     rng = Random(seed)
     for number in range(count):
-        sort = number % sorts
+        sort = first_sort + number % sorts
         yield Request(
             TENANT,
             "EUR",
             ("chat",),
-            bounds=(("accuracy.min", nanos("0.8")), ("latency_ms.p95", nanos(1500 + 1000 * sort // sorts))),
+            bounds=(("accuracy.min", nanos("0.8")), ("latency_ms.p95", nanos(1500 + 1000 * sort // (first_sort + sorts)))),
             max_cost=nanos("2"),
             features=frozenset({"json"}) if sort % 3 else frozenset(),
             compliance=frozenset({"gdpr"}) if sort % 4 == 0 else frozenset(),

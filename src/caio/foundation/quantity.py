@@ -64,7 +64,9 @@ def scaled(value: Decimal | int | str, *, places: int, most: int) -> int:
 def decimal_text(amount: int, places: int = 9) -> str:
     """The shortest plain decimal of ``amount`` units of ``10 ** -places``: ``0.95``, ``800``, ``-1.5``."""
     whole, part = divmod(abs(amount), _power(places))
-    text = f"{whole}.{part:0{places}d}".rstrip("0").rstrip(".")
+    if not part:
+        return str(whole) if amount >= 0 else f"-{whole}"
+    text = f"{whole}.{part:0{places}d}".rstrip("0")
     return f"-{text}" if amount < 0 else text
 
 

@@ -34,7 +34,7 @@ from caio.routing.columns import Numbers
 from caio.routing.commitments import feasible_hash
 from caio.routing.matching import Needs
 from caio.routing.model import DEFAULT_WEIGHTS, TERMS, Decision, History, Offer, OnViolation, Principal, Request
-from caio.routing.optimization import Ranking, Weighed, cost_term
+from caio.routing.optimization import Ranking, Weighed
 from caio.routing.questions import Questions
 from caio.routing.reasons import Exclusions
 from caio.routing.rules import InForce, Rule
@@ -128,7 +128,7 @@ def _scores(
         return prices
     observed = snapshot.observed(history)
     standing = shape.standing(sifted, needs, snapshot.columns, observed, history.digest, weights)
-    return (standing + Weighed.of(cost_term(prices), weights)).scores(prices.size)
+    return (standing + Weighed.of_costs(prices, weights["cost"])).scores(prices.size)
 
 
 def _outcome(ranked: Ranking, needs: Needs) -> dict[str, Any]:

@@ -163,9 +163,16 @@ class Tariff:
         calls, answers = dense.per_request[rows], dense.per_output_token[rows]
         if (call + token_out * tokens) * MILLIS_PER_SECOND >= _EXACT:
             calls, answers = calls.astype(object), answers.astype(object)
-        fixed = (calls + answers * output) * MILLIS_PER_SECOND
-        given = (int(fixed.max(initial=0)), token_in * MILLIS_PER_SECOND, second)
-        return cls(fixed, dense.per_input_token[rows], dense.per_second[rows], dense.timeout_ms[rows], given)
+        fixed: NDArray[Any] = (calls + answers * output) * MILLIS_PER_SECOND
+        most = int(fixed.max(initial=0))
+        given = (most, token_in * MILLIS_PER_SECOND, second)
+        return cls(
+            fixed if most >= _EXACT else fixed.astype(np.int64),
+            dense.per_input_token[rows],
+            dense.per_second[rows],
+            dense.timeout_ms[rows],
+            given,
+        )
 
     def worst(self, input_bytes: int, deadline_ms: int) -> Numbers:
         """The most that one call of each service can cost, in nano-units, rounded up: every input byte

@@ -9,7 +9,7 @@ guess that integers correct (``fraction``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, overload
 
@@ -26,6 +26,9 @@ Terms = Mapping[str, Numbers]
 #: Below this the product with SCALE fits 64 bits.
 _SMALL = 2**33
 
+#: So many are put in order faster one by one than as columns.
+_FEW = 64
+
 
 def standing_terms(rows: Rows, needs: Needs, columns: Columns, observed: Observed, preferences: Numbers) -> Terms:
     """Each term of the feasible ``rows``, which are not none, that does not depend on the prices."""
@@ -35,11 +38,6 @@ def standing_terms(rows: Rows, needs: Needs, columns: Columns, observed: Observe
         "reliability": observed.reliability[rows],
         "preference": preferences,
     }
-
-
-def cost_term(prices: Numbers) -> Terms:
-    """The term of the worst-case prices, which are not none."""
-    return {"cost": _closeness(prices)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,14 @@ class Weighed:
     def of(cls, terms: Terms, weights: Mapping[str, int]) -> Self:
         telling = [(weights[name], term) for name, term in terms.items() if weights[name] and term.min() != term.max()]
         return cls(sum((weight * term for weight, term in telling), start=0), sum(weight for weight, _ in telling))
+
+    @classmethod
+    def of_costs(cls, prices: Numbers, weight: int) -> Self:
+        """The term of the worst-case prices, which are not none."""
+        dearest, cheapest = int(prices.max()), int(prices.min())
+        if dearest == cheapest or not weight:
+            return cls()
+        return cls(weight * fraction(dearest - prices, dearest - cheapest), weight)
 
     def __add__(self, other: Weighed) -> Weighed:
         return Weighed(self.sum + other.sum, self.weight + other.weight)
@@ -151,10 +157,10 @@ class Ranking(Sequence[Ranked]):
 
     def best(self, count: int) -> list[list[Any]]:
         """The first rows of the ranking: id, version, score, worst-case price."""
-        places = self.places(count)[:count]
-        keys = [self.offers[row].key for row in self.rows[places].tolist()]
-        numbers = zip(self.scores[places].tolist(), self.prices[places].tolist(), strict=True)
-        return [[*key, *number] for key, number in zip(keys, numbers, strict=True)]
+        return [
+            [*self.offers[self.rows.item(place)].key, self.scores.item(place), self.prices.item(place)]
+            for place in self.places(count)[:count]
+        ]
 
     def places(self, count: int) -> list[int]:
         """At least the first ``count`` in rank order, as places in ``rows``."""
@@ -163,7 +169,7 @@ class Ranking(Sequence[Ranked]):
         return self._order
 
     def _ranked(self, place: int) -> Ranked:
-        return Ranked(self.offers[self.rows[place]], int(self.scores[place]), int(self.prices[place]))
+        return Ranked(self.offers[self.rows.item(place)], self.scores.item(place), self.prices.item(place))
 
     def _tie_break(self, place: int) -> bytes:
         """A hash that nobody can aim at without the seed."""
@@ -173,12 +179,26 @@ class Ranking(Sequence[Ranked]):
 
 def _first(count: int, scores: Numbers, tie_break: Callable[[int], bytes]) -> list[int]:
     """The places of the ``count`` best, and of those equal to the last of them, in rank order."""
-    least = -1 if count >= scores.size else np.partition(scores, scores.size - count)[scores.size - count]
     by_score: dict[int, list[int]] = {}
-    chosen = (scores >= least).nonzero()[0]
-    for place, score in zip(chosen.tolist(), scores[chosen].tolist(), strict=True):
+    for place, score in _at_least(_least(count, scores), scores):
         by_score.setdefault(score, []).append(place)
     return [place for score in sorted(by_score, reverse=True) for place in _untied(by_score[score], tie_break)]
+
+
+def _least(count: int, scores: Numbers) -> int:
+    """The score of the last of the ``count`` best."""
+    if count >= scores.size:
+        return 0
+    if scores.size <= _FEW:
+        return int(sorted(scores.tolist())[-count])
+    return int(np.partition(scores, scores.size - count)[scores.size - count])
+
+
+def _at_least(least: int, scores: Numbers) -> Iterable[tuple[int, int]]:
+    if scores.size <= _FEW:
+        return [(place, score) for place, score in enumerate(scores.tolist()) if score >= least]
+    chosen = (scores >= least).nonzero()[0]
+    return zip(chosen.tolist(), scores[chosen].tolist(), strict=True)
 
 
 def _untied(equals: list[int], tie_break: Callable[[int], bytes]) -> list[int]:

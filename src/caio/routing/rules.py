@@ -22,7 +22,7 @@ import numpy as np
 
 from caio.foundation.hashing import POLICIES, digest_of
 from caio.routing.columns import Flags, Numbers, Rows, Words
-from caio.routing.expressions import Conditions, EvaluationError, Expression
+from caio.routing.expressions import Conditions, EvaluationError, Expression, ServiceColumns, compile_mask
 from caio.routing.model import SCALE, Effect, InconsistentInputs, OnViolation, Policy
 from caio.routing.sieve import Sieve
 
@@ -99,10 +99,11 @@ class Rulebook:
     @classmethod
     def of(cls, rules: Sequence[Rule], services: Sequence[Mapping[str, Any]]) -> Self:
         """``rules`` in policy order; ``services`` as expressions read them."""
+        columns = ServiceColumns(services)
         prefers: list[int] = []
         excluding, erring, satisfied = (_Packer(len(services), len(rules)) for _ in range(3))
         for place, rule in enumerate(rules):
-            true, failed = _said(rule, services)
+            true, failed = compile_mask(rule.then)(columns)
             if rule.policy.effect is Effect.PREFER:
                 satisfied.put(len(prefers), true)
                 prefers.append(place)
@@ -182,12 +183,6 @@ class _Packer:
     @property
     def words(self) -> Words:
         return self._bytes.view("<u8")
-
-
-def _said(rule: Rule, services: Sequence[Mapping[str, Any]]) -> tuple[Flags, Flags]:
-    """For which services ``then`` is true, and for which it fails."""
-    verdicts = [rule.verdict(service) for service in services]
-    return np.array([v is True for v in verdicts], np.bool_), np.array([v is None for v in verdicts], np.bool_)
 
 
 def _width(bits: int) -> int:

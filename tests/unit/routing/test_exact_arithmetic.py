@@ -62,8 +62,19 @@ def test_prices_are_exact_or_known_to_be_too_much(size, tokens):
     for cheap in (offers[:8:5], offers):
         columns = Columns.of("acme", cheap)
         request = Request("acme", "EUR", ("chat",), input_bytes=size, max_tokens=tokens, deadline_ms=60_000)
-        found = Tariff.of(columns.rows, columns, request).worst(size, 60_000).tolist()
+        priced = Tariff.of(columns.rows, columns, request).worst(size, 60_000)
+        assert priced.dtype == np.int64
+        found = priced.tolist()
         for each, price in zip(cheap, found, strict=True):
             longest = each.capabilities["chat"].max_tokens or 0 if tokens is None else tokens
             exact = each.prices.of(Usage(size, longest, min(60_000, each.timeout_ms)))
             assert price == exact or (price > MAX_INTEGER < exact)
+
+
+def test_prices_of_the_cheap_are_columns_too_when_another_is_too_dear():
+    """A price that needs more than 64 bits, of a service that is not asked, leaves the others' in 64."""
+    cheap, dear = (offer(number, Prices("EUR", 0, 0, picos, 0), 1, 10**9) for number, picos in ((1, 5), (2, 10**18)))
+    columns = Columns.of("acme", [cheap, dear])
+    request = Request("acme", "EUR", ("chat",))
+    assert Tariff.of(columns.rows[:1], columns, request).worst(0, 1).dtype == np.int64
+    assert Tariff.of(columns.rows, columns, request).worst(0, 1).tolist() == [5_000_000, MAX_INTEGER + 1]
