@@ -204,3 +204,11 @@ def test_steps_run_out_as_in_the_whole(source):
     sizes = (0, 1, 4_999, 5_000, 5_001, 9_998, 9_999, 10_000, 10_001)
     services = [{"l": ["a"] * size, "m": ["a"] * more, "t": t} for size in sizes for more in (1, 5_000) for t in "ab"]
     agree(source, services)
+
+
+@pytest.mark.parametrize("other", [1.0, 1, "a"])
+def test_the_two_zeros_are_told_apart(other):
+    """In a column of doubles as in a mixed one, and in arrays."""
+    services = [{"d": 0.0}, {"d": -0.0}, {"d": other}]
+    assert agree("(1.0 / service.d > 0.0) == true", services)[:2] == [True, False]
+    assert agree("1.0 / service.d > 0.0", services)[:2] == [True, False]
