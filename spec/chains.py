@@ -2,8 +2,9 @@
 
 Each stage is decided by itself (``routing``); a *selection* takes one of the first candidates of
 each. ``plan`` tries every selection, keeps the sound ones and takes the best. What a selection
-offers end to end is composed from what its services offer, so that the result is true whatever
-happens inside: failures and exceptions of different stages may coincide or not.
+offers end to end is composed from what its services offer, and is true whatever happens inside,
+whether slow calls and errors of different stages coincide or not. The one exception is availability,
+which multiplies: it supposes that stages fail independently.
 """
 
 from __future__ import annotations

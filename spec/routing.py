@@ -164,9 +164,9 @@ def share_left(bound: str, required: int, offered: tuple[str, int] | None) -> in
 
 
 def latency(contract: Document, request: Document, history: Document) -> int | None:
-    """Nanos of a millisecond, as observed, or else as promised. What fails is not fast."""
-    _, successes, p95_ms = history.get(contract["service_id"], (0, 0, 0))
-    if successes >= ENOUGH_CALLS and p95_ms > 0 and not request["stream"]:
+    """Nanos of a millisecond, as observed, or else as promised. What never answered was not fast: 0."""
+    calls, _, p95_ms = history.get(contract["service_id"], (0, 0, 0))
+    if calls >= ENOUGH_CALLS and p95_ms > 0 and not request["stream"]:
         return int(p95_ms) * SCALE
     found = offer(contract, "first_token_ms.p95" if request["stream"] else "latency_ms.p95")
     return None if found is None else found[1]
