@@ -142,7 +142,7 @@ def test_tenants_are_apart(opened, write):
 def test_history_and_seed_are_arguments(opened, write):
     for name in ("one", "two", "three", "four"):
         opened.register_service(write(name), tenant_id="arguments")
-    bad = Track(100, 0, 5)
+    bad = Track(100, 0, 0)
     for name in ("one", "two"):
         others = {other: bad for other in ("one", "two", "three", "four") if other != name}
         decided = opened.route_request(ASKED, history=History(others), tenant_id="arguments")

@@ -141,7 +141,7 @@ def _extreme_prices(rng: Random, evidence: Document) -> None:
 
 
 def _extreme_history(rng: Random, evidence: Document) -> None:
-    """Around the twenty good calls from which the observed latency counts, and at the ends."""
+    """Around the twenty calls from which the observed latency counts, and at the ends."""
     for each in evidence["services"]:
         calls = rng.choice(_CALLS)
         successes = rng.choice((0, calls // 2, max(0, calls - 1), calls))

@@ -13,7 +13,7 @@ from caio.routing.model import SCALE, History
 
 #: Calls' worth of confidence given to the prior before anything was observed.
 _PRIOR_CALLS = 20
-#: Good calls from which on the observed latency is what counts.
+#: Calls from which on the observed latency is what counts.
 _TELLING_CALLS = 20
 _PRIOR = 9 * SCALE // 10
 
@@ -24,7 +24,7 @@ _EXACT_CALLS = 2**32
 @dataclass(frozen=True, slots=True)
 class Observed:
     """A history beside the services: reliability in [0, SCALE], and the observed p95 in nanos of a
-    millisecond, or 0 where too few good calls were observed to say something."""
+    millisecond, or 0 where too few calls were observed to say something."""
 
     reliability: Numbers
     p95: Numbers
@@ -48,5 +48,5 @@ class Observed:
             reliability[rows] = [
                 (track.successes * SCALE + _PRIOR_CALLS * own) // (track.calls + _PRIOR_CALLS) for track, own in of_each
             ]
-        p95[rows] = [track.p95_ms * NANO if track.successes >= _TELLING_CALLS else 0 for track in seen]
+        p95[rows] = [track.p95_ms * NANO if track.calls >= _TELLING_CALLS else 0 for track in seen]
         return cls(reliability, p95)
