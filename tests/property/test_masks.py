@@ -204,6 +204,8 @@ def test_steps_run_out_as_in_the_whole(source):
     sizes = (0, 1, 4_999, 5_000, 5_001, 9_998, 9_999, 10_000, 10_001)
     services = [{"l": ["a"] * size, "m": ["a"] * more, "t": t} for size in sizes for more in (1, 5_000) for t in "ab"]
     agree(source, services)
+    for one in services:  # where no other is dearer
+        agree(source, [one])
 
 
 @pytest.mark.parametrize("other", [1.0, 1, "a"])
