@@ -4,8 +4,8 @@
 
 Every mutant is tried in a process forked from one that has loaded everything but the kernel: the
 mutant takes the module's place, and the tests run until the first that fails. A mutant that no test
-notices, survives; one that does not end in time counts as noticed. Survivors are listed, and kept in
-``.cache/mutation/survivors.txt``. Some mutants mean the same as the original and cannot be killed.
+notices, survives; one that does not end in time counts as noticed. Survivors are listed as they are
+found, and kept in ``.cache/mutation/survivors.txt``. Some mutants mean the same as the original and cannot be killed.
 
 Exits 1 when fewer than 90 of 100 are killed, and 2 when the tests fail without any mutant.
 """
@@ -161,6 +161,9 @@ def _outcomes(trials: Sequence[Trial], workers: int, limit: float) -> dict[Trial
                 outcomes[trial] = "timed out" if late else "survived" if process.exitcode == 0 else "killed"
                 process.close()
                 del running[process]
+                if outcomes[trial] == "survived" and trial.mutant is not None:
+                    sys.stdout.write(f"{trial}\n")
+                    sys.stdout.flush()
                 _progress(outcomes, len(trials))
     return outcomes
 
@@ -186,7 +189,7 @@ def _longest(modules: Sequence[str]) -> float:
 
 
 def _report(outcomes: dict[Trial, str]) -> float:
-    """Prints the table and the survivors; the percentage that was killed."""
+    """Prints the table and keeps it with the survivors; the percentage that was killed."""
     lines = [f"{'module':34} {'mutants':>8} {'killed':>8} {'timed out':>10} {'survived':>9} {'killed %':>9}"]
     killed = Counter(trial.module for trial, outcome in outcomes.items() if outcome != "survived")
     for module in [name for name in TARGETS if any(trial.module == name for trial in outcomes)]:
@@ -201,7 +204,7 @@ def _report(outcomes: dict[Trial, str]) -> float:
     survivors = [str(trial) for trial, outcome in outcomes.items() if outcome == "survived"]
     SURVIVORS.parent.mkdir(parents=True, exist_ok=True)
     SURVIVORS.write_text("\n".join([*lines, *survivors]) + "\n", encoding="utf-8")
-    sys.stdout.write("\n".join([*lines, *survivors]) + "\n")
+    sys.stdout.write("\n".join(["", *lines]) + f"Survivors are in {SURVIVORS.relative_to(ROOT)}.\n")
     return share
 
 

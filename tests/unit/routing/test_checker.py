@@ -109,6 +109,15 @@ def test_more_questions_than_two_bytes_number_are_refused(services):
         recompute(evidence(*services, request=request(compliance=frameworks)))
 
 
+@pytest.mark.parametrize("second", ["3", "0.5"])
+def test_a_streams_two_lower_bounds_are_the_larger(second):
+    asked = request(stream=True, bounds={"latency_ms.min": second, "first_token_ms.min": "2.5"})
+    larger = "3" if second == "3" else "2.5"
+    assert exclusions(evidence(contract(guarantees={"first_token_ms": {"min": "2"}}), request=asked)) == [
+        ["alpha", "1.0.0", "guarantee", "first_token_ms.min", f">= {larger}", "2"]
+    ]
+
+
 def test_groups_follow_the_clauses_and_records_the_services():
     given = evidence(
         contract("delta", privacy={"data_retention_days": 90}),
