@@ -217,6 +217,8 @@ def test_performance_compares_those_that_declare():
         ([20, 20, 1], True, "beta"),  # what was observed is not of the first token
         ([20, 20, 899], False, "alpha"),
         ([20, 20, 901], False, "beta"),
+        ([20, 0, 0], False, "beta"),  # no answer came whole: there is no latency
+        ([20, 20, 10**9], False, "beta"),
     ],
 )
 def test_performance_is_what_was_observed(track, stream, first):
@@ -483,6 +485,9 @@ def test_changed_evidence_is_unproved(change):
         ({"policies": [policy("calm"), policy("calm", message="other")]}, "calm@1"),
         ({"history": {"alpha": [1, 2, 1]}}, "successes"),
         ({"history": {"alpha": [True, 1, 1]}}, "history row"),
+        ({"history": {"alpha": [1, 1, 10**9 + 1]}}, "p95_ms"),
+        ({"history": {"alpha": [1, 1, -1]}}, "p95_ms"),
+        ({"history": {"alpha": [1, -1, 1]}}, "successes"),
         ({"principal": principal(roles=["user", "admin"])}, "canonical"),
         ({"request": request(regions=["us", "eu"])}, "canonical"),
         ({"request": request(classification="secret")}, "secret"),

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from caio.contracts import expression_variables
 from caio.foundation import hashing
 from caio.foundation.canonical import canonical_json, read_canonical
-from caio.foundation.hashing import digest_of
 from caio.foundation.quantity import read_nanos
 from caio.routing.certificate import EVIDENCE_FIELDS
 from caio.routing.expressions.errors import EvaluationError
@@ -82,19 +81,19 @@ def read_world(evidence: Document) -> World:
     forms = [Request.from_document(request).document(), Principal.from_document(principal).document()]
     if canonical_json(forms) != canonical_json([request, principal]):
         raise Unreadable("request or principal is not in its canonical form")
-    for calls, successes, p95_ms in history.values():
-        if {type(calls), type(successes), type(p95_ms)} != {int} or not 0 <= successes <= calls or p95_ms < 0:
-            raise Unreadable("a history row is [calls, successes, p95_ms], with at most as many successes as calls")
+    for calls, successes, p95 in history.values():
+        if {type(calls), type(successes), type(p95)} != {int} or not (0 <= successes <= calls and 0 <= p95 <= 10**9):
+            raise Unreadable("a history row is [calls, successes <= calls, p95_ms <= 10^9], three integers from 0")
     services, policies = _services(parts["services"], history), _policies(parts["policies"])
     variables = {"request": request_variables(request), "principal": principal_variables(principal)}
-    offered = [digest_of(hashing.SERVICE, [*each.key, each.digest, each.owner]) for each in services]
-    ruled = [[*name, digest_of(hashing.POLICY, policy)] for name, policy in policies]
+    offered = [hashing.digest_of(hashing.SERVICE, [*each.key, each.digest, each.owner]) for each in services]
+    ruled = [[*name, hashing.digest_of(hashing.POLICY, policy)] for name, policy in policies]
     hashes = {
-        "request": digest_of(hashing.REQUEST, request),
-        "principal": digest_of(hashing.PRINCIPAL, principal),
+        "request": hashing.digest_of(hashing.REQUEST, request),
+        "principal": hashing.digest_of(hashing.PRINCIPAL, principal),
         "services": hashing.digest(hashing.SERVICES, bytes.fromhex("".join(offered))),
-        "policies": digest_of(hashing.POLICIES, ruled),
-        "history": digest_of(hashing.HISTORY, history),
+        "policies": hashing.digest_of(hashing.POLICIES, ruled),
+        "history": hashing.digest_of(hashing.HISTORY, history),
     }
     rules = [_rule(policy, variables) for _, policy in policies]
     seed = hashes["request"] if request["seed"] is None else request["seed"]
@@ -103,7 +102,7 @@ def read_world(evidence: Document) -> World:
 
 def plain(value: Document) -> Any:
     """``value`` as JSON holds it; raises NotCanonical when it cannot."""
-    return read_canonical(canonical_json(dict(value) if isinstance(value, Mapping) else value))
+    return read_canonical(canonical_json(value))
 
 
 def exactly(document: Any, fields: Sequence[str]) -> Any:
@@ -128,7 +127,7 @@ def _services(entries: Any, history: Document) -> list[Service]:
 
 
 def _service(key: Any, history: Document, tenant: str, contract: Document) -> Service:
-    digest, track = digest_of(hashing.CONTRACT, contract), history.get(key[0], (0, 0, 0))
+    digest, track = hashing.digest_of(hashing.CONTRACT, contract), history.get(key[0], (0, 0, 0))
     return Service(key, tenant, contract, digest, expression_variables(contract), track)
 
 
