@@ -2,6 +2,7 @@
 
 import pytest
 
+from caio.foundation.hashing import VERDICTS, digest
 from caio.routing.certificate import RANKED_ROWS
 from caio.routing.engine import compile_snapshot, decide
 from caio.routing.model import SCALE, History, InconsistentInputs, OnViolation, Principal, Request
@@ -24,6 +25,7 @@ from tests.support.routing_engine import decided, offers, rules
 def test_a_failed_clause_is_the_exclusion_record(case):
     decision = decided(case.evidence())
     assert [each.document() for each in decision.exclusions] == [["alpha", "1.0.0", *case.expected]]
+    assert decision.certificate["verdicts"] == digest(VERDICTS, case.question.to_bytes(2, "big"))
     assert (decision.ranked, decision.winner, decision.certificate["plan"]) == ((), None, [])
 
 
