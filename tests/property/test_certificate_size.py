@@ -83,7 +83,7 @@ def wordy(names: list[str], seed: str) -> Document:
     ]
     asked = request(
         bounds={f"{name}.p50": "999999999.999999999" for name in names},
-        weights=dict.fromkeys(TERMS, 2**53 - 1),
+        weights=dict.fromkeys(TERMS, 1000),
         on_violation="fallback",
         seed=seed,
     )

@@ -4,6 +4,7 @@ import pytest
 
 from caio.foundation.hashing import VERDICTS, digest
 from caio.routing.certificate import RANKED_ROWS
+from caio.routing.checker import recompute
 from caio.routing.engine import compile_snapshot, decide
 from caio.routing.model import SCALE, History, InconsistentInputs, OnViolation, Principal, Request
 from tests.support.routing_cases import (
@@ -42,6 +43,39 @@ def test_what_lies_at_an_edge_is_feasible(case):
 )
 def test_clauses_are_tried_in_order(clause, given):
     assert [each.clause for each in decided(given).exclusions] == ([] if clause is None else [clause])
+
+
+def test_an_input_limit_holds_at_its_edge_beside_a_smaller_one():
+    sizes = {"alpha": 100, "beta": 99, "gamma": 101}
+    services = [
+        contract(
+            name,
+            capabilities=[{"type": "chat", "limits": {"max_input_bytes": size}, "features": []}],
+            cost={"per_output_token": REMOVED},
+        )
+        for name, size in sizes.items()
+    ]
+    decision = decided(evidence(*services, request=request(input_bytes=100)))
+    assert [each.document() for each in decision.exclusions] == [["beta", "1.0.0", "input_size", "chat", "100", "99"]]
+
+
+def test_there_may_be_more_rules_than_a_word_has_bits():
+    names = ("alpha", "beta", "gamma", "delta")
+    prefers = [
+        policy(f"prefer-{number:03}", effect="prefer", priority=number, then=f'service.id == "{names[number % 3]}"')
+        for number in range(1, 151)
+    ]
+    forbids = [policy(f"forbid-{number:03}", then=f'service.id == "{number}"') for number in range(140)]
+    last = policy("last", priority=0, then='service.id == "delta"')
+    given = evidence(*map(contract, names), policies=[*prefers, *forbids, last])
+    decision = decided(given)
+    assert [each.document() for each in decision.exclusions] == [["delta", "1.0.0", "policy", "last@1", "forbid", ""]]
+    # Only the preferences tell the three apart; each satisfies every third.
+    preferred = {name: sum(range(first, 151, 3)) for name, first in (("alpha", 3), ("beta", 1), ("gamma", 2))}
+    assert {each.offer.service_id: each.score for each in decision.ranked} == {
+        name: priorities * SCALE // sum(range(1, 151)) for name, priorities in preferred.items()
+    }
+    assert dict(decision.certificate) == recompute(given)
 
 
 def test_a_reason_carries_the_policys_message():
