@@ -34,6 +34,7 @@ from caio.gateway.streams import Streams
 from caio.observability.logging import configure_logging
 from caio.providers import providers
 from caio.providers.outbound import OutboundClient
+from caio.registry.advice import Advisor
 from caio.registry.catalog import Catalog
 from caio.registry.decisions import Decisions
 from caio.registry.histories import Histories, since
@@ -178,7 +179,7 @@ async def _wire(
         vault,
         journal,
         admission,
-        Catalog(stores.contracts, stores.policies, views.changed, now),
+        Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views)),
         Decisions(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, keyring),
         ObservedServices(stores.contracts, stores.observed, now),
         gateway,

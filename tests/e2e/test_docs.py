@@ -25,7 +25,7 @@ import pytest
 
 from caio.contracts import parse_contract
 from caio.contracts.parse import Parsed
-from caio.registry.catalog import check_policy
+from caio.registry.advice import compiled
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -33,7 +33,10 @@ PORTS = ("8080", "8101", "8102")
 SECONDS = 60
 
 FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-VALID: dict[str, Callable[[bytes], Parsed[Any]]] = {"yaml contract": parse_contract, "yaml policy": check_policy}
+VALID: dict[str, Callable[[bytes], Parsed[Any]]] = {
+    "yaml contract": parse_contract,
+    "yaml policy": lambda raw: compiled(raw)[0],
+}
 RUNS = re.compile(r"(?P<language>sh|python) (?P<how>run|serve)(?: exits (?P<status>\d+))?")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 from pydantic import BaseModel
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from caio.contracts import contract_schema, policy_schema
 from caio.foundation.errors import Violation
 from caio.registry.ports import Page, PublicationStatus, Published
+from caio.routing.analysis import Finding, Severity
 
 
 class Warned(BaseModel):
@@ -20,17 +22,48 @@ class Warned(BaseModel):
     line: int | None = None
 
 
+class PolicyFindingExample(BaseModel):
+    """A request, its principal and a service for which a finding can be seen, as expressions read them;
+    fields that are not given are as in a request that does not state them. ``service`` is a registered
+    one, as ``id@version``; else ``contract`` has the fields of one that could be registered."""
+
+    request: dict[str, Any] | None
+    principal: dict[str, Any] | None
+    service: str | None
+    contract: dict[str, Any] | None
+
+
+class PolicyFinding(BaseModel):
+    """What the analysis found. ``policies`` are the others that it involves, as ``id@version``."""
+
+    code: str
+    severity: Severity
+    detail: str
+    pointer: str
+    policies: list[str]
+    counterexample: PolicyFindingExample | None
+
+
 class Validation(BaseModel):
-    """A valid document: its hash, its canonical content, and warnings."""
+    """A valid document: its hash, its canonical content, warnings, and what the analysis found."""
 
     valid: bool = True
     digest: str
     document: dict[str, Any]
     warnings: list[Warned] = []
+    findings: list[PolicyFinding] = []
 
     @classmethod
-    def of(cls, digest: str, document: Mapping[str, Any], warnings: Sequence[Violation]) -> Self:
-        return cls(digest=digest, document=dict(document), warnings=_warned(warnings))
+    def of(
+        cls,
+        digest: str,
+        document: Mapping[str, Any],
+        warnings: Sequence[Violation],
+        findings: Sequence[Finding] = (),
+    ) -> Self:
+        return cls(
+            digest=digest, document=dict(document), warnings=_warned(warnings), findings=policy_findings(findings)
+        )
 
 
 class PublicationView(BaseModel):
@@ -44,6 +77,7 @@ class PublicationView(BaseModel):
     published_at: int
     document: dict[str, Any]
     warnings: list[Warned] = []
+    findings: list[PolicyFinding] = []
 
 
 class Listing(BaseModel):
@@ -53,7 +87,9 @@ class Listing(BaseModel):
     next_after: str | None = None
 
 
-def publication_view(published: Published, warnings: Sequence[Violation] = ()) -> PublicationView:
+def publication_view(
+    published: Published, warnings: Sequence[Violation] = (), findings: Sequence[Finding] = ()
+) -> PublicationView:
     publication = published.publication
     return PublicationView(
         name=publication.name,
@@ -64,7 +100,25 @@ def publication_view(published: Published, warnings: Sequence[Violation] = ()) -
         published_at=publication.published_at,
         document=dict(publication.document),
         warnings=_warned(warnings),
+        findings=policy_findings(findings),
     )
+
+
+def policy_findings(findings: Sequence[Finding]) -> list[PolicyFinding]:
+    """The findings as the command line and the API give them."""
+    return [
+        PolicyFinding(
+            code=each.code,
+            severity=each.severity,
+            detail=each.message,
+            pointer=each.pointer,
+            policies=list(each.policies),
+            counterexample=None
+            if each.counterexample is None
+            else PolicyFindingExample.model_validate(asdict(each.counterexample)),
+        )
+        for each in findings
+    ]
 
 
 def listing_of(page: Page) -> Listing:

@@ -10,6 +10,7 @@ import typer
 
 from caio.cli import exits, output
 from caio.cli.files import STANDARD_INPUT, about, read_file
+from caio.cli.findings import print_findings
 from caio.cli.server import Answer, Server, segment
 from caio.foundation.errors import CaioError, Violation
 
@@ -57,20 +58,21 @@ class Kind:
         else:
             output.failure(error)
 
-    def publish(self, server: Server, files: Sequence[str], as_json: bool, done: str) -> None:
+    def publish(self, server: Server, files: Sequence[str], as_json: bool, done: str, *, strict: bool = False) -> None:
         def step(file: str, raw: bytes) -> None:
-            answer = server.send("POST", self.path, raw, kind="yaml")
+            answer = server.send("POST", self.path + _asking(strict), raw, kind="yaml")
             self._published(file, answer, as_json, done)
 
         self.each(files, step, as_json)
 
-    def update(self, server: Server, file: str, if_match: str | None, as_json: bool) -> None:
+    def update(self, server: Server, file: str, if_match: str | None, as_json: bool, *, strict: bool = False) -> None:
         """Publish a further version; without ``if_match``, in place of whatever is there now."""
 
         def step(_: str, raw: bytes) -> None:
             path = f"{self.path}/{segment(self.check(raw).name)}"
             revision = server.get(path).etag if if_match is None else if_match
-            self._published(file, server.send("PUT", path, raw, kind="yaml", if_match=revision), as_json, "updated")
+            answer = server.send("PUT", path + _asking(strict), raw, kind="yaml", if_match=revision)
+            self._published(file, answer, as_json, "updated")
 
         self.each([file], step, as_json)
 
@@ -113,3 +115,8 @@ class Kind:
         output.say(f"{done} {self.noun} {found['name']}@{found['version']} (revision {found['revision']})")
         named = "standard input" if file == STANDARD_INPUT else file
         output.warnings(named, [Violation(w["pointer"], w["detail"], w.get("line")) for w in found["warnings"]])
+        print_findings(found["findings"], saved_as=found["name"])
+
+
+def _asking(strict: bool) -> str:
+    return "?strict=true" if strict else ""

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from caio.contracts import Contract, Parsed, PolicyDocument, parse_contract, parse_policy
+from caio.contracts import Contract, PolicyDocument, parse_contract
 from caio.foundation.errors import InvalidInput, NotAllowed, Violation
 from caio.foundation.scope import TenantScope
+from caio.registry.advice import Advisor, compiled, refuse_severe
 from caio.registry.ports import Page, Publication, Publications, Published
-from caio.routing.policies import compile_policy
+from caio.routing.analysis import Finding
 
 Source = str | bytes | Mapping[str, Any]
 
@@ -24,10 +25,21 @@ POLICY_QUOTA = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A stored publication and what its author should know (unknown fields, ignored)."""
+    """A stored publication and what its author should know: unknown fields, which are ignored, and
+    what the analysis found."""
 
     published: Published
     warnings: tuple[Violation, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A valid policy that is not stored."""
+
+    policy: PolicyDocument
+    warnings: tuple[Violation, ...]
+    findings: tuple[Finding, ...]
 
 
 class Catalog:
@@ -40,11 +52,13 @@ class Catalog:
         policies: Publications,
         changed: Callable[[TenantScope, bool], None],
         clock: Callable[[], int],
+        advisor: Advisor,
     ) -> None:
         self.contracts = contracts
         self.policies = policies
         self._changed = changed
         self._clock = clock
+        self._advisor = advisor
 
     async def register(self, scope: TenantScope, source: Source, quota: int, *, may_share: bool = False) -> Accepted:
         """A new service. Raises InvalidInput, Conflict ``already_exists`` or ``quota_exceeded``, and
@@ -62,28 +76,41 @@ class Catalog:
         parsed = parse_contract(source)
         _same_name("/service_id", service_id, parsed.value.service_id)
         _check_sharing(parsed.value, may_share)
+        findings = await self._advisor.of_contract(scope, parsed.value)
         before = await self.contracts.get(scope, service_id)
         published = await self.contracts.publish_next(scope, self._contract(parsed.value), if_match)
         # A service that is shared no longer must leave the others' views as well.
         self._changed(scope, before.publication.shared or published.publication.shared)
-        return Accepted(published, parsed.warnings)
+        return Accepted(published, parsed.warnings, findings)
 
     async def retire(self, scope: TenantScope, service_id: str, if_match: int | None) -> Published:
         published = await self.contracts.retire(scope, service_id, if_match, self._clock())
         self._changed(scope, published.publication.shared)
         return published
 
-    async def save_policy(self, scope: TenantScope, source: Source) -> Accepted:
-        """A new policy; raises InvalidInput (also for expressions that do not compile) or Conflict."""
-        parsed = check_policy(source)
-        published = await self.policies.publish_first(scope, self._policy(parsed.value), POLICY_QUOTA)
-        return self._accept(scope, published, parsed.warnings)
+    async def save_policy(self, scope: TenantScope, source: Source, *, strict: bool = False) -> Accepted:
+        """A new policy; raises InvalidInput (also for expressions that do not compile, and when
+        ``strict`` for severe findings) or Conflict."""
+        examined = await self.examine_policy(scope, source, strict=strict)
+        published = await self.policies.publish_first(scope, self._policy(examined.policy), POLICY_QUOTA)
+        return self._accept(scope, published, examined.warnings, examined.findings)
 
-    async def publish_policy(self, scope: TenantScope, policy_id: str, source: Source, if_match: int) -> Accepted:
-        parsed = check_policy(source)
-        _same_name("/id", policy_id, parsed.value.policy_id)
-        published = await self.policies.publish_next(scope, self._policy(parsed.value), if_match)
-        return self._accept(scope, published, parsed.warnings)
+    async def publish_policy(
+        self, scope: TenantScope, policy_id: str, source: Source, if_match: int, *, strict: bool = False
+    ) -> Accepted:
+        """A further version of a policy; raises as ``save_policy`` and ``Publications.publish_next``."""
+        examined = await self.examine_policy(scope, source, strict=strict)
+        _same_name("/id", policy_id, examined.policy.policy_id)
+        published = await self.policies.publish_next(scope, self._policy(examined.policy), if_match)
+        return self._accept(scope, published, examined.warnings, examined.findings)
+
+    async def examine_policy(self, scope: TenantScope, source: Source, *, strict: bool = False) -> Examined:
+        """What saving the policy would say, without saving it; raises InvalidInput."""
+        parsed, rule = compiled(source)
+        findings = await self._advisor.of_policy(scope, rule)
+        if strict:
+            refuse_severe(findings)
+        return Examined(parsed.value, parsed.warnings, findings)
 
     async def retire_policy(self, scope: TenantScope, policy_id: str, if_match: int | None) -> Published:
         published = await self.policies.retire(scope, policy_id, if_match, self._clock())
@@ -93,9 +120,15 @@ class Catalog:
     async def services(self, scope: TenantScope, *, after: str, limit: int, tag: str | None, retired: bool) -> Page:
         return await self.contracts.page(scope, after=after, limit=limit, tag=tag, retired=retired)
 
-    def _accept(self, scope: TenantScope, published: Published, warnings: tuple[Violation, ...]) -> Accepted:
+    def _accept(
+        self,
+        scope: TenantScope,
+        published: Published,
+        warnings: tuple[Violation, ...],
+        findings: tuple[Finding, ...] = (),
+    ) -> Accepted:
         self._changed(scope, published.publication.shared)
-        return Accepted(published, warnings)
+        return Accepted(published, warnings, findings)
 
     def _contract(self, contract: Contract) -> Publication:
         document = contract.document()
@@ -107,13 +140,6 @@ class Catalog:
 
     def _policy(self, policy: PolicyDocument) -> Publication:
         return Publication(policy.policy_id, str(policy.version), policy.digest, policy.document(), self._clock())
-
-
-def check_policy(source: Source) -> Parsed[PolicyDocument]:
-    """Parse a policy and compile its expressions; raises InvalidInput with line and column."""
-    parsed = parse_policy(source)
-    compile_policy(parsed.value.document(), parsed.value.digest, parsed.lines)
-    return parsed
 
 
 def _check_sharing(contract: Contract, may_share: bool) -> None:

@@ -15,7 +15,6 @@ from caio.api.dependencies import (
     required_revision,
 )
 from caio.api.documents import POLICY_BODY, Listing, PublicationView, Validation, listing_of, publication_view
-from caio.registry.catalog import check_policy
 from caio.tenancy.principals import Caller, Permission
 
 router = APIRouter(prefix="/api/v1/policies", tags=["policies"])
@@ -23,22 +22,29 @@ router = APIRouter(prefix="/api/v1/policies", tags=["policies"])
 Reader = Annotated[Caller, Depends(caller_with(Permission.POLICIES_READ))]
 Writer = Annotated[Caller, Depends(caller_with(Permission.POLICIES_WRITE))]
 PolicyId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="The policy's `id`.")]
+Strict = Annotated[bool, Query(description="Refuse what has a severe finding, with `policy_findings`.")]
 
 
 @router.post("", status_code=201, openapi_extra=POLICY_BODY)
-async def save_policy(caller: Writer, body: DocumentBody, platform: ThePlatform, response: Response) -> PublicationView:
-    """Save a policy, in YAML or JSON. It is refused, with line and column, unless it compiles."""
-    accepted = await platform.catalog.save_policy(caller.scope, body)
+async def save_policy(
+    caller: Writer, body: DocumentBody, platform: ThePlatform, response: Response, strict: Strict = False
+) -> PublicationView:
+    """Save a policy, in YAML or JSON. It is refused, with line and column, unless it compiles; `findings`
+    say what it does among the tenant's services and policies."""
+    accepted = await platform.catalog.save_policy(caller.scope, body, strict=strict)
     response.headers["ETag"] = etag(accepted.published.revision)
     response.headers["Location"] = f"/api/v1/policies/{accepted.published.publication.name}"
-    return publication_view(accepted.published, accepted.warnings)
+    return publication_view(accepted.published, accepted.warnings, accepted.findings)
 
 
 @router.post("/validate", openapi_extra=POLICY_BODY)
-async def validate_policy(caller: Writer, body: DocumentBody) -> Validation:
-    """Say everything that is wrong with a policy, without saving it."""
-    parsed = check_policy(body)
-    return Validation.of(parsed.value.digest, parsed.value.document(), parsed.warnings)
+async def validate_policy(
+    caller: Writer, body: DocumentBody, platform: ThePlatform, strict: Strict = False
+) -> Validation:
+    """Say everything that is wrong with a policy, and what it would do, without saving it."""
+    examined = await platform.catalog.examine_policy(caller.scope, body, strict=strict)
+    policy = examined.policy
+    return Validation.of(policy.digest, policy.document(), examined.warnings, examined.findings)
 
 
 @router.get("")
@@ -76,11 +82,13 @@ async def publish_policy(
     response: Response,
     policy_id: PolicyId,
     revision: Annotated[int, Depends(required_revision)],
+    strict: Strict = False,
 ) -> PublicationView:
-    """Publish a further version and put it in force. Needs If-Match."""
-    accepted = await platform.catalog.publish_policy(caller.scope, policy_id, body, revision)
+    """Publish a further version and put it in force; `findings` say what it newly permits or forbids.
+    Needs If-Match."""
+    accepted = await platform.catalog.publish_policy(caller.scope, policy_id, body, revision, strict=strict)
     response.headers["ETag"] = etag(accepted.published.revision)
-    return publication_view(accepted.published, accepted.warnings)
+    return publication_view(accepted.published, accepted.warnings, accepted.findings)
 
 
 @router.delete("/{policy_id}")

@@ -83,7 +83,7 @@ async def publish(
     """Publish a further version and make it the active one. Needs If-Match."""
     accepted = await platform.catalog.publish(caller.scope, service_id, body, revision, may_share=_may_share(caller))
     response.headers["ETag"] = etag(accepted.published.revision)
-    return publication_view(accepted.published, accepted.warnings)
+    return publication_view(accepted.published, accepted.warnings, accepted.findings)
 
 
 @router.delete("/{service_id}")
