@@ -13,6 +13,7 @@ from caio.foundation.errors import InvalidInput, NotAllowed
 from caio.foundation.hashing import HISTORY, digest_of
 from caio.foundation.latencies import bucket_of, start_of
 from caio.foundation.scope import TenantScope
+from caio.registry.advice import Advisor, compiled
 from caio.registry.catalog import Catalog
 from caio.registry.histories import INTERVAL, SLICE, WINDOW, Histories, since
 from caio.registry.views import INLINE_BYTES, INLINE_KEPT, Views
@@ -37,7 +38,7 @@ class Registry:
     def __init__(self, stores):
         self.stores = stores
         self.views = Views(stores.contracts, stores.policies, stores.snapshots)
-        self.catalog = Catalog(stores.contracts, stores.policies, self.views.changed, lambda: NOW)
+        self.catalog = Catalog(stores.contracts, stores.policies, self.views.changed, lambda: NOW, Advisor(self.views))
         self.histories = Histories(stores.snapshots)
 
     async def seen(self, scope=ACME):
@@ -131,7 +132,9 @@ async def test_a_decision_sees_the_old_or_the_new_and_never_a_mix(registry):
     seen = asyncio.ensure_future(registry.seen())
     await reading.wait()  # the contracts have been read: there were none
     await registry.catalog.register(ACME, contract(), 10)
-    await registry.catalog.save_policy(ACME, policy())
+    # As another process would: here, saving a policy analyses it first, on the view that is being read.
+    await policies.publish_first(ACME, registry.catalog._policy(compiled(policy())[0].value), 10)
+    registry.views.changed(ACME, False)
     going.set()
     assert await seen == ({("acme", "echo", "1.0.0")}, {"rule"})
 
