@@ -76,7 +76,7 @@ def mutants(source: str) -> Iterator[Mutant]:
         node = _at(tree, path)
         for change in _changes(node):
             after = ast.unparse(ast.fix_missing_locations(change(node)))
-            yield Mutant(getattr(node, "lineno", 0), ast.unparse(node), after, path, change)
+            yield Mutant(_line(node), ast.unparse(node), after, path, change)
 
 
 def _places(node: ast.AST, path: Path) -> Iterator[Path]:
@@ -161,6 +161,11 @@ def _with(**fields: object) -> Change:
 
 def _instead(other: ast.AST) -> Change:
     return lambda _: other
+
+
+def _line(node: ast.AST) -> int:
+    """Where the node begins; a comprehension's clause, which does not say, where its target does."""
+    return int(next(each.lineno for each in ast.walk(node) if hasattr(each, "lineno")))
 
 
 def _is_docstring(node: ast.AST) -> bool:

@@ -420,6 +420,26 @@ def test_a_forged_field_is_unproved_although_its_hash_is_right(field):
     assert claim in unproved({**CERTIFICATE, field: FORGERIES[field]}, GIVEN)
 
 
+def details(certificate, given):
+    return {claim.name: claim.detail for claim in check(certificate, given, "")}
+
+
+def test_what_the_claims_say():
+    proved = details(CERTIFICATE, GIVEN)
+    assert list(proved) == ["form", "decision hash", "evidence", *(name for name in FIELDS if name != "v")]
+    assert proved["form"] == "version 2"
+    assert proved["decision hash"] == f"the certificate's digest is {decision_hash(CERTIFICATE)}"
+    assert proved["evidence"] == "complete"
+    assert proved["service_count"] == "3"
+    assert proved["weights"] == '{"cost":2,"margin":1,"performance":2,"preference":3,"reliability":2}'
+    assert proved["ranked"] == canonical_json(CERTIFICATE["ranked"]).decode()[:80]
+    assert details({**CERTIFICATE, "service_count": 4}, GIVEN)["service_count"] == "4, recomputed 3"
+    unreadable = details(CERTIFICATE, {"request": {}})
+    assert unreadable["evidence"] == "fields missing or unknown: history, policies, principal, services"
+    assert unreadable["plan"] == "certificate or evidence cannot be read"
+    assert details(CERTIFICATE, {**GIVEN, "principal": {}})["evidence"] == "KeyError: 'id'"
+
+
 def test_another_version_is_named():
     first = {name: value for name, value in CERTIFICATE.items() if name != "verdicts"} | {"v": 1}
     claims = {claim.name: claim for claim in check(first, GIVEN, decision_hash(first))}
