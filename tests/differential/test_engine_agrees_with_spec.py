@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from caio.routing.engine import Snapshot, compile_snapshot, decide
 from caio.routing.model import History, InconsistentInputs, Principal, Request
 from tests.support.hard_worlds import hard_world, hard_worlds
-from tests.support.routing_cases import Document, contract, evidence, policy
+from tests.support.routing_cases import Document, contract, evidence, policy, request
 from tests.support.routing_engine import decided, offers, rules
 from tests.support.routing_spec import differences, engineered, in_our_words, specified
 
@@ -35,7 +35,9 @@ def test_engine_agrees_with_spec(evidence, attached):
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_engine_agrees_with_spec_in_a_hundred_thousand_worlds(shard):
     for seed in range(shard, WORLDS, SHARDS):
-        assert disagreement(hard_world(seed)) == {}, f"hard_world({seed})"
+        evidence = hard_world(seed)
+        attached = seed // SHARDS % (len(evidence["policies"]) + 1)
+        assert disagreement(evidence, attached) == {}, f"hard_world({seed}), {attached} attached"
 
 
 def test_engine_agrees_with_spec_about_a_crowd():
@@ -109,6 +111,15 @@ def test_two_things_of_one_name_are_refused(decider, refusal):
             decider({**given, "services": [*given["services"], twin]})
     with pytest.raises(refusal, match="rule@1"):
         decider({**given, "policies": [policy(), policy(message="two")]})
+
+
+def test_the_last_question_that_has_a_number_is_asked():
+    bounds = {f"p{number}.max": "1" for number in range(65_535 - 20)}
+    most = evidence(contract(), request=request(bounds=bounds))
+    assert engineered(most).exclusions == specified(most).exclusions != []
+    for decider in (decided, specified):
+        with pytest.raises(ValueError, match="question"):
+            decider({**most, "request": request(bounds=bounds | {"one.max": "1"})})
 
 
 def test_the_same_thing_twice_counts_once():
