@@ -33,10 +33,13 @@ from caio.contracts import parse_contract
 from caio.foundation.errors import NotReady
 from caio.foundation.scope import DEFAULT_TENANT
 from caio.gateway.pipeline import Decided
+from caio.gateway.plan_intake import read_plan
 from caio.gateway.run import Answer, Wanted
 from caio.registry.ports import Published
 from caio.registry.views import Reference
 from caio.routing.model import History
+from caio.routing.plans import PlanDecision
+from caio.routing.plans.milp import guided, solver_is_installed
 from caio.tenancy.authentication import embedded_caller, embedded_scope
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 from caio.tenancy.principals import Caller
@@ -106,6 +109,19 @@ class Orchestrator:
         """Decide, call the winner, enforce its guarantees, and answer."""
         return self._run(self._orchestrate(_body(request, policies, seed), tenant_id or DEFAULT_TENANT))
 
+    def plan(
+        self,
+        request: Mapping[str, Any],
+        policies: Sequence[Reference] = (),
+        history: History | None = None,
+        tenant_id: str | None = None,
+    ) -> PlanDecision:
+        """The best services for a chain or graph of stages, and what they promise end to end; nothing is
+        called and nothing recorded. ``request`` is what ``caio plan`` reads from a file. A refusal is a
+        plan too (``is_refused``, ``refusal()``). Raises InvalidInput, and TooLarge ``plan_too_hard`` for
+        what only the extra ``caio-platform[plans]`` can search."""
+        return self._run(self._plan(request, policies, history, tenant_id or DEFAULT_TENANT))
+
     def list_services(self, tags: Sequence[str] | None = None, tenant_id: str | None = None) -> list[Published]:
         """The tenant's services by id; with ``tags``, those that have all of them."""
         return self._run(self._list(frozenset(tags or ()), tenant_id or DEFAULT_TENANT))
@@ -153,6 +169,14 @@ class Orchestrator:
 
     async def _route(self, body: bytes, history: History | None, tenant_id: str) -> Decided:
         return await self._installation.gateway.route(await self._wanted(body, tenant_id), history)
+
+    async def _plan(
+        self, request: Mapping[str, Any], policies: Sequence[Reference], history: History | None, tenant_id: str
+    ) -> PlanDecision:
+        caller = await self._caller(tenant_id)
+        read, named = read_plan(request, tenant_id=tenant_id, currency=caller.tenant.currency)
+        solver = guided if solver_is_installed() else None
+        return await self._installation.gateway.plan(caller, read, [*named, *policies], history, solver)
 
     async def _orchestrate(self, body: bytes, tenant_id: str) -> Answer:
         return await self._installation.gateway.orchestrate(await self._wanted(body, tenant_id))

@@ -7,7 +7,7 @@ nobody is called. With ``--evidence-out`` everything the decision depended on is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,12 +47,12 @@ def decide(
     from caio.routing import engine
     from caio.routing.model import InconsistentInputs
 
-    offers = [_offer(path) for path in contract]
-    rules = _rules(policy or [])
+    offers = [offer_in(path) for path in contract]
+    rules = rules_in(policy or [])
     wanted = _wanted(request, seed, currency)
-    named = _named(request, wanted, rules)
+    named = named_rules(request, wanted.policies, rules)
     attached = [rule for rule in rules.values() if rule.policy.document["attach"] == "tenant"]
-    observed = _history(history)
+    observed = history_of(history)
     principal = wanted.caller.principal
     try:
         snapshot = engine.compile_snapshot(DEFAULT_TENANT, offers, attached)
@@ -64,7 +64,7 @@ def decide(
             "request": wanted.request.document(),
             "principal": principal.document(),
             "services": [{"tenant": DEFAULT_TENANT, "contract": dict(offer.document)} for offer in snapshot.offers],
-            "policies": [dict(rule.policy.document) for rule in _distinct([*attached, *named])],
+            "policies": [dict(rule.policy.document) for rule in distinct([*attached, *named])],
             "history": observed.document(),
         }
         write_json(evidence_out, evidence)
@@ -77,7 +77,8 @@ def decide(
         raise typer.Exit(exits.ExitCode.REFUSED)
 
 
-def _offer(path: str) -> Offer:
+def offer_in(path: str) -> Offer:
+    """The contract in a file, as the default tenant offers it; raises InvalidFile."""
     from caio.contracts import parse_contract
     from caio.routing.offers import offer_of
 
@@ -97,7 +98,7 @@ def _rule(path: str) -> Rule:
         return compile_policy(parsed.value.document(), parsed.value.digest, parsed.lines)
 
 
-def _rules(paths: list[str]) -> dict[str, Rule]:
+def rules_in(paths: list[str]) -> dict[str, Rule]:
     """The policies by id; of each at most one version is in force, as on a server."""
     rules: dict[str, Rule] = {}
     for path in paths:
@@ -121,14 +122,14 @@ def _wanted(path: str, seed: str | None, currency: str) -> Wanted:
     return wanted if seed is None else replace(wanted, request=replace(wanted.request, seed=seed))
 
 
-def _named(path: str, wanted: Wanted, rules: Mapping[str, Rule]) -> list[Rule]:
-    """The rules that the request names (by id, or id@version) or brings along."""
+def named_rules(path: str, references: Sequence[str | Mapping[str, Any]], rules: Mapping[str, Rule]) -> list[Rule]:
+    """The rules that the request in the file ``path`` names (by id, or id@version) or brings along."""
     from caio.contracts import parse_policy
     from caio.routing.policies import compile_policy
 
     by_name = {f"{name}{at}": rule for name, rule in rules.items() for at in ("", f"@{rule.policy.version}")}
     named, violations = [], []
-    for index, reference in enumerate(wanted.policies):
+    for index, reference in enumerate(references):
         if not isinstance(reference, str):
             parsed = parse_policy(json.dumps(reference))
             named.append(compile_policy(parsed.value.document(), parsed.value.digest))
@@ -141,7 +142,8 @@ def _named(path: str, wanted: Wanted, rules: Mapping[str, Rule]) -> list[Rule]:
     return named
 
 
-def _history(path: str | None) -> History:
+def history_of(path: str | None) -> History:
+    """The observations in a file, none without one; raises InvalidFile."""
     from caio.routing.model import History
 
     if path is None:
@@ -160,7 +162,7 @@ def _history(path: str | None) -> History:
     return History.from_document(document)
 
 
-def _distinct(rules: list[Rule]) -> list[Rule]:
+def distinct(rules: list[Rule]) -> list[Rule]:
     return list({rule.policy.policy_hash: rule for rule in rules}.values())
 
 

@@ -41,6 +41,7 @@ COMMANDS: dict[str, dict[str, Place]] = {
         "orchestrate": Place("requests", "orchestrate", "Send a request to the best service that satisfies it."),
         "route": Place("requests", "route", "Decide where a request would go, and record it, without a call."),
         "decide": Place("decide", "decide", "Decide offline, from files."),
+        "plan": Place("plan", "plan", "Plan a chain or graph of stages offline, from files."),
     },
     "Prove": {
         "decisions": Place("decisions", "app", "Read decisions, their evidence and receipts."),

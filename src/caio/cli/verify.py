@@ -10,6 +10,7 @@ import typer
 from caio.cli import exits, output
 from caio.cli.files import about, read_file, read_json
 from caio.cli.parameters import Json
+from caio.cli.plan_verification import plan_in, verify_plan
 from caio.cli.trust import pinned, read_keys, store_path
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def verify(
-    receipt: Annotated[str, typer.Argument(metavar="RECEIPT", help="A receipt's file, or - for standard input.")],
+    receipt: Annotated[
+        str,
+        typer.Argument(metavar="RECEIPT", help="A receipt's or a plan certificate's file, or - for standard input."),
+    ],
     evidence: Annotated[
         str | None,
         typer.Option("--evidence", metavar="FILE", help="What the decision was made from, to work it out again."),
@@ -28,11 +32,14 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Verify a receipt offline, and say which of its claims are proved."""
+    """Verify a receipt, or a plan's certificate, offline, and say which of its claims are proved."""
     from caio.audit.receipt import read_receipt
     from caio.audit.verify import verify_receipt
 
     raw = read_file(receipt)
+    if (plan := plan_in(raw)) is not None:
+        verify_plan(plan, None if evidence is None else read_json(evidence), as_json=as_json)
+        return
     with about(receipt, raw):
         document = read_receipt(raw)
     trusted = pinned() if keys is None else read_keys(keys)

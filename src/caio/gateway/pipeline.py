@@ -8,7 +8,7 @@ the guarantees → settle → journal the outcome → answer. The laws are in RE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,9 +33,11 @@ from caio.gateway.books import KEPT_ANSWER, Books, Ending
 from caio.gateway.ports import Admission, Clock, Grant, IdempotencyStore, NewId, ServiceBusy
 from caio.gateway.run import Answer, Run, Tried, Wanted, ask_for
 from caio.registry.histories import Histories
-from caio.registry.views import Views
+from caio.registry.views import Reference, Views
 from caio.routing.engine import decide
 from caio.routing.model import Decision, History, OnViolation
+from caio.routing.plans import PlanDecision, PlanRequest, Solver, plan
+from caio.tenancy.principals import Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,22 @@ class Gateway:
             await self._histories.keep(scope, history)
         decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
         return Decided(decision_id or self._new_id("dec"), now, decision)
+
+    async def plan(
+        self,
+        caller: Caller,
+        request: PlanRequest,
+        policies: Sequence[Reference] = (),
+        history: History | None = None,
+        solver: Solver | None = None,
+    ) -> PlanDecision:
+        """Plan several stages, without admitting, calling or journalling anything; a refusal is an answer.
+        Raises TooLarge ``plan_too_hard``."""
+        view = await self._views.current(caller.scope)
+        named = await self._views.rules(caller.scope, view, policies, caller.policies)
+        seen = await self._histories.current(caller.scope, self._clock()) if history is None else history
+        # A large plan is seconds of arithmetic: in a thread, so that requests go on meanwhile.
+        return await asyncio.to_thread(plan, view.snapshot, request, caller.principal, seen, named, solver)
 
     async def route(self, wanted: Wanted, history: History | None = None) -> Decided:
         """Decide and journal; raises NoServiceSatisfies with the reasons."""
