@@ -301,6 +301,31 @@ def test_keys_are_printed_once_and_revocable(cli, running):
     assert token not in denied.err
 
 
+def test_keys_are_bound_by_policies(cli, write):
+    cli.ok("policies", "save", write("policy", "bind"))
+    made = cli("keys", "create", "bound", "--policy", "bind")
+    assert "(user, bound by bind)" in made.err
+    assert any(
+        line.split()[1:2] == ["bound"] and "bind" in line.split() for line in cli.ok("keys", "list").splitlines()
+    )
+    refused = cli.json("keys", "create", "lost", "--policy", "bind", "--policy", "nobody", code=4)
+    assert refused["error"]["errors"][0]["pointer"] == "/policies/1"
+
+
+def test_a_severe_finding_is_said_loudly_or_refused(cli, write):
+    path = write("policy", "loud")
+    path.write_text(
+        "id: loud\nversion: 1\nattach: request\neffect: require\nthen: service.guarantees.accuracy.min > 1.0\n"
+    )
+    assert cli.json("policies", "save", "--strict", path, code=4)["error"]["code"] == "policy_findings"
+    assert "✗ never_matches /then" in cli.ok("policies", "validate", "--on-server", path)
+    saved = cli("policies", "save", path)
+    assert (saved.code, saved.out.splitlines()[0]) == (0, "saved policy loud@1 (revision 1)")
+    assert "loud is saved and in force, with 1 severe finding" in saved.err
+    assert "caio policies retire loud" in saved.err
+    cli.ok("policies", "retire", "loud")
+
+
 def test_secrets_come_from_standard_input_and_never_out(cli, running):
     assert "is stored" in cli.ok("secrets", "set", "provider", "--data-dir", running.data, stdin="hunter2\n")
     assert cli.json("secrets", "list", "--data-dir", running.data) == {"items": ["provider"]}

@@ -75,7 +75,12 @@ WHEN = combined(
 THEN = combined(
     st.one_of(
         st.sampled_from(
-            ["has(service.guarantees.accuracy)", "has(service.privacy.regions)", "has(service.privacy.trains_on_data)"]
+            [
+                "has(service.guarantees.accuracy)",
+                "has(service.guarantees.accuracy.min)",
+                "has(service.privacy.regions)",
+                "has(service.privacy.trains_on_data)",
+            ]
         ),
         about_lists("service.tags"),
         about_lists("service.privacy.regions"),

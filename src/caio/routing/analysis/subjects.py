@@ -69,13 +69,14 @@ class Surroundings:
 def example(
     request: Answer | None = None, service: str | None = None, contract: Answer | None = None
 ) -> Counterexample:
-    chosen: Mapping[str, Any] = {} if request is None or request.fragment is None else request.fragment
-    found = contract is not None and contract.status is Status.FOUND and contract.fragment is not None
+    """What was found of a request and of a contract; nothing is shown of what was not found."""
+    chosen = None if request is None or request.status is not Status.FOUND else request.fragment or {}
+    offered = None if contract is None or contract.status is not Status.FOUND else contract.fragment or {}
     return Counterexample(
-        None if request is None else chosen.get("request", {}),
-        None if request is None else chosen.get("principal", {}),
+        None if chosen is None else chosen.get("request", {}),
+        None if chosen is None else chosen.get("principal", {}),
         service,
-        contract.fragment.get("service", {}) if found else None,  # type: ignore[union-attr]
+        None if offered is None else offered.get("service", {}),
     )
 
 

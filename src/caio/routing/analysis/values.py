@@ -215,13 +215,7 @@ def texts(constants: Constants) -> tuple[list[Value], bool]:
     exhaustive = len(begins) * len(ends) * 2 ** len(parts) <= MAX_TEXTS
     most = len(parts) if exhaustive else 1
     within = [some for size in range(most + 1) for some in combinations(parts, size)]
-    made = [
-        glue.join([begin, *some, end]) if begin or some or end else glue
-        for begin in begins
-        for some in within
-        for end in ends
-    ]
-    made = [text if glue in text else f"{text}{glue}" for text in made]
+    made = [glue.join([begin, *some, end]) for begin in begins for some in within for end in ends]
     return [*equal, *made[:MAX_TEXTS]], exhaustive
 
 

@@ -1,11 +1,13 @@
 """Each finding on a policy that deserves it, literally, and its silence on one that does not."""
 
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
 
 from caio.foundation.errors import InvalidInput
-from caio.routing.analysis import Counterexample, Severity, analyse
+from caio.routing.analysis import Counterexample, Severity, analyse, analyse_contract
 from caio.routing.analysis.worlds import request_of
 from caio.routing.engine import compile_snapshot, decide
 from caio.routing.model import History, Principal, Request
@@ -195,6 +197,20 @@ def test_a_narrowed_policy_newly_permits():
     assert (back.code, back.counterexample) == ("newly_forbids", finding.counterexample)
 
 
+def test_an_error_that_is_put_right_newly_permits():
+    failing = 'request.labels.team == "hr"'
+    old, new = rule(then=US, when=failing), rule(then=US, when=f"has(request.labels.team) && {failing}", version=2)
+    (finding,) = analyse(new, [], SERVICES, old)
+    assert finding.message.startswith("newly permits eu@1.0.0 (3 of 3 registered services)")
+    assert finding.counterexample == Counterexample({"labels": {}}, {}, "eu@1.0.0")
+
+
+def test_what_was_not_found_is_not_shown():
+    undecided = rule(then="!has(service.alignment.safety_level)", when="request.input_bytes * 3 == 7")
+    finding = found(undecided)["forbids_everything"]
+    assert finding.counterexample == Counterexample(service="eu@1.0.0")
+
+
 def test_a_change_that_no_registered_service_sees_is_shown_on_one_that_could_be():
     (finding,) = analyse(rule(then="false", version=2), [], SERVICES[:2], rule(then=US))[-1:]
     assert (finding.code, finding.severity) == ("newly_permits", Severity.INFORMATION)
@@ -252,3 +268,49 @@ def test_every_field_called_always_there_is_there():
         here = variables
         for name in path:
             here = here[name]
+
+
+def test_neither_engine_nor_checker_knows_the_analysis():
+    code = "import sys, caio.routing.engine, caio.routing.checker; print('caio.routing.analysis' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_an_error_that_the_other_does_not_make_is_not_redundant():
+    new = rule(then=US, when='request.labels.team == "hr"')
+    assert "redundant" not in found(new, [rule("always", then=US)])
+    assert "redundant" in found(rule(then=US, when='"hr" in principal.roles'), [rule("always", then=US)])
+
+
+def test_what_leaves_nothing_by_itself_contradicts_nobody():
+    alone = rule("alone", "require", 'service.id == "nobody"')
+    assert "contradicts" not in found(rule("new", "require", LOCAL), [alone])
+    assert "contradicts" not in found(alone, [rule("other", "require", LOCAL)])
+
+
+def moved(version, locality):
+    return service("mover", version=version, privacy={"data_locality": locality})
+
+
+def test_a_contracts_change_is_told_of_each_policy_it_matters_to():
+    rules = [
+        rule("no-us", then=US, when="request.sensitive"),
+        rule("stay", "require", f"!({LOCAL})", when="request.stream"),
+        rule("named", then=US, attach="request"),
+        rule("liked", "prefer", US),
+    ]
+    permits, forbids = analyse_contract(moved("1.0.0", ["us"]), moved("2.0.0", "on_device"), rules)
+    assert (forbids.code, forbids.severity, forbids.policies) == ("newly_forbids", Severity.INFORMATION, ("stay@1",))
+    assert forbids.message == "stay@1 now excludes mover, for requests such as the example's"
+    assert (permits.code, permits.policies) == ("newly_permits", ("no-us@1",))
+    assert analyse_contract(moved("1.0.0", ["us"]), moved("2.0.0", ["us", "eu"]), rules) == ()
+
+
+def test_a_contracts_change_that_others_hide_is_not_told():
+    old, new = moved("1.0.0", ["us"]), moved("2.0.0", "cloud")
+    no_us, no_cloud = rule("no-us", then=US), rule("no-cloud", then='service.privacy.data_locality == "cloud"')
+    assert analyse_contract(old, new, [no_us, no_cloud]) == ()
+    secret = rule("no-cloud", then='service.privacy.data_locality == "cloud"', when="!request.sensitive")
+    permits = analyse_contract(old, new, [no_us, secret])
+    assert [(each.code, each.policies) for each in permits] == [("newly_permits", ("no-us@1",))]
+    assert permits[0].counterexample == Counterexample({"sensitive": True}, {}, "mover@2.0.0")
