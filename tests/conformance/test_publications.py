@@ -8,7 +8,7 @@ import pytest
 from caio.foundation.canonical import NotCanonical
 from caio.foundation.errors import Conflict, NotFound, PreconditionFailed
 from caio.foundation.scope import TenantScope
-from caio.registry.ports import Publication, PublicationStatus
+from caio.registry.ports import Publication, PublicationStatus, Standing
 
 
 def publication(name="summarizer", version="1.0.0", **changes):
@@ -38,6 +38,22 @@ async def test_a_publication_reads_back_as_it_was(stores, acme):
     assert published == await stores.contracts.get(acme, "summarizer")
     assert published == await stores.contracts.get(acme, "summarizer", "1.0.0")
     assert [published] == list(await stores.contracts.active(acme))
+    assert [Standing(acme.tenant_id, "summarizer", original.digest)] == list(await stores.contracts.standing(acme))
+
+
+async def test_what_stands_is_what_is_active(stores, acme, rival):
+    """Newest versions only, not the retired, one's own and what others share."""
+    await stores.contracts.publish_first(acme, publication(name="own"), 10)
+    await stores.contracts.publish_next(acme, publication(name="own", version="2.0.0", digest="2" * 64), 1)
+    await stores.contracts.publish_first(acme, publication(name="gone", digest="3" * 64), 10)
+    await stores.contracts.retire(acme, "gone", None, 5)
+    await stores.contracts.publish_first(rival, publication(name="shared", digest="4" * 64, shared=True), 10)
+    await stores.contracts.publish_first(rival, publication(name="private", digest="5" * 64), 10)
+    active = [
+        (each.tenant_id, each.publication.name, each.publication.digest) for each in await stores.contracts.active(acme)
+    ]
+    standing = [(each.tenant_id, each.name, each.digest) for each in await stores.contracts.standing(acme)]
+    assert standing == active == [("acme", "own", "2" * 64), ("rival", "shared", "4" * 64)]
 
 
 async def test_a_known_name_is_refused_also_when_retired(stores, acme):

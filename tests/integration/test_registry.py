@@ -17,6 +17,7 @@ from caio.registry.advice import Advisor, compiled
 from caio.registry.catalog import Catalog
 from caio.registry.histories import INTERVAL, SLICE, WINDOW, Histories, since
 from caio.registry.views import INLINE_BYTES, INLINE_KEPT, Views
+from caio.routing.engine import compile_snapshot
 from caio.routing.model import History, Track
 from caio.routing.rules import policies_hash
 from caio.storage.sql import Database, open_stores
@@ -115,6 +116,37 @@ async def test_a_view_is_kept_until_something_changes(registry):
     await registry.catalog.register(ACME, contract(), 10)
     assert await registry.views.current(ACME) is not view
     assert view.snapshot.offers == ()
+
+
+async def test_a_view_is_made_from_the_last_one(registry):
+    """Whatever changes, it equals what is compiled anew; only what is new is read, offers are kept."""
+    contracts, read = registry.stores.contracts, []
+
+    class Noting:
+        def __getattr__(self, name):
+            return getattr(contracts, name)
+
+        async def by_digest(self, scope, digests):
+            read.append(len(digests))
+            return await contracts.by_digest(scope, digests)
+
+    registry.views._contracts = Noting()
+    for number in range(30):
+        await registry.catalog.register(ACME, contract(f"service-{number:02}"), 100)
+    first = (await registry.views.current(ACME)).snapshot
+    await registry.catalog.save_policy(ACME, policy())
+    await registry.catalog.register(ACME, contract("another"), 100)
+    await registry.catalog.publish(ACME, "service-03", contract("service-03", "2.0.0"), 1)
+    await registry.catalog.retire(ACME, "service-07", None)
+    await registry.catalog.register(RIVAL, contract("theirs", visibility="shared"), 100, may_share=True)
+    second = (await registry.views.current(ACME)).snapshot
+    assert (read[0], sum(read)) == (30, 33)
+    fresh = compile_snapshot("acme", second.offers, second.rules)
+    assert (second.services_hash, second.policies_hash) == (fresh.services_hash, fresh.policies_hash)
+    assert len(second.offers) == 31
+    kept = [offer for offer in second.offers if any(offer is each for each in first.offers)]
+    assert len(kept) == 28
+    assert second.columns.keys == fresh.columns.keys
 
 
 async def test_a_decision_sees_the_old_or_the_new_and_never_a_mix(registry):

@@ -45,6 +45,15 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """That a version is active: whose, under which name, and the hash of its document."""
+
+    tenant_id: str
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A page of publications, by name; ``next_after`` is None on the last one."""
 
@@ -81,6 +90,10 @@ class Publications(Protocol):
 
     async def active(self, scope: TenantScope) -> Sequence[Published]:
         """Every active version the tenant may see: its own and those that other tenants share."""
+        ...
+
+    async def standing(self, scope: TenantScope) -> Sequence[Standing]:
+        """What ``active`` gives, without the documents."""
         ...
 
     async def by_digest(self, scope: TenantScope, digests: Sequence[str]) -> Mapping[str, Published]:

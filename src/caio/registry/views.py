@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 
 from caio.contracts import parse_policy
-from caio.foundation.canonical import canonical_json
+from caio.foundation.canonical import canonical_json, canonical_plain
 from caio.foundation.errors import InvalidInput, NotAllowed, Violation
 from caio.foundation.scope import TenantScope
-from caio.registry.ports import InputSnapshots, Publications, Published
-from caio.routing.engine import Snapshot, compile_snapshot
+from caio.registry.building import offers_now, snapshot_of
+from caio.registry.ports import InputSnapshots, Publications
+from caio.routing.engine import Snapshot
 from caio.routing.model import InconsistentInputs
-from caio.routing.offers import offer_of
 from caio.routing.policies import compile_policy
 from caio.routing.rules import Rule, in_order, policies_hash, policies_manifest
 
@@ -49,6 +49,8 @@ class Views:
         self._policies = policies
         self._snapshots = snapshots
         self._views: dict[str, View] = {}
+        #: The views last made, out of date or not: the next is made from them.
+        self._last: dict[str, View] = {}
         self._building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._generation: defaultdict[str, int] = defaultdict(int)
         self._shared_generation = 0
@@ -132,21 +134,25 @@ class Views:
         return rule
 
     async def _build(self, scope: TenantScope) -> View:
-        contracts, policies = await self._contracts.active(scope), await self._policies.active(scope)
-        offers = [
-            offer_of(each.tenant_id, each.publication.document, each.publication.digest)
-            for each in _one_a_name(scope.tenant_id, contracts)
-        ]
-        compiled = [(each, compile_policy(each.publication.document, each.publication.digest)) for each in policies]
+        last = self._last.get(scope.tenant_id)
+        offers = await offers_now(self._contracts, scope, last.snapshot.offers if last else ())
+        known = {rule.policy.policy_hash: rule for rule in last.nameable.values()} if last else {}
+        compiled = []
+        for each in await self._policies.active(scope):
+            digest = each.publication.digest
+            compiled.append((each, known.get(digest) or compile_policy(each.publication.document, digest)))
         attached = [rule for each, rule in compiled if each.publication.document["attach"] == "tenant"]
         nameable = {}
         for each, rule in compiled:
             nameable[each.publication.name] = rule
             nameable[f"{each.publication.name}@{each.publication.version}"] = rule
-        snapshot = compile_snapshot(scope.tenant_id, offers, attached)
-        await self._keep(scope, snapshot.services_hash, canonical_json(snapshot.manifest()))
+        before = last.snapshot if last else None
+        # Compiling thousands of services takes seconds, in which others are to be served.
+        snapshot = await asyncio.to_thread(snapshot_of, scope.tenant_id, before, offers, attached)
+        await self._keep(scope, snapshot.services_hash, canonical_plain(snapshot.manifest()))
         await self._keep_manifest(scope, snapshot.rules)
-        return View(snapshot, nameable)
+        view = self._last[scope.tenant_id] = View(snapshot, nameable)
+        return view
 
     async def _keep_manifest(self, scope: TenantScope, rules: Sequence[Rule]) -> None:
         await self._keep(scope, policies_hash(rules), canonical_json(policies_manifest(rules)))
@@ -160,12 +166,3 @@ class Views:
         self._kept[key] = None
         if len(self._kept) > 10 * INLINE_KEPT:
             self._kept.popitem(last=False)
-
-
-def _one_a_name(tenant_id: str, contracts: Sequence[Published]) -> list[Published]:
-    """One contract a service id: the tenant's own hides shared ones of that name; of those, the
-    first by owner. What others share can thus never displace or break a tenant's own service."""
-    chosen: dict[str, Published] = {}
-    for each in sorted(contracts, key=lambda each: (each.tenant_id != tenant_id, each.tenant_id)):
-        chosen.setdefault(each.publication.name, each)
-    return list(chosen.values())

@@ -32,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import Conflict, NotFound, PreconditionFailed
 from caio.foundation.scope import TenantScope
-from caio.registry.ports import Page, Publication, PublicationStatus, Published
+from caio.registry.ports import Page, Publication, PublicationStatus, Published, Standing
 from caio.storage.sql.database import Database
 from caio.storage.sql.tables import publication_heads as heads
 from caio.storage.sql.tables import publication_tags as tags
@@ -137,15 +137,14 @@ class SqlPublications:
 
     async def active(self, scope: TenantScope) -> Sequence[Published]:
         """As the port says, ordered by name and tenant."""
-        query = _joined().where(
-            versions.c.sort == self._sort,
-            versions.c.version == heads.c.version,
-            heads.c.retired_at.is_(None),
-            _visible_to(scope),
-        )
         async with self._database.reading() as connection:
-            rows = await connection.execute(query.order_by(versions.c.name, versions.c.tenant_id))
-            return [_published(row) for row in rows]
+            return [_published(row) for row in await connection.execute(self._active(_joined(), scope))]
+
+    async def standing(self, scope: TenantScope) -> Sequence[Standing]:
+        columns = select(versions.c.tenant_id, versions.c.name, versions.c.digest)
+        query = self._active(columns.join_from(versions, heads, _of_head(versions)), scope)
+        async with self._database.reading() as connection:
+            return [Standing(*row) for row in await connection.execute(query)]
 
     async def by_digest(self, scope: TenantScope, digests: Sequence[str]) -> Mapping[str, Published]:
         """As the port says; the tenant's own publication stands before an equal one of another tenant's.
@@ -162,6 +161,14 @@ class SqlPublications:
                     if row.digest not in found or row.tenant_id == scope.tenant_id:
                         found[row.digest] = _published(row)
         return found
+
+    def _active(self, query: Select[Any], scope: TenantScope) -> Select[Any]:
+        return query.where(
+            versions.c.sort == self._sort,
+            versions.c.version == heads.c.version,
+            heads.c.retired_at.is_(None),
+            _visible_to(scope),
+        ).order_by(versions.c.name, versions.c.tenant_id)
 
     async def _count_active(self, connection: AsyncConnection, scope: TenantScope) -> int:
         count = select(func.count()).where(
