@@ -60,11 +60,12 @@ def requests(count: int, sorts: int, *, first_sort: int = 0, seed: int = 11) -> 
     rng = Random(seed)
     for number in range(count):
         sort = first_sort + number % sorts
+        latency = 1500 + 1000 * sort // (first_sort + sorts)
         yield Request(
             TENANT,
             "EUR",
             ("chat",),
-            bounds=(("accuracy.min", nanos("0.8")), ("latency_ms.p95", nanos(1500 + 1000 * sort // (first_sort + sorts)))),
+            bounds=(("accuracy.min", nanos("0.8")), ("latency_ms.p95", nanos(latency))),
             max_cost=nanos("2"),
             features=frozenset({"json"}) if sort % 3 else frozenset(),
             compliance=frozenset({"gdpr"}) if sort % 4 == 0 else frozenset(),
@@ -145,7 +146,7 @@ _EVERYBODY = (
     "true",
     'request.data_classification in ["public", "internal"]',
     '"user" in principal.roles && request.deadline_ms > {}',
-    "request.input_bytes < 1000000 + {}",
+    "request.input_bytes < 1{:06}",
     'principal.kind == "user"',
 )
 

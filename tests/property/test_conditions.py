@@ -10,6 +10,7 @@ from caio.routing.expressions import Conditions, EvaluationError, compile_expres
 
 VALUES = ("a", "b", "", 0, -0.0, 1, 1.0, True, False, None, 2**53 + 1, float(2**53), float("nan"), ["a"], [], {"a": 1})
 LITERALS = ("'a'", "'b'", "''", "0", "1", "1.0", "true", "false", "null", "9007199254740993", "9007199254740992.0")
+NUMBERS = ("-1", "0", "1", "1.0", "2", "2.5", "9007199254740992", "9007199254740993", "9007199254740992.0")
 PATHS = ("request.x", "request.y", "principal.x", "request.x.a", 'request["y"]', "request")
 LISTS = (["a"], ["b", "a"], [], ["a", 1], [True, 1.0], "a", {"a": 1}, 1, ("a", "b"), ["a"] * 40, ["b"] * 4000)
 LIST_PATHS = ("request.names", "principal.names", "request.x")
@@ -18,6 +19,8 @@ LIST_PATHS = ("request.names", "principal.names", "request.x")
 def conjunct(rng):
     path, literal, names = rng.choice(PATHS), rng.choice(LITERALS), rng.choice(LIST_PATHS)
     text, number_or_text = rng.choice(("'a'", "'b'")), rng.choice(("1", "'a'"))
+    order = rng.choice(("<", "<=", ">", ">="))
+    number = rng.choice(NUMBERS)
     several = ", ".join(rng.choices(LITERALS, k=rng.randint(1, 3)))
     return rng.choice(
         (
@@ -33,7 +36,9 @@ def conjunct(rng):
             f"!({literal} in {names})",
             f"{names}.exists(n, n == {literal})",
             f"has({rng.choice(PATHS[:4])})",
-            f"{path} < {literal}",
+            f"{path} {order} {literal}",
+            f"{path} {order} {number}",
+            f"{number} {order} {path}",
             f"({path} == {literal} || {path} == {literal})",
             f"({path} == {literal} && {names}.all(n, n != {literal}))",
             f"request.x.startsWith({literal}) && true",

@@ -4,9 +4,10 @@ Theory of operation
 -------------------
 A rule's ``when`` is the ``&&`` of its *conjuncts*, and rules repeat each other's. Each distinct conjunct
 is evaluated at most once a request, by the compiler's closure; its outcome goes to a bitset of the rules
-that state it. Two shapes are not even evaluated one by one: all conjuncts ``path == literal`` and
+that state it. Three shapes are not even evaluated one by one: all conjuncts ``path == literal`` and
 ``path in [literals]`` of one path are answered by reading the path and one look into a table of values,
-and all conjuncts ``"text" in path`` by one look for each element of the list. As ``&&`` does, a rule is
+all comparisons ``path < number`` by a search among the numbers in their order, and all conjuncts
+``"text" in path`` by one look for each element of the list. As ``&&`` does, a rule is
 false if a conjunct is, else an error if one is, else true.
 
 The compiler counts steps for a whole expression, and what runs out is an error that a false conjunct does
@@ -18,8 +19,12 @@ Law: indexed_is_compiled: for all variables, each rule's outcome is that of ``co
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from math import isnan
+from operator import or_
 
 from caio.routing.expressions.compiler import Evaluate, Variables, compile_expression, compile_node
 from caio.routing.expressions.errors import MAX_STEPS, EvaluationError
@@ -39,6 +44,15 @@ from caio.routing.expressions.syntax import (
     names_of,
     shape_of,
 )
+
+#: Comparisons, each with the one that says the same the other way round.
+_TURNED = {
+    Operator.LESS: Operator.GREATER,
+    Operator.LESS_OR_EQUAL: Operator.GREATER_OR_EQUAL,
+    Operator.GREATER: Operator.LESS,
+    Operator.GREATER_OR_EQUAL: Operator.LESS_OR_EQUAL,
+}
+_UPPER = frozenset({Operator.LESS, Operator.LESS_OR_EQUAL})
 
 #: For the reading of a path, which costs nothing.
 _NONE_SPENT = Steps()
@@ -63,6 +77,41 @@ class _Equalities:
 
 
 @dataclass(slots=True)
+class _Orders:
+    """``path < number`` and the like: of each way to compare, the strictest number of every rule; and, once
+    all are known, the numbers in order with the rules that a value at each place among them fails."""
+
+    read: Evaluate
+    rules: int = 0
+    limits: dict[Operator, dict[int, int | float]] = field(default_factory=dict)
+    tables: list[tuple[Callable[..., int], list[int | float], list[int]]] = field(default_factory=list)
+
+    def demand(self, operation: Operator, rule: int, limit: int | float) -> None:
+        self.rules |= rule
+        of_rules = self.limits.setdefault(operation, {})
+        of_rules[rule] = (min if operation in _UPPER else max)(limit, of_rules.get(rule, limit))
+
+    def finish(self) -> None:
+        for operation, of_rules in self.limits.items():
+            limits = sorted(set(of_rules.values()))
+            # A value at place p has p limits below it: it is beyond those, and short of the others.
+            failing = [0] * (len(limits) + 1)
+            for rule, limit in of_rules.items():
+                failing[bisect_left(limits, limit) + (operation in _UPPER)] |= rule
+            ordered = list(accumulate(failing if operation in _UPPER else reversed(failing), or_))
+            # ``value < limit`` fails at the limit itself, ``value <= limit`` only beyond it.
+            place = bisect_right if operation in {Operator.LESS, Operator.GREATER_OR_EQUAL} else bisect_left
+            self.tables.append((place, limits, ordered if operation in _UPPER else ordered[::-1]))
+
+    def false(self, value: int | float) -> int:
+        """The rules of which a comparison fails for ``value``."""
+        false = 0
+        for place, limits, failing in self.tables:
+            false |= failing[place(limits, value)]
+        return false
+
+
+@dataclass(slots=True)
 class _Memberships:
     """``"text" in path``, at most one text a rule, and the conjuncts for a path that is no list of strings."""
 
@@ -75,7 +124,7 @@ class _Memberships:
 class Conditions:
     """The conditions of rules, numbered as given; immutable, and safe to ask from several threads."""
 
-    __slots__ = ("_all", "_equalities", "_expressions", "_memberships", "_others", "_share")
+    __slots__ = ("_all", "_equalities", "_expressions", "_memberships", "_orders", "_others", "_share")
 
     def __init__(self, expressions: Sequence[Expression]) -> None:
         self._expressions = tuple(expressions)
@@ -83,15 +132,21 @@ class Conditions:
         stated = [list(_conjuncts(expression.root)) for expression in self._expressions]
         self._share = MAX_STEPS // max([1, *map(len, stated)])
         self._equalities: dict[tuple[str, ...], _Equalities] = {}
+        self._orders: dict[tuple[str, ...], _Orders] = {}
         self._memberships: dict[tuple[tuple[str, ...], int], _Memberships] = {}
         others: dict[Hashable, _Conjunct] = {}
         for number, conjuncts in enumerate(stated):
             self._add(1 << number, conjuncts, others)
+        for order in self._orders.values():
+            order.finish()
         self._others = sorted(others.values(), key=lambda conjunct: not conjunct.free)
 
     def outcome(self, variables: Variables) -> tuple[int, int]:
         """Two bitsets, bit i for rule i: the conditions that hold, and those that fail to evaluate."""
         false, error = self._compared(variables)
+        for order in self._orders.values():
+            beyond, unordered = _ordered(order, variables)
+            false, error = false | beyond, error | unordered
         lacking, failing, dear, pending = self._contained(variables)
         false, error = false | lacking, error | failing
         steps = Steps()
@@ -177,6 +232,9 @@ class Conditions:
                 path, values = demand[0], {_key(value) for value in demand[1]}
                 allowed[path] = allowed.get(path, values) & values
                 self._equalities.setdefault(path, _Equalities(_reading(node)))
+            elif (order := _order(node)) is not None:
+                path, operation, limit = order
+                self._orders.setdefault(path, _Orders(_reading(node))).demand(operation, rule, limit)
             elif (member := _membership(node)) is not None:
                 texts.setdefault(member[0], {})[member[1]] = node
             else:
@@ -196,6 +254,17 @@ class Conditions:
         group.rules |= rule
         group.satisfied[text] = group.satisfied.get(text, 0) | rule
         _conjunct(group.conjuncts, text, node).rules |= rule
+
+
+def _ordered(order: _Orders, variables: Variables) -> tuple[int, int]:
+    """The rules that the comparisons of one path make false, and those that they make fail."""
+    try:
+        value = order.read(variables, _NONE_SPENT)
+    except EvaluationError:
+        return 0, order.rules
+    if type(value) is not int and type(value) is not float:
+        return 0, order.rules
+    return (order.rules if isnan(value) else order.false(value)), 0
 
 
 def _conjunct(known: dict[Hashable, _Conjunct], key: Hashable, node: Node) -> _Conjunct:
@@ -231,6 +300,21 @@ def _equality(node: Node) -> tuple[tuple[str, ...], Sequence[object]] | None:
             return None
     path = names_of(side)
     return None if path is None else (path, literals)
+
+
+def _order(node: Node) -> tuple[tuple[str, ...], Operator, int | float] | None:
+    """The path, comparison and number of ``path < number``; ``number < path`` is ``path > number``."""
+    match node:
+        case Binary(operator=operation, left=side, right=Literal(value=value)) if operation in _TURNED:
+            pass
+        case Binary(operator=turned, left=Literal(value=value), right=side) if turned in _TURNED:
+            operation = _TURNED[turned]
+        case _:
+            return None
+    path = names_of(side)
+    if path is None or isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return path, operation, value
 
 
 def _membership(node: Node) -> tuple[tuple[str, ...], str] | None:
