@@ -29,6 +29,7 @@ from caio.routing.analysis.formulas import (
     Formula,
     Slot,
     Slots,
+    atoms,
     nested,
     outcome,
 )
@@ -36,8 +37,11 @@ from caio.routing.analysis.translate import formula_of
 from caio.routing.analysis.values import ABSENT, Path, is_list, is_scalar
 from caio.routing.expressions import Expression, compile_expression
 
-#: What one question may take; a mask of every goal is one step.
+#: What one question may take. A mask of every goal is a step for each sixteen atoms begun; making and
+#: evaluating a real request or contract takes about as long as twenty masks.
 STEPS_PER_QUESTION = 2_000
+_ATOMS_PER_STEP = 16
+_STEPS_TO_CONFIRM = 20
 
 
 class Status(Enum):
@@ -79,7 +83,7 @@ def ask(goals: Sequence[Goal], realise: Realise, budget: Budget) -> Answer:
     question = _Question(goals, realise, min(budget.left, STEPS_PER_QUESTION))
     before = question.steps
     found = question.descend({})
-    budget.left -= before - question.steps
+    budget.left = max(0, budget.left - before + question.steps)
     if found is not None:
         return found
     return Answer(Status.IMPOSSIBLE if question.proved else Status.UNDECIDED)
@@ -91,6 +95,7 @@ class _Question:
         self._conditions = [(compile_expression(goal.expression), goal.wanted) for goal in goals]
         self._slots = Slots([formula for formula, _ in self._goals])
         self._realise = realise
+        self._cost = 1 + sum(1 for formula, _ in self._goals for _ in atoms(formula)) // _ATOMS_PER_STEP
         self.steps = steps
         self.proved = self._slots.exhaustive
 
@@ -98,7 +103,7 @@ class _Question:
         if self.steps <= 0:
             self.proved = False
             return None
-        self.steps -= 1
+        self.steps -= self._cost
         undecided: list[Formula] = []
         for formula, wanted in self._goals:
             mask = formula.mask(chosen)
@@ -135,6 +140,7 @@ class _Question:
     def _confirmed(self, chosen: Assignment) -> Answer | None:
         """The world that was chosen, if it exists and is as wanted. If not, nothing is proved: an
         opaque atom turned out otherwise, or these values cannot stand together."""
+        self.steps -= _STEPS_TO_CONFIRM
         fragment = fragment_of(chosen)
         variables = self._realise(fragment)
         if variables is not None and all(
@@ -164,10 +170,8 @@ def fragment_of(chosen: Assignment) -> dict[str, Any]:
             held = values.setdefault(path, [])
             if choice is True and isinstance(held, list):
                 held.append(element)
-        elif is_list(path):
-            values.setdefault(path, [])
         elif is_scalar(path):
             values[path] = choice
         elif choice is True:
-            values[path] = {}
+            values.setdefault(path, [] if is_list(path) else {})
     return nested({path: sorted(value) if isinstance(value, list) else value for path, value in values.items()})

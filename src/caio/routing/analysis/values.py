@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from itertools import combinations, islice, pairwise
 from math import ceil, floor, inf, nextafter
 from typing import Final
 
@@ -215,8 +215,8 @@ def texts(constants: Constants) -> tuple[list[Value], bool]:
     exhaustive = len(begins) * len(ends) * 2 ** len(parts) <= MAX_TEXTS
     most = len(parts) if exhaustive else 1
     within = [some for size in range(most + 1) for some in combinations(parts, size)]
-    made = [glue.join([begin, *some, end]) for begin in begins for some in within for end in ends]
-    return [*equal, *made[:MAX_TEXTS]], exhaustive
+    made = (glue.join([begin, *some, end]) for begin in begins for some in within for end in ends)
+    return [*equal, *islice(made, MAX_TEXTS)], exhaustive
 
 
 def _letters() -> Iterable[str]:
