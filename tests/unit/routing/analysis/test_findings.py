@@ -65,6 +65,8 @@ def test_never_applies(when):
         '"a" in principal.roles && principal.roles.exists(r, r == "b")',
         'request.capability.startsWith("text.") && request.capability.endsWith(".text")',
         "size(request.regions) == 2",
+        "!has(request.max_tokens)",
+        'request.capability > "a" && request.capability < "b"',
         "double(request.input_bytes) * 0.5 > 100.0",
     ],
 )
@@ -107,7 +109,9 @@ def test_a_condition_that_fails_without_a_label_denies_everything():
 
 
 def test_a_then_that_fails_for_some_services_is_counted():
-    finding = found(rule(then="service.cost.per_request > 0.1"))["may_err"]
+    findings = found(rule(then="service.cost.per_request > 0.1"))
+    assert findings["newly_forbids"].message.startswith("newly forbids eu@1.0.0 (3 of 3 registered services)")
+    finding = findings["may_err"]
     assert finding.message.startswith("`then` fails for 2 of 3 registered services, and an error excludes")
     assert finding.counterexample == Counterexample(service="eu@1.0.0")
 
