@@ -128,13 +128,13 @@ def _contract(rng: Random, number: int) -> dict[str, Any]:
 _SAYS = (
     ("forbid", '"tag-{}" in service.tags', 1000),
     ("forbid", 'service.id == "service-{:06}"', 10_000),
-    ("forbid", "service.cost.per_output_token > 0.0000985 + double({}) / 1000000000.0", 1000),
-    ("require", "service.guarantees.latency_ms.p95 < 2390.0 + double({})", 1000),
+    ("forbid", "service.cost.per_output_token > 0.000098{:03}", 1000),
+    ("require", "service.guarantees.latency_ms.p95 < 2390.{:03}", 1000),
     ("require", '!("tag-{}" in service.tags) || service.privacy.encryption.at_rest', 1000),
     ("forbid", 'service.privacy.data_locality == "cloud" && "tag-{}" in service.tags', 1000),
     (
         "require",
-        "has(service.guarantees.accuracy.min) && service.guarantees.accuracy.min > 0.0001 * double({}) / 10.0",
+        "has(service.guarantees.accuracy.min) && service.guarantees.accuracy.min > 0.75{:03}",
         1000,
     ),
     ("prefer", '"stable" in service.tags && service.guarantees.latency_ms.p50 < {}.0', 400),

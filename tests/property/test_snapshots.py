@@ -130,7 +130,7 @@ def test_what_is_kept_changes_no_decision(seed):
 def test_the_shapes_that_are_kept_are_bounded():
     given_offers, attached, *_ = read(world(3))
     snapshot = compile_snapshot("acme", given_offers, attached)
-    object.__setattr__(snapshot, "offers", snapshot.offers * 100_000)
+    object.__setattr__(snapshot, "offers", snapshot.offers * 400_000)
     for number in range(20):
         snapshot.shape(number, object)  # type: ignore[arg-type]
     assert list(snapshot._shapes) == [16, 17, 18, 19]

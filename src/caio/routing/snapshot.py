@@ -29,7 +29,7 @@ _KEPT_RULE_SETS = 256
 _KEPT_HISTORIES = 4
 
 #: Shapes that are kept, in rows of all of them together: some 100 bytes each at most.
-_KEPT_ROWS = 1_000_000
+_KEPT_ROWS = 4_000_000
 _FEWEST_SHAPES = 4
 
 
