@@ -58,6 +58,13 @@ def _holds(rule: Rule, read: dict[str, dict[str, object]]) -> bool:
 def _allowed(offer: Offer, active: Sequence[Rule]) -> bool:
     for rule in active:
         effect = rule.policy.effect
-        if effect is not Effect.PREFER and rule.verdict(offer.variables) is not (effect is not Effect.FORBID):
+        if effect is not Effect.PREFER and _said(rule, offer) is not (effect is not Effect.FORBID):
             return False
     return True
+
+
+def _said(rule: Rule, offer: Offer) -> bool | None:
+    try:
+        return rule.says({"service": offer.variables})
+    except EvaluationError:
+        return None

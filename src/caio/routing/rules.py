@@ -15,14 +15,14 @@ what is permitted.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
 from caio.foundation.hashing import POLICIES, digest_of
 from caio.routing.columns import Flags, Numbers, Rows, Words
-from caio.routing.expressions import Conditions, EvaluationError, Expression, ServiceColumns, compile_mask
+from caio.routing.expressions import Conditions, Expression, ServiceColumns, compile_mask
 from caio.routing.model import SCALE, Effect, InconsistentInputs, OnViolation, Policy
 from caio.routing.sieve import Sieve
 
@@ -44,13 +44,6 @@ class Rule:
     then: Expression
     applies: Predicate
     says: Predicate
-
-    def verdict(self, variables: Mapping[str, Any]) -> bool | None:
-        """What ``then`` says of a service; None when it fails to evaluate."""
-        try:
-            return self.says({"service": variables})
-        except EvaluationError:
-            return None
 
 
 def in_order(rules: Iterable[Rule]) -> tuple[Rule, ...]:
@@ -83,13 +76,16 @@ class Rulebook:
 
     Bit r of ``excluding`` and ``erring`` is about rule r: whether it excludes the service when it is
     in force, and whether it does so by failing to evaluate. Bit p of ``satisfied`` is about the p-th
-    of the ``prefers``. The masks are sets of rules as Python integers.
+    of the ``prefers``. The masks are sets of rules as Python integers. ``conditions`` answer every
+    ``when`` for one request, ``sayings`` every ``then`` for one service.
     """
 
     rules: tuple[Rule, ...]
     conditions: Conditions
+    sayings: Conditions
     prefers: tuple[int, ...]
     strict: int
+    forbids: int
     weighing: int
     handling: int
     excluding: Words
@@ -113,8 +109,10 @@ class Rulebook:
         return cls(
             tuple(rules),
             Conditions([rule.when for rule in rules]),
+            Conditions([rule.then for rule in rules]),
             tuple(prefers),
             _mask(rule.policy.effect is not Effect.PREFER for rule in rules),
+            _mask(rule.policy.effect is Effect.FORBID for rule in rules),
             _mask(rule.policy.weights is not None for rule in rules),
             _mask(rule.policy.on_violation is not None for rule in rules),
             excluding.words,
@@ -124,13 +122,10 @@ class Rulebook:
 
     def inserted(self, row: int, service: Mapping[str, Any]) -> Self:
         """This book with ``service`` at ``row``."""
-        verdicts = [rule.verdict(service) for rule in self.rules]
-        excluding = _mask(
-            rule.policy.effect is not Effect.PREFER and verdict is not (rule.policy.effect is not Effect.FORBID)
-            for rule, verdict in zip(self.rules, verdicts, strict=True)
-        )
-        erring = _mask(verdict is None for verdict in verdicts) & self.strict
-        satisfied = _mask(verdicts[place] is True for place in self.prefers)
+        true, failed = self.sayings.outcome({"service": service})
+        excluding = ((true | failed) & self.forbids) | (~true & self.strict & ~self.forbids)
+        erring = failed & self.strict
+        satisfied = _mask(bool(true >> place & 1) for place in self.prefers)
         return self._with(
             np.insert(self.excluding, row, _words(excluding, self.excluding.shape[1]), axis=0),
             np.insert(self.erring, row, _words(erring, self.erring.shape[1]), axis=0),
@@ -142,8 +137,7 @@ class Rulebook:
         return self._with(*(np.delete(matrix, row, axis=0) for matrix in matrices))
 
     def _with(self, excluding: Words, erring: Words, satisfied: Words) -> Self:
-        same = (self.rules, self.conditions, self.prefers, self.strict, self.weighing, self.handling)
-        return type(self)(*same, excluding, erring, satisfied)
+        return replace(self, excluding=excluding, erring=erring, satisfied=satisfied)
 
     def first_exclusions(self, active: int, rows: Rows) -> tuple[Rows, Rows, Flags]:
         """The places in ``rows`` that a rule of ``active`` excludes, the first such rule of each, and
