@@ -169,8 +169,8 @@ def draw_growth(growth: dict[str, list[tuple[int, float, float]]]) -> None:
         services, usual, new = zip(*points, strict=True)
         panel.loglog(services, usual, marker="o", color=colour, label=f"{line}")
         panel.loglog(services, new, marker="o", color=colour, linestyle=":", label=f"{line}, a sort never seen")
-    for services, bar in ((10_000, 1000.0), (100_000, 8000.0)):
-        panel.plot(services, bar, marker="_", markersize=24, color="#c0392b", label="bar" if bar < 8000 else None)
+    for place, bar in ((10_000, 1000.0), (100_000, 8000.0)):
+        panel.plot(place, bar, marker="_", markersize=24, color="#c0392b", label="bar" if bar < 8000 else None)
     panel.set(xlabel="services", ylabel="p99 of a decision, µs", title="1,000 rules, certificate included")
     panel.grid(visible=True, which="both", alpha=0.2)
     panel.legend()
