@@ -177,6 +177,14 @@ def test_what_the_tutorial_and_the_library_page_say_to_type_runs(tmp_path, free_
                     desk.run(block)
 
 
+def test_what_the_page_on_plans_says_to_type_runs(tmp_path, free_port):
+    desk = Desk(tmp_path, free_port)
+    blocks = blocks_of((DOCS / "how-to/plan-a-chain.md").read_text())
+    assert len(blocks) == 4
+    for block in blocks:
+        desk.run(block)
+
+
 def test_what_pages_show_is_valid():
     shown = [
         (page.name, fence["kind"], fence["text"]) for page in pages() for fence in FENCE.finditer(page.read_text())

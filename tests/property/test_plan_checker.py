@@ -103,6 +103,30 @@ def test_every_mutation_of_a_plan_is_caught(name, randomly: Random):
     assert refuted(forged["certificate"], forged["evidence"])
 
 
+@pytest.mark.parametrize("name", PLANS)
+def test_every_field_of_a_plan_is_compared(name):
+    evidence = PLANS[name]
+    certificate = planned(evidence).certificate
+    forgeries = {
+        "tenant": ("rival", "tenant"),
+        "request": ("0" * 64, "request"),
+        "stages": (certificate["stages"][:2], "stages"),
+        "score": (certificate["score"] + 1, "score"),
+        "guarantees": ({**certificate["guarantees"], "cost.max": "1"}, "guarantees"),
+        "refusal": ({"stage": "read"}, "sound"),
+    }
+    for field, (forged, claim) in forgeries.items():
+        assert claim in refuted({**certificate, field: forged}, evidence), field
+
+
+def test_percentiles_keep_within_the_risk():
+    """The p50s together would look far shorter than any p95 that holds."""
+    certificate = planned(FOUND).certificate
+    shorter = {**certificate["guarantees"], "latency_ms.p95": "180"}
+    assert certificate["guarantees"]["latency_ms.p95"] == "450"
+    assert refuted({**certificate, "guarantees": shorter}, FOUND) == {"guarantees"}
+
+
 def reselected(evidence: Document, ranks: tuple[int, ...]) -> Document:
     """A forger's certificate: true in every part, but of a selection of his own."""
     plan = planned({**evidence, "plan": {**evidence["plan"], "bounds": {}, "max_cost": None}})
@@ -127,6 +151,20 @@ def test_an_unsound_or_second_best_plan_is_refuted():
     refusal = {**planned(FOUND).certificate, "selection": [], "score": 0, "guarantees": {}, "refusal": {"stage": None}}
     assert refuted(refusal, FOUND) == {"optimal"}
     assert refuted({**refusal, "refusal": {"stage": "read"}}, FOUND) == {"sound", "optimal"}
+
+
+def test_a_refusal_is_refuted_by_whoever_ranks_last():
+    """The only sound selection is of the faster and cheaper service, which ties decide against in some stages."""
+    evidence = deepcopy(asked({"latency_ms.max": "400"}))
+    evidence["services"][0]["contract"]["cost"]["per_request"] = "0.0005"
+    for number, stage in enumerate(evidence["plan"]["stages"]):
+        stage["request"] |= {"weights": {"preference": 1}, "seed": str(number)}
+    found = planned(evidence).certificate
+    assert [step["service"] for step in found["selection"]] == ["swift", "swift", "swift"]
+    assert any(step["rank"] for step in found["selection"])
+    assert refuted({**found, "selection": [], "score": 0, "guarantees": {}, "refusal": {"stage": None}}, evidence) == {
+        "optimal"
+    }
 
 
 def test_equal_scores_go_to_the_smaller_ranks():

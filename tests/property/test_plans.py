@@ -125,6 +125,25 @@ def test_no_prices_exclude_a_sound_selection(seed):
                 assert each.scale * sum(one.score for one in chosen) <= each.constant + worth
 
 
+def test_a_guide_that_is_exact_keeps_the_order_of_equals():
+    stages = tuple(tuple(Candidate(rank, 5, {"cost.max": 2 - rank}) for rank in range(3)) for _ in range(2))
+    problem = Problem(Composition(((), ())), stages, (("cost.max", 2),))
+    exact = Guide(1, 0, [[5, 5, 5], [5, 5, 5]], start=(2, 2))
+    assert best_selection(problem, exact) == best_selection(problem) == (0, 2)
+
+
+@given(st.lists(st.integers(NANO // 2, NANO), min_size=1, max_size=8))
+def test_logarithms_are_rounded_to_the_safe_side(availabilities):
+    """A selection exactly at its limit, whatever the price of availability."""
+    composition = Composition([()] * len(availabilities))
+    stages = tuple((Candidate(0, 0, {"availability.min": each}),) for each in availabilities)
+    limit = composition.compose("availability.min", [stage[0].offers for stage in stages])
+    assert limit is not None
+    problem = Problem(composition, stages, (("availability.min", limit),))
+    (row,) = sums(problem).rows
+    assert 0 <= row.most - sum(uses[0] for uses in row.uses) < 10**5
+
+
 def test_small_problems_are_worth_solving():
     """Most are possible, many not by the first of each stage; some are impossible."""
     found = [by_trying_everything(small_problem(seed)) for seed in range(300)]

@@ -243,13 +243,10 @@ def composed(bound: str, asked: Document, chosen: Sequence[Row]) -> int | None:
     contracts = [row.service.contract for row in chosen]
     if prop == "latency_ms":
         promises = [contract["guarantees"].get(prop, {}) for contract in contracts]
-        options = [
-            [(risk, read_nanos(each[name])) for name, risk in _RISKS.items() if name in each] for each in promises
-        ]
+        options = [[name for name in _RISKS if name in each] for each in promises]
         lengths = [
-            _longest(asked, [time for _, time in choice])
-            for choice in product(*options)
-            if sum(risk for risk, _ in choice) <= _RISKS[statistic]
+            _longest(asked, [read_nanos(each[name]) for each, name in zip(promises, choice, strict=True)])
+            for choice in _choices(options, _RISKS[statistic])
         ]
         return min(lengths, default=None)
     values = [value for value, _ in (tightest(contract, bound) for contract in contracts) if value is not None]
