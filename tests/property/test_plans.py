@@ -144,6 +144,28 @@ def test_logarithms_are_rounded_to_the_safe_side(availabilities):
     assert 0 <= row.most - sum(uses[0] for uses in row.uses) < 10**5
 
 
+@pytest.mark.parametrize("shape", ["chain", "fork and join"])
+def test_the_guide_changes_no_larger_plan(shape):
+    """Too many selections to try them all: with HiGHS and without, by another way, the same one."""
+    rng = Random(shape)
+    composition = Composition(SHAPES[shape])
+    stages = []
+    for _ in composition.predecessors:
+        scores = sorted((rng.randrange(NANO) for _ in range(30)), reverse=True)
+        made = []
+        for rank, score in enumerate(scores):
+            time, price = rng.randint(100, 1000), rng.randint(1, 1000)
+            times = {f"latency_ms.{name}": time * factor for name, factor in zip(RISKS, (1, 2, 3, 6), strict=True)}
+            made.append(Candidate(rank, score, {**times, "cost.max": price}))
+        stages.append(tuple(made))
+    limits = (("cost.max", 250 * len(stages)), ("latency_ms.p95", 3000))
+    problem = Problem(composition, tuple(stages), limits).reduced()
+    alone = best_selection(problem)
+    assert alone is not None
+    assert any(alone)
+    assert best_selection(problem, guided(problem)) == alone
+
+
 def test_small_problems_are_worth_solving():
     """Most are possible, many not by the first of each stage; some are impossible."""
     found = [by_trying_everything(small_problem(seed)) for seed in range(300)]
