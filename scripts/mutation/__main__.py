@@ -48,6 +48,8 @@ _CHECKER = (
 )
 _ENGINE = (
     "tests/unit/routing/test_engine_cases.py",
+    "tests/unit/routing/test_exact_arithmetic.py",
+    "tests/property/test_snapshots.py",
     "tests/differential/test_engine_agrees_with_spec.py",
     "tests/property/test_engine_laws.py",
 )
