@@ -208,6 +208,11 @@ async def test_a_request(caio: Served, path: str) -> None:
                 "/request/sensitive",
             ),
             bad("no capability", {"request": {}}, "/request/capability"),
+            bad(
+                "more features than questions have numbers",
+                wish(requirements={"features": [f"f{number}" for number in range(9_000)]}),
+                "/request/requirements/features",
+            ),
             bad("a negative weight", wish(objective={"weights": {"cost": -1}}), "/request/objective/weights/cost"),
             bad("an unknown weight", wish(objective={"weights": {"luck": 1}}), "/request/objective/weights/luck"),
             bad("no weight", wish(objective={"weights": {"cost": 0}}), "/request/objective"),

@@ -37,6 +37,9 @@ T = TypeVar("T", bound=BaseModel)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 ServiceAddress = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(@[0-9A-Za-z.+-]{1,64})?$")]
+#: Bounded, so that no request asks more questions of a service than verdicts have numbers.
+Names = Annotated[list[Name], Field(max_length=64)]
+Addresses = Annotated[list[ServiceAddress], Field(max_length=1_000)]
 Term = Literal["margin", "cost", "performance", "reliability", "preference"]
 Label = Annotated[str, StringConstraints(max_length=256)]
 Exact = Annotated[Decimal, Field(allow_inf_nan=False, strict=False)]
@@ -72,20 +75,20 @@ class Requirements(BaseModel):
 
     max_latency_ms: Exact | None = None
     max_cost: Annotated[Exact, Field(ge=0)] | None = None
-    regions: list[Name] = []
+    regions: Names = []
     data_locality: Literal["on_device", "private", "regions", "cloud"] | None = None
-    features: list[Name] = []
+    features: Names = []
     context_length: Annotated[int, Field(ge=1, le=10**9)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10**9)] | None = None
     deterministic: bool = False
-    compliance: list[Name] = []
+    compliance: Names = []
 
 
 class Constraints(_Strict):
     """What the caller forbids or insists on, apart from guarantees."""
 
-    services: list[ServiceAddress] = []
-    excluded_services: list[ServiceAddress] = []
+    services: Addresses = []
+    excluded_services: Addresses = []
     egress: bool = True
     training: bool = True
     max_retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
