@@ -18,7 +18,7 @@ from rich.console import Console
 
 from benchmarks.frame import RESULTS, Report, measure_pairs, seconds
 from benchmarks.kernel.naive import choose
-from benchmarks.kernel.worlds import PRINCIPAL, TENANT, World, requests, world
+from benchmarks.kernel.worlds import PRINCIPAL, TENANT, World, after_calls, requests, world
 from caio.routing.columns import Offerings, Promises, Sets
 from caio.routing.engine import Snapshot, compile_snapshot, decide
 from caio.routing.expressions import EvaluationError, interpret, parse
@@ -49,6 +49,7 @@ def main() -> int:
                 report.at_most(f"{services:,} × {rules:,}: arrays, per service", _bytes(snapshot) / services, "B", 1500)
             if everybody and services == 10_000:
                 _registration(report, snapshot)
+                _history(report, snapshot, made)
             if everybody and services <= 10_000 and rules == 1000:
                 _scan(report, services, snapshot, made)
             if not everybody and services == 100:
@@ -98,6 +99,12 @@ def _registration(report: Report, snapshot: Snapshot) -> None:
     smaller = snapshot.without(*offer.key)
     taken = sorted(seconds(lambda: smaller.with_service(offer)) * 1000 for _ in range(15))
     report.at_most("10,000 × 1,000: register one more service, median", taken[7], "ms", bar=5)
+
+
+def _history(report: Report, snapshot: Snapshot, made: World) -> None:
+    seen = [after_calls(made.history, number) for number in range(15)]
+    taken = sorted(seconds(lambda: snapshot.observed(each)) * 1000 for each in seen)
+    report.note("10,000 × 1,000: take in a new history, median", taken[7], "ms")
 
 
 def _scan(report: Report, services: int, snapshot: Snapshot, made: World) -> None:

@@ -55,6 +55,12 @@ def history(rng: Random, offers: list[Offer]) -> History:
     return History({name: _track(rng) for name in seen})
 
 
+def after_calls(given: History, more: int) -> History:
+    """``given`` after as many more good calls of every service."""
+    tracks = given.tracks.items()
+    return History({name: Track(track.calls + more, track.successes + more, track.p95_ms) for name, track in tracks})
+
+
 def requests(count: int, sorts: int, *, first_sort: int = 0, seed: int = 11) -> Iterator[Request]:
     """Requests of as many ``sorts`` as applications might send, in turns; no two are the same."""
     rng = Random(seed)
