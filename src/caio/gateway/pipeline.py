@@ -85,6 +85,9 @@ class Gateway:
             history = await self._histories.current(scope, now)
         else:
             await self._histories.keep(scope, history)
+        if not view.snapshot.has_rule_set(named):
+            # What the request's policies say of every service is worked out while others are served.
+            await asyncio.to_thread(view.snapshot.rule_set, named)
         decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
         return Decided(decision_id or self._new_id("dec"), now, decision)
 

@@ -28,8 +28,9 @@ from caio.routing.sieve import Sieve
 #: Below this a sum of pico-units times milliseconds is exact in 64 bits, rounding up included.
 _EXACT = 2**62
 _ROUNDING = PICO_PER_NANO * MILLIS_PER_SECOND
-#: Columns of tightest bounds that are kept beside the columns they follow from.
-_KEPT_COLUMNS = 256
+#: Columns of tightest bounds that are kept beside the columns they follow from: in values, of all together.
+_KEPT_VALUES = 2_000_000
+_FEWEST_COLUMNS = 8
 _NOBODY: Rows = np.zeros(0, np.intp)
 
 
@@ -85,7 +86,7 @@ def tightest(columns: Columns, bound: str) -> Numbers:
             if (promises := columns.bounds.get(candidate)) is not None:
                 lower = candidate.endswith(".min")
                 found[promises.rows] = promises.values if lower else np.minimum(found[promises.rows], promises.values)
-        if len(columns.derived) >= _KEPT_COLUMNS:
+        if len(columns.derived) >= max(_FEWEST_COLUMNS, _KEPT_VALUES // max(1, found.size)):
             columns.derived.clear()
         columns.derived[bound] = found
     return found

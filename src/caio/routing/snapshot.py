@@ -15,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from caio.foundation.hashing import DIGEST_BYTES, SERVICE, SERVICES, digest, digest_of
 from caio.routing.columns import Columns
@@ -28,9 +28,10 @@ from caio.routing.shapes import Shape
 _KEPT_RULE_SETS = 256
 _KEPT_HISTORIES = 4
 
-#: Shapes that are kept, in rows of all of them together: some 100 bytes each at most.
-_KEPT_ROWS = 4_000_000
-_FEWEST_SHAPES = 4
+#: What is kept of requests, in rows of all of it together: rule sets, and four times as much of shapes,
+#: so that a snapshot of whatever size keeps some hundred megabytes at the most.
+_KEPT_ROWS = 1_000_000
+_FEWEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +107,29 @@ class Snapshot:
         """The attached rules and ``named`` ones together. Raises InconsistentInputs."""
         if not named:
             return self.attached
-        key = tuple(rule.policy.policy_hash for rule in named)
+        key = _named(named)
         known = self._combined.get(key)
         if known is None:
             own = {rule.policy.policy_hash for rule in self.rules}
             further = [rule for rule in in_order(named) if rule.policy.policy_hash not in own]
             book = Rulebook.of(further, [offer.variables for offer in self.offers])
             known = RuleSet.of([self.attached.parts[0][0], book])
-            if len(self._combined) >= _KEPT_RULE_SETS:
-                self._combined.pop(next(iter(self._combined)), None)
+            if len(self._combined) >= max(_FEWEST, min(_KEPT_RULE_SETS, _KEPT_ROWS // _rows_of(self))):
+                _forget_oldest(self._combined)
             self._combined[key] = known
         return known
+
+    def has_rule_set(self, named: Sequence[Rule]) -> bool:
+        """Whether ``rule_set`` answers at once. Otherwise it asks ``named`` about every service."""
+        return not named or _named(named) in self._combined
 
     def shape(self, key: Hashable, work_out: Callable[[], Shape]) -> Shape:
         """What requests of one shape share; ``key`` must say everything that it depends on beside
         this snapshot."""
         # Taken out and put back: the least recently used is the first, and the first to go.
         shape = self._shapes.pop(key, None) or work_out()
-        if len(self._shapes) >= max(_FEWEST_SHAPES, _KEPT_ROWS // max(1, len(self.offers))):
-            self._shapes.pop(next(iter(self._shapes)), None)
+        if len(self._shapes) >= max(_FEWEST, 4 * _KEPT_ROWS // _rows_of(self)):
+            _forget_oldest(self._shapes)
         self._shapes[key] = shape
         return shape
 
@@ -134,9 +139,23 @@ class Snapshot:
         if known is None:
             known = Observed.of(self.columns, history)
             if len(self._observed) >= _KEPT_HISTORIES:
-                self._observed.pop(next(iter(self._observed)), None)
+                _forget_oldest(self._observed)
             self._observed[history.digest] = known
         return known
+
+
+def _named(rules: Sequence[Rule]) -> tuple[str, ...]:
+    return tuple(rule.policy.policy_hash for rule in rules)
+
+
+def _forget_oldest(kept: dict[Any, Any]) -> None:
+    # By way of a list, in one step: other threads may be deciding over the same snapshot.
+    for key in list(kept)[:1]:
+        kept.pop(key, None)
+
+
+def _rows_of(snapshot: Snapshot) -> int:
+    return max(1, len(snapshot.offers))
 
 
 def compile_snapshot(tenant_id: str, offers: Iterable[Offer], rules: Iterable[Rule] = ()) -> Snapshot:
