@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -121,7 +122,7 @@ def random_attempt(rng):
 
 
 def recounted(attempts):
-    counts = Counter()
+    counts: Counter[Any] = Counter()
     for each in attempts:
         if not each.succeeded:
             counts["error", 0] += 1

@@ -340,6 +340,9 @@ class Shelf:
         await asyncio.sleep(0)
         self.stored.append((scope.tenant_id, digest, bytes(body)))
 
+    async def fetch(self, scope, digest):
+        return next(body for tenant_id, known, body in self.stored if (tenant_id, known) == (scope.tenant_id, digest))
+
 
 async def test_a_history_is_taken_at_most_every_ten_seconds(registry):
     histories = registry.histories

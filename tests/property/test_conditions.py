@@ -1,6 +1,7 @@
 """``Conditions`` against the compiler, rule by rule: generated policies, requests and principals."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,11 +9,40 @@ from hypothesis import strategies as st
 
 from caio.routing.expressions import Conditions, EvaluationError, compile_expression, parse
 
-VALUES = ("a", "b", "", 0, -0.0, 1, 1.0, True, False, None, 2**53 + 1, float(2**53), float("nan"), ["a"], [], {"a": 1})
+VALUES: tuple[Any, ...] = (
+    "a",
+    "b",
+    "",
+    0,
+    -0.0,
+    1,
+    1.0,
+    True,
+    False,
+    None,
+    2**53 + 1,
+    float(2**53),
+    float("nan"),
+    ["a"],
+    [],
+    {"a": 1},
+)
 LITERALS = ("'a'", "'b'", "''", "0", "1", "1.0", "true", "false", "null", "9007199254740993", "9007199254740992.0")
 NUMBERS = ("-1", "0", "1", "1.0", "2", "2.5", "9007199254740992", "9007199254740993", "9007199254740992.0")
 PATHS = ("request.x", "request.y", "principal.x", "request.x.a", 'request["y"]', "request")
-LISTS = (["a"], ["b", "a"], [], ["a", 1], [True, 1.0], "a", {"a": 1}, 1, ("a", "b"), ["a"] * 40, ["b"] * 4000)
+LISTS: tuple[Any, ...] = (
+    ["a"],
+    ["b", "a"],
+    [],
+    ["a", 1],
+    [True, 1.0],
+    "a",
+    {"a": 1},
+    1,
+    ("a", "b"),
+    ["a"] * 40,
+    ["b"] * 4000,
+)
 LIST_PATHS = ("request.names", "principal.names", "request.x")
 
 

@@ -2,6 +2,7 @@
 
 import math
 from random import Random
+from typing import Any
 
 import pytest
 from cel_expr_python import cel
@@ -31,8 +32,20 @@ NUMBERS = (
 )
 DOUBLES = tuple(number for number in NUMBERS if type(number) is float)
 TEXTS = ("", "a", "ab", "b", "é", "😀")
-LISTS = ([], ["a"], ["a", "b"], ["b", "a"], ["a", 1], [1.0], [True], ("a",), [math.nan], [["a"]], ["b"] * 70)
-ANY = (*NUMBERS, *TEXTS, *LISTS, True, False, None, {}, {"a": 1}, {"a": {"b": "a"}})
+LISTS: tuple[Any, ...] = (
+    [],
+    ["a"],
+    ["a", "b"],
+    ["b", "a"],
+    ["a", 1],
+    [1.0],
+    [True],
+    ("a",),
+    [math.nan],
+    [["a"]],
+    ["b"] * 70,
+)
+ANY: tuple[Any, ...] = (*NUMBERS, *TEXTS, *LISTS, True, False, None, {}, {"a": 1}, {"a": {"b": "a"}})
 LITERALS = (
     *("0", "0.0", "1", "1.0", "1.5", "9007199254740993", "9007199254740992.0", "9223372036854775807", "''", "'a'"),
     *("'ab'", "'é'", "true", "false", "null"),

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -61,8 +62,8 @@ def window(*attempts):
 
 
 def answers(*latencies, **changes):
-    return [Attempt("svc", "1.0.0", **{"succeeded": True, "streamed": False, "breached": ()} | changes, latency_ms=each)
-            for each in latencies]  # fmt: skip
+    stated: dict[str, Any] = {"succeeded": True, "streamed": False, "breached": ()} | changes
+    return [Attempt("svc", "1.0.0", **stated, latency_ms=each) for each in latencies]
 
 
 def failures(count):

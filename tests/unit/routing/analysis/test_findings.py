@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -266,8 +267,10 @@ def test_too_many_others_are_left_out_and_that_is_said(monkeypatch):
 def test_every_field_called_always_there_is_there():
     from caio.routing.analysis import values
 
-    variables = {"service": service("least").variables} | (request_of({}) or {})
-    for path in values._IN_EVERY_CONTRACT | {("request", name) for name in request_of({})["request"]}:
+    asked = request_of({})
+    assert asked is not None
+    variables: dict[str, Any] = {"service": service("least").variables, **asked}
+    for path in values._IN_EVERY_CONTRACT | {("request", name) for name in asked["request"]}:
         assert values.always_there(path)
         here = variables
         for name in path:
