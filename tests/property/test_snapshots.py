@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from caio.foundation.canonical import MAX_INTEGER
 from caio.routing.columns import Columns, Offerings, Promises, Sets
 from caio.routing.engine import Snapshot, compile_snapshot, decide
+from caio.routing.matching import tightest
 from caio.routing.model import TRUST_LEVELS, History, Offer, Principal, Request
 from caio.routing.rules import Rule
 from tests.support.routing_cases import Document, changed
@@ -136,3 +137,18 @@ def test_the_shapes_that_are_kept_are_bounded():
     assert list(snapshot._shapes) == [16, 17, 18, 19]
     snapshot.shape(17, lambda: pytest.fail("it was kept"))
     assert list(snapshot._shapes) == [16, 18, 19, 17]
+
+
+def test_the_columns_that_are_kept_are_bounded_and_right():
+    """Bounds of more names than columns are kept for, asked again and again."""
+    given_offers, attached, *_ = read(world(3))
+    columns = compile_snapshot("acme", given_offers, attached).columns
+    room = 2_000_000 // columns.rows.size
+    columns.derived.update({f"filler-{number}.max": columns.rows for number in range(room - 1)})
+    first = tightest(columns, "latency_ms.p95")
+    assert len(columns.derived) == room
+    assert tightest(columns, "latency_ms.p95") is first
+    other = tightest(columns, "accuracy.min")
+    assert list(columns.derived) == ["accuracy.min"]
+    assert tightest(columns, "latency_ms.p95").tolist() == first.tolist()
+    assert tightest(columns, "accuracy.min") is other

@@ -552,3 +552,10 @@ def test_a_bottomless_document_is_unproved():
         deep = [deep]
     assert "evidence" in {each.name for each in check(CERTIFICATE, {**GIVEN, "history": deep}, "") if not each.proved}
     assert "form" in {each.name for each in check({**CERTIFICATE, "plan": deep}, GIVEN, "") if not each.proved}
+
+
+@pytest.mark.parametrize("weights", [{"cost": 1, "margin": -1}, {"cost": 1, "margin": True}, {"cost": 1, "luck": 1}])
+def test_one_weight_that_is_none_makes_the_evidence_unreadable(weights):
+    given = evidence(contract(), policies=[policy(weights=weights, then="false")])
+    with pytest.raises(ValueError, match="weights are non-negative integers"):
+        recompute(given)
