@@ -40,6 +40,7 @@ from caio.registry.decisions import Decisions
 from caio.registry.histories import Histories, since
 from caio.registry.observed import ObservedServices
 from caio.registry.views import Views
+from caio.registry.what_if import WhatIf
 from caio.storage.memory.admission import InProcessAdmission
 from caio.storage.sql.database import Database
 from caio.storage.sql.lock import DataDirectoryLock, hold_single_process_lock
@@ -76,6 +77,7 @@ class Installation:
     catalog: Catalog
     decisions: Decisions
     observed: ObservedServices
+    what_if: WhatIf
     gateway: Gateway
     streams: Streams
     authenticator: Authenticator
@@ -182,6 +184,7 @@ async def _wire(
         Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views)),
         Decisions(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, keyring),
         ObservedServices(stores.contracts, stores.observed, now),
+        WhatIf(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, now),
         gateway,
         Streams(gateway),
         authenticator,

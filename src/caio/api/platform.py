@@ -14,6 +14,7 @@ from caio.gateway.streams import Streams
 from caio.registry.catalog import Catalog
 from caio.registry.decisions import Decisions
 from caio.registry.observed import ObservedServices
+from caio.registry.what_if import WhatIf
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator
 
@@ -31,6 +32,8 @@ class Platform(Protocol):
     def decisions(self) -> Decisions: ...
     @property
     def observed(self) -> ObservedServices: ...
+    @property
+    def what_if(self) -> WhatIf: ...
     @property
     def api_keys(self) -> ApiKeys: ...
     @property

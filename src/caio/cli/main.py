@@ -42,6 +42,7 @@ COMMANDS: dict[str, dict[str, Place]] = {
         "route": Place("requests", "route", "Decide where a request would go, and record it, without a call."),
         "decide": Place("decide", "decide", "Decide offline, from files."),
         "plan": Place("plan", "plan", "Plan a chain or graph of stages offline, from files."),
+        "what-if": Place("what_if", "what_if", "Try a change on the decisions that were made, before making it."),
     },
     "Prove": {
         "decisions": Place("decisions", "app", "Read decisions, their evidence and receipts."),
