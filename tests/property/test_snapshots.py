@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from caio.foundation.canonical import MAX_INTEGER
 from caio.routing.columns import Columns, Offerings, Promises, Sets
 from caio.routing.engine import Snapshot, compile_snapshot, decide
-from caio.routing.matching import tightest
+from caio.routing.matching import qualifying, tightest
 from caio.routing.model import TRUST_LEVELS, History, Offer, Principal, Request
 from caio.routing.rules import Rule
 from tests.support.routing_cases import Document, changed
@@ -152,3 +152,17 @@ def test_the_columns_that_are_kept_are_bounded_and_right():
     assert list(columns.derived) == ["accuracy.min"]
     assert tightest(columns, "latency_ms.p95").tolist() == first.tolist()
     assert tightest(columns, "accuracy.min") is other
+
+
+def test_few_services_keep_no_more_shapes_than_many() -> None:
+    """A shape weighs kilobytes even of no service: who asks ever new ones must not fill the memory."""
+    snapshot = compile_snapshot("acme", [])
+    for number in range(5_000):
+        snapshot.shape(number, object)  # type: ignore[arg-type]
+    assert len(snapshot._shapes) <= 4_000
+
+
+def test_names_of_bounds_are_forgotten() -> None:
+    for number in range(2_000):
+        qualifying(f"made_up_{number}.p95")
+    assert qualifying.cache_info().currsize <= 1_024

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -64,7 +64,7 @@ def as_evaluated(bound: str, stream: bool) -> str:
     return f"first_token_ms.{bound[11:]}" if stream and bound.startswith("latency_ms.") else bound
 
 
-@cache
+@lru_cache(maxsize=1024)  # the names are the callers'
 def qualifying(name: str) -> tuple[tuple[str, str], ...]:
     """The bounds that may serve ``name``, weakest statistic first: (bound, statistic)."""
     prefix, statistic = name.rsplit(".", 1)

@@ -155,7 +155,8 @@ def _forget_oldest(kept: dict[Any, Any]) -> None:
 
 
 def _rows_of(snapshot: Snapshot) -> int:
-    return max(1, len(snapshot.offers))
+    # What is kept for a request weighs some kilobytes before the first row: as much as a thousand rows.
+    return len(snapshot.offers) + 1_000
 
 
 def compile_snapshot(tenant_id: str, offers: Iterable[Offer], rules: Iterable[Rule] = ()) -> Snapshot:
