@@ -30,15 +30,13 @@ from caio.foundation.canonical import canonical_plain
 from caio.foundation.hashing import DECISION, PRINCIPAL, REQUEST, digest
 from caio.routing import composition
 from caio.routing.certificate import RANKED_ROWS, VERSION
-from caio.routing.columns import Numbers
 from caio.routing.commitments import feasible_hash
 from caio.routing.matching import Needs
-from caio.routing.model import DEFAULT_WEIGHTS, TERMS, Decision, History, Offer, OnViolation, Principal, Request
-from caio.routing.optimization import Ranking, Weighed
-from caio.routing.questions import Questions
+from caio.routing.model import Decision, History, Offer, OnViolation, Principal, Request
+from caio.routing.optimization import Ranking
 from caio.routing.reasons import Exclusions
-from caio.routing.rules import InForce, Rule
-from caio.routing.shapes import Shape, Sifted, shape_key
+from caio.routing.rules import Rule
+from caio.routing.shapes import Shape, shape_key
 from caio.routing.snapshot import Snapshot, compile_snapshot
 from caio.routing.variables import principal_variables, request_variables
 
@@ -66,21 +64,15 @@ def decide(
     caller, principal_hash = _caller(principal)
     force = rules.in_force({"request": request_variables(document), "principal": caller})
     needs = Needs.of(request)
-    asked = Questions.of(request, len(needs.features), len(needs.bounds), len(rules.ordered))
     shape = snapshot.shape(
-        shape_key(columns, needs, principal, force), lambda: Shape.of(columns, needs, principal, force, asked)
+        shape_key(columns, needs, principal, force),
+        lambda: Shape.of(columns, needs, principal, force, len(rules.ordered)),
     )
-    sifted, prices = shape.with_prices(needs, asked)
+    sifted, prices = shape.with_prices(needs)
+    scores = shape.scores(sifted, prices, needs, columns, snapshot.observed(history), history.digest)
     seed = request.seed if request.seed is not None else request_hash
-    weights = _weights(force, request)
-    ranked = Ranking(
-        snapshot.offers,
-        sifted.feasible,
-        _scores(shape, sifted, prices, needs, snapshot, history, weights),
-        prices,
-        seed,
-    )
-    on_violation = force.on_violation or request.on_violation or OnViolation.REPORT
+    ranked = Ranking(snapshot.offers, sifted.feasible, scores, prices, seed)
+    on_violation = shape.on_violation or request.on_violation or OnViolation.REPORT
     certificate = {
         "v": VERSION,
         "tenant": snapshot.tenant_id,
@@ -91,13 +83,13 @@ def decide(
         "history": history.digest,
         "service_count": len(snapshot.offers),
         "seed": seed,
-        "weights": weights,
+        "weights": dict(shape.weights),
         "on_violation": on_violation.value,
         "verdicts": sifted.commitment,
         "excluded": [dict(each) for each in sifted.excluded],
         **_outcome(ranked, needs),
     }
-    excluded = Exclusions(snapshot.offers, sifted.verdicts, asked, needs, principal, rules.ordered)
+    excluded = Exclusions(snapshot.offers, sifted.verdicts, shape.asked, needs, principal, rules.ordered)
     return Decision(ranked, excluded, certificate, digest(DECISION, canonical_plain(certificate)), on_violation)
 
 
@@ -106,29 +98,6 @@ def _caller(principal: Principal) -> tuple[Mapping[str, Any], str]:
     """What expressions read as the principal, and its hash."""
     document = principal.document()
     return principal_variables(document), digest(PRINCIPAL, canonical_plain(document))
-
-
-def _weights(force: InForce, request: Request) -> dict[str, int]:
-    stated = force.weights
-    if stated is None:
-        stated = dict(DEFAULT_WEIGHTS if request.weights is None else request.weights)
-    return {term: stated.get(term, 0) for term in TERMS}
-
-
-def _scores(
-    shape: Shape,
-    sifted: Sifted,
-    prices: Numbers,
-    needs: Needs,
-    snapshot: Snapshot,
-    history: History,
-    weights: Mapping[str, int],
-) -> Numbers:
-    if not prices.size:
-        return prices
-    observed = snapshot.observed(history)
-    standing = shape.standing(sifted, needs, snapshot.columns, observed, history.digest, weights)
-    return (standing + Weighed.of_costs(prices, weights["cost"])).scores(prices.size)
 
 
 def _outcome(ranked: Ranking, needs: Needs) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from caio.routing import matching, security
 from caio.routing.columns import Columns, Numbers, Rows
 from caio.routing.commitments import excluded_counts, verdicts_hash
 from caio.routing.matching import Needs, Tariff
-from caio.routing.model import Principal, Request
+from caio.routing.model import DEFAULT_WEIGHTS, TERMS, OnViolation, Principal, Request
 from caio.routing.observed import Observed
 from caio.routing.optimization import Weighed, standing_terms
 from caio.routing.questions import Questions
@@ -50,10 +50,13 @@ class Shape:
     """One sort of request over one snapshot.
 
     ``sifted`` is as if every price passed clause ``cost``, which is asked of the ``priced`` rows;
-    the feasible ones are at the places ``within`` these. ``_standing`` keeps the terms of the last
-    history under its hash.
+    the feasible ones are at the places ``within`` these. ``on_violation`` is what policies say of it.
+    ``_standing`` keeps the terms of the last history under its hash.
     """
 
+    asked: Questions
+    weights: Mapping[str, int]
+    on_violation: OnViolation | None
     sifted: Sifted
     priced: Rows
     within: Rows
@@ -62,13 +65,18 @@ class Shape:
     _standing: dict[str, Weighed] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, columns: Columns, needs: Needs, principal: Principal, force: InForce, asked: Questions) -> Self:
+    def of(cls, columns: Columns, needs: Needs, principal: Principal, force: InForce, policies: int) -> Self:
+        """``policies`` counts all of the decision, in force or not. Raises TooManyQuestions."""
+        asked = Questions.of(needs.request, len(needs.features), len(needs.bounds), policies)
         sieve = Sieve(columns.rows)
         matching.match(sieve, columns, needs, asked)
         priced = sieve.rows
         force.exclude(sieve, asked["rules"])
         security.secure(sieve, columns.dense, needs.request, principal, asked)
         return cls(
+            asked,
+            _weights(force, needs.request),
+            force.on_violation,
             Sifted.of(sieve.verdicts, sieve.rows, asked),
             priced,
             np.searchsorted(priced, sieve.rows),
@@ -76,7 +84,7 @@ class Shape:
             force.preferences(sieve.rows),
         )
 
-    def with_prices(self, needs: Needs, asked: Questions) -> tuple[Sifted, Numbers]:
+    def with_prices(self, needs: Needs) -> tuple[Sifted, Numbers]:
         """The verdicts, and the worst-case prices of the feasible services."""
         prices = self.tariff.worst(needs.request.input_bytes, needs.request.deadline_ms)
         if not prices.size or prices.max() <= needs.most:
@@ -84,30 +92,38 @@ class Shape:
         affordable = prices <= needs.most
         verdicts = self.sifted.verdicts.copy()
         # Clause `cost` comes before all that these services may have failed after it.
-        verdicts[self.priced[~affordable]] = asked["cost"]
+        verdicts[self.priced[~affordable]] = self.asked["cost"]
         kept = affordable[self.within]
-        return Sifted.of(verdicts, self.sifted.feasible[kept], asked), prices[self.within[kept]]
+        return Sifted.of(verdicts, self.sifted.feasible[kept], self.asked), prices[self.within[kept]]
 
-    def standing(
-        self,
-        sifted: Sifted,
-        needs: Needs,
-        columns: Columns,
-        observed: Observed,
-        digest: str,
-        weights: Mapping[str, int],
-    ) -> Weighed:
-        """The terms that do not depend on prices, weighed, for the feasible rows of ``sifted``."""
+    def scores(
+        self, sifted: Sifted, prices: Numbers, needs: Needs, columns: Columns, observed: Observed, digest: str
+    ) -> Numbers:
+        """The scores of the feasible rows of ``sifted`` at these ``prices``; ``digest`` is the history's."""
+        if not prices.size:
+            return prices
+        standing = self._weighed(sifted, needs, columns, observed, digest)
+        return (standing + Weighed.of_costs(prices, self.weights["cost"])).scores(prices.size)
+
+    def _weighed(self, sifted: Sifted, needs: Needs, columns: Columns, observed: Observed, digest: str) -> Weighed:
+        """The terms that do not depend on prices."""
         if sifted is not self.sifted:
             preferences = self.preferences[np.searchsorted(self.sifted.feasible, sifted.feasible)]
-            return Weighed.of(standing_terms(sifted.feasible, needs, columns, observed, preferences), weights)
+            return Weighed.of(standing_terms(sifted.feasible, needs, columns, observed, preferences), self.weights)
         known = self._standing.get(digest)
         if known is None:
             terms = standing_terms(sifted.feasible, needs, columns, observed, self.preferences)
-            known = Weighed.of(terms, weights)
+            known = Weighed.of(terms, self.weights)
             self._standing.clear()
             self._standing[digest] = known
         return known
+
+
+def _weights(force: InForce, request: Request) -> dict[str, int]:
+    stated = force.weights
+    if stated is None:
+        stated = dict(DEFAULT_WEIGHTS if request.weights is None else request.weights)
+    return {term: stated.get(term, 0) for term in TERMS}
 
 
 def shape_key(columns: Columns, needs: Needs, principal: Principal, force: InForce) -> Hashable:
