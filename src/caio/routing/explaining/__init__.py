@@ -1,0 +1,1 @@
+"""The parts of ``routing.explanation``: terms compared, clauses in words, single changes tried."""
