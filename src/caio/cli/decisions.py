@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from caio.cli import output
+from caio.cli.explained import print_explanation
 from caio.cli.files import write_json
 from caio.cli.parameters import DEFAULT_URL, ApiKey, Json, Url, group
 from caio.cli.requests import score
@@ -72,9 +73,21 @@ def get(decision_id: Id, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json
         groups = [(each["clause"], each["count"]) for each in certificate["excluded"]]
         output.table(["excluded by", "services"], groups, right=["services"])
     output.next_step(
+        f"caio decisions explain {decision_id}",
         f"caio decisions evidence {decision_id} -o evidence.json",
         f"caio decisions receipt {decision_id} -o receipt.json",
     )
+
+
+@app.command("explain")
+def explain(decision_id: Id, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: Json = False) -> None:
+    """Say why the winner won, what each loser lacked, and what would have helped a refused request."""
+    found = asked_with(url, api_key).get(f"{PATH}/{segment(decision_id)}/explanation").document
+    if as_json:
+        output.print_json(found)
+        return
+    print_explanation(found)
+    output.next_step(f"caio decisions evidence {decision_id} -o evidence.json")
 
 
 @app.command("evidence")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from caio.api.dependencies import ThePlatform, caller_with
 from caio.audit.ports import DecisionRow, OutcomeRow
 from caio.foundation.errors import InvalidInput, Violation
 from caio.foundation.quantity import decimal_text
+from caio.routing.explanation import Explanation, explain
 from caio.tenancy.principals import Caller, Permission
 
 router = APIRouter(tags=["decisions"])
@@ -89,6 +91,16 @@ async def get_decision(caller: Reader, platform: ThePlatform, decision_id: Decis
 async def get_evidence(caller: Reader, platform: ThePlatform, decision_id: DecisionId) -> dict[str, Any]:
     """The contracts, policies, request, principal and history that the certificate's hashes stand for."""
     return await platform.decisions.evidence(caller.scope, decision_id)
+
+
+@router.get("/api/v1/decisions/{decision_id}/explanation")
+@router.get("/api/v1/trace/{decision_id}/explanation")
+async def get_explanation(caller: Reader, platform: ThePlatform, decision_id: DecisionId) -> Explanation:
+    """Why the winner won, what each loser lacked, and what would have helped a refused request."""
+    recorded = await platform.decisions.get(caller.scope, decision_id)
+    evidence = await platform.decisions.evidence(caller.scope, decision_id)
+    # The decision is made again from its documents: seconds for ten thousand services.
+    return await asyncio.to_thread(explain, evidence, recorded.decision.document["certificate"])
 
 
 @router.get("/api/v1/decisions/{decision_id}/receipt")

@@ -153,7 +153,8 @@ def _trust(found: Exclusion, request: Request) -> str:
 
 
 def _locality(found: Exclusion, request: Request) -> str:
-    return f"processes data {locality_words(found.offered)}, the request keeps it {locality_words(found.required)} or closer"
+    closest = locality_words(found.required)
+    return f"processes data {locality_words(found.offered)}, the request keeps it {closest} or closer"
 
 
 def _residency(found: Exclusion, request: Request) -> str:
