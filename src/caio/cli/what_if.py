@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -20,7 +21,7 @@ from caio.cli.server import Server, asked_with, segment
 from caio.cli.services import SERVICES
 from caio.foundation.errors import InvalidInput, NotFound, Violation
 
-_SHOWN = 20
+_SHOWN = 10
 _PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -96,19 +97,19 @@ def _weights(text: str) -> dict[str, Any]:
 
 def _since(text: str) -> int | str:
     period = re.fullmatch(r"(\d{1,9})([smhdw])", text)
-    return int(period[1]) * _PERIODS[period[2]] if period else text
+    if period is None and "T" not in text.upper():
+        raise InvalidInput("--since must be such as 45m, 12h, 7d, 2w or 2026-01-31T12:00:00Z", code="invalid_change")
+    return text if period is None else int(period[1]) * _PERIODS[period[2]]
 
 
 def _show(report: dict[str, Any]) -> None:
     output.say(_headline(report))
     if report["ended"] != "complete":
-        why = "the limit was reached" if report["ended"] == "limit" else "it took too long"
-        output.say(
-            f"Stopped early, since {why}: older decisions than {output.moment(report['reached'])} were not tried."
-        )
+        where = "--limit" if report["ended"] == "limit" else "the time limit"
+        output.say(f"Stopped at {where}: none before {output.moment(report['reached'])} was tried.")
     if report["not_reproduced"]:
         many = _counted(report["not_reproduced"], "decision")
-        output.say(f"{many} could not be reproduced, and left out: made under other rules, or the record is damaged.")
+        output.say(f"{many} could not be reproduced and count for nothing.")
     if not report["replayed"]:
         return
     output.say()
@@ -118,19 +119,23 @@ def _show(report: dict[str, Any]) -> None:
         output.say(f"Without a known p95 on both sides: {_counted(latency['without'], 'decision')}.")
     if report["flows"]:
         output.say()
-        flows = [(_named(each["before"]), _named(each["after"]), each["count"]) for each in report["flows"]]
+        flows = [(_named(each["before"]), _named(each["after"]), f"{each['count']:,}") for each in report["flows"]]
         output.table(["from", "to", "requests"], flows, right=["requests"])
         output.say()
-        output.table(["decision", "capability", "from", "to", "why"], map(_moved, report["requests"][:_SHOWN]))
         going = sum(each["count"] for each in report["flows"])
-        if going > _SHOWN:
-            output.say(f"The newest {_SHOWN} of {going:,}; --json has up to 100.")
+        output.say("These requests:" if going <= _SHOWN else f"The newest {_SHOWN} of {going:,}; --json has up to 100:")
+        for each in report["requests"][:_SHOWN]:
+            # Two lines: ids and reasons side by side leave a table no room on a terminal.
+            output.say(f"  {each['decision_id']}  {output.moment(each['decided_at'])}  {each['capability']}")
+            output.say(f"    {_named(each['before'])} → {_named(each['after'])}: {_why(each['why'])}")
 
 
 _FIGURES = ["before", "after", "change", "decisions"]
 
 
 def _headline(report: dict[str, Any]) -> str:
+    if not report["replayed"]:
+        return f"There is no decision since {output.moment(report['since'])} to try it on."
     replayed = _counted(report["replayed"], "decision")
     parts = [
         f"{report['moved']:,} would move" if report["moved"] else "",
@@ -143,34 +148,20 @@ def _headline(report: dict[str, Any]) -> str:
 
 def _totals(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:
     cost, latency = report["worst_cost"], report["latency_ms"]
-    before, after = float(cost["before"]), float(cost["after"])
-    yield (
-        f"cost at most, {report['currency']}",
-        cost["before"],
-        cost["after"],
-        _change_of(before, after),
-        cost["compared"],
-    )
+    amounts = [Decimal(cost[side]) for side in ("before", "after")]
+    places = max(0, *(-int(amount.as_tuple().exponent) for amount in amounts))
+    shown = [f"{amount:,.{places}f}" for amount in amounts]
+    yield (f"cost at most, {report['currency']}", *shown, _change_of(*amounts), f"{cost['compared']:,}")
     if latency["compared"]:
-        means = [float(latency[side]) / latency["compared"] for side in ("before", "after")]
+        means = [Decimal(latency[side]) / latency["compared"] for side in ("before", "after")]
         shown = [f"{mean:,.0f}" for mean in means]
-        yield ("expected p95, mean ms", *shown, _change_of(*means), latency["compared"])
+        yield ("expected p95, mean ms", *shown, _change_of(*means), f"{latency['compared']:,}")
 
 
-def _change_of(before: float, after: float) -> str:
+def _change_of(before: Decimal, after: Decimal) -> str:
     if before == after:
         return "–"
     return f"{(after - before) / before:+.1%}" if before else "from 0"
-
-
-def _moved(moved: dict[str, Any]) -> tuple[object, ...]:
-    return (
-        moved["decision_id"],
-        moved["capability"],
-        _named(moved["before"]),
-        _named(moved["after"]),
-        _why(moved["why"]),
-    )
 
 
 def _why(why: dict[str, Any]) -> str:
@@ -190,8 +181,10 @@ def _why(why: dict[str, Any]) -> str:
 
 
 def _clause(clause: dict[str, Any]) -> str:
-    said = f"{clause['clause']} {clause['subject']}: needs {clause['required']}, offers {clause['offered']}"
-    return said + (f" ({clause['message']})" if clause["message"] else "")
+    if clause["clause"] == "policy":
+        said = f"policy {clause['subject']}"
+        return f"{said}: {clause['message']}" if clause["message"] else said
+    return f"{clause['subject']}: needs {clause['required']}, offers {clause['offered']}"
 
 
 def _named(service: str | None) -> str:

@@ -208,12 +208,12 @@ class WhatIf:
         await _known(self._policies, scope, policy_id, "/retire_policy", "policy")
         return RetirePolicy(policy_id)
 
-    async def replay(self, scope: TenantScope, change: Change, ago: int, limit: int) -> Report:
-        """What ``change`` would have done to the decisions of the last ``ago`` microseconds, at most
-        ``limit`` (up to MOST_DECISIONS) of them, newest first."""
+    async def replay(self, scope: TenantScope, change: Change, since: int, limit: int) -> Report:
+        """What ``change`` would have done to the decisions since ``since``, at most ``limit`` (up to
+        MOST_DECISIONS) of them, newest first."""
         async with self._turns[scope.tenant_id]:
-            begun = self._clock()
-            report, worlds = Report(max(0, begun - ago)), _Worlds(self, scope, change)
+            until = self._clock() + SECONDS * 1_000_000
+            report, worlds = Report(since), _Worlds(self, scope, change)
             place: tuple[int, str] | None = None
             while report.ended is Ended.COMPLETE:
                 left = limit - report.looked_at
@@ -227,7 +227,7 @@ class WhatIf:
                     place = rows[-1].decided_at, rows[-1].decision_id
                     entries = await self._entries(scope, rows)
                     await worlds.prepare([each.document for each in entries if each.document is not None])
-                    await asyncio.to_thread(self._page, entries, worlds, report, begun + SECONDS * 1_000_000)
+                    await asyncio.to_thread(self._page, entries, worlds, report, until)
             return report
 
     def _page(self, entries: Sequence[_Entry], worlds: _Worlds, report: Report, until: int) -> None:

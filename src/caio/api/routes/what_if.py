@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 import msgspec
@@ -27,7 +28,7 @@ router = APIRouter(prefix="/api/v1", tags=["decisions"])
 
 Reader = Annotated[Caller, Depends(caller_with(Permission.DECISIONS_READ))]
 
-_SECOND = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WEEK = 7 * 86_400
 _LONGEST = 3_660 * 86_400
 _CHANGES = ("contract", "policy", "retire_service", "retire_policy", "weights")
@@ -175,7 +176,7 @@ async def what_if(caller: Reader, body: DocumentBody, platform: ThePlatform) -> 
     caller.require(Permission.POLICIES_READ)
     wanted = read(WhatIfBody, body)
     change = await _change(wanted, body, caller, platform)
-    report = await platform.what_if.replay(caller.scope, change, _ago(wanted.since), wanted.limit)
+    report = await platform.what_if.replay(caller.scope, change, _moment(wanted.since), wanted.limit)
     return _answer(report, caller.tenant.currency)
 
 
@@ -205,10 +206,11 @@ def _under(pointer: str) -> Iterator[None]:
         raise InvalidInput(error.message, moved, code=error.code) from error
 
 
-def _ago(since: int | datetime) -> int:
+def _moment(since: int | datetime) -> int:
+    """Microseconds since the epoch."""
     if isinstance(since, int):
-        return since * _SECOND
-    return max(0, int((datetime.now(UTC) - since).total_seconds() * _SECOND))
+        return time.time_ns() // 1_000 - since * 1_000_000
+    return (since - _EPOCH) // timedelta(microseconds=1)
 
 
 def _answer(report: Report, currency: str) -> WhatIfAnswer:
