@@ -69,6 +69,13 @@ async def test_a_bound_keys_request_cannot_shake_its_policy_off(caio: Served) ->
     for policies in ([], ["no-alpha"], ["no-alpha@1"], [inline]):
         status, refused, _ = await caio.orchestrate(headers=headers, policies=policies)
         assert (status, refused["code"]) == (422, "no_service_satisfies"), policies
+    weaker = {**NO_ALPHA, "version": 2, "then": "false"}
+    async with caio.http.put(
+        "/api/v1/policies/no-alpha", json=weaker, headers={**headers, "If-Match": '"1"'}
+    ) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (403, "not_allowed")
+    async with caio.http.delete("/api/v1/policies/no-alpha", headers=headers) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (403, "not_allowed")
     _, child = await make_key(caio, token=bound["token"])
     assert child["policies"] == ["no-alpha"]
 

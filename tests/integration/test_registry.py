@@ -502,3 +502,70 @@ async def test_the_95th_percentile_is_the_nearest_rank(registry, calls, p95):
     for latency in range(calls, 0, -1):
         registry.histories.observe("acme", replace(GOOD, latency_ms=latency), NOW)
     assert (await registry.histories.current(ACME, NOW)).tracks["echo"] == Track(calls, calls, p95)
+
+
+async def test_changes_without_a_pause_do_not_keep_a_tenant_waiting(registry):
+    policies = registry.stores.policies
+
+    class Changing:
+        def __getattr__(self, name):
+            return getattr(policies, name)
+
+        async def active(self, scope):
+            registry.views.changed(RIVAL, shared=True)
+            return await policies.active(scope)
+
+    await registry.catalog.register(ACME, contract(), 10)
+    registry.views._policies = Changing()
+    view = await asyncio.wait_for(registry.views.current(ACME), 10)
+    assert [offer.service_id for offer in view.snapshot.offers] == ["echo"]
+    assert registry.views._views == {}
+    registry.views._policies = policies
+    assert await registry.views.current(ACME) is await registry.views.current(ACME)
+
+
+async def test_a_request_brings_few_policies_and_none_that_outranks_saved_ones(registry):
+    inline = {"id": "mine", "version": 1, "effect": "prefer", "then": "true"}
+    assert len(await registry.rules(*({**inline, "id": f"mine-{number}"} for number in range(8)))) == 8
+    with pytest.raises(InvalidInput) as caught:
+        await registry.rules(*({**inline, "id": f"mine-{number}"} for number in range(9)))
+    assert [(each.pointer, each.message) for each in caught.value.violations] == [
+        ("/policies", "a request may bring 8 policies of its own")
+    ]
+    with pytest.raises(InvalidInput) as caught:
+        await registry.rules({**inline, "weights": {"cost": 1}, "on_violation": "report", "priority": 1000})
+    assert [each.pointer for each in caught.value.violations] == ["/policies/0/weights", "/policies/0/on_violation"]
+
+
+async def test_what_is_not_recorded_is_not_stored(registry):
+    view, stored = await registry.views.current(ACME), []
+
+    class Noting:
+        async def keep(self, scope, digest, body):
+            stored.append(digest)
+
+    registry.views._snapshots = Noting()
+    inline = {"id": "mine", "version": 1, "effect": "prefer", "then": "true"}
+    (rule,) = await registry.views.rules(ACME, view, [inline], keep=False)
+    assert not stored
+    await registry.views.rules(ACME, view, [inline])
+    assert stored[0] == rule.policy.policy_hash
+    assert len(stored) == 2
+
+
+async def test_views_of_tenants_not_heard_of_are_forgotten(registry, monkeypatch):
+    monkeypatch.setattr("caio.registry.views.TENANTS_KEPT", 1)
+    first = await registry.views.current(ACME)
+    await registry.views.current(RIVAL)
+    assert list(registry.views._last) == list(registry.views._views) == ["rival"]
+    again = await registry.views.current(ACME)
+    assert again is not first
+    assert again.snapshot.services_hash == first.snapshot.services_hash
+
+
+async def test_a_clock_set_back_does_not_stop_histories(registry):
+    histories = registry.histories
+    first = await histories.current(ACME, NOW)
+    for _ in range(30):
+        histories.observe("acme", GOOD, NOW - 3_600_000_000)
+    assert await histories.current(ACME, NOW - 1_800_000_000) != first

@@ -74,20 +74,26 @@ class Gateway:
         self.attempts = attempts
         self.books = books
 
-    async def decide(self, wanted: Wanted, history: History | None = None, decision_id: str | None = None) -> Decided:
+    async def decide(
+        self,
+        wanted: Wanted,
+        history: History | None = None,
+        decision_id: str | None = None,
+        *,
+        recorded: bool = True,
+    ) -> Decided:
         """Decide, without admitting, calling or journalling anything. ``history`` replaces what was
-        observed, for callers who keep their own; ``decision_id`` is a new one unless given."""
+        observed, for callers who keep their own; ``decision_id`` is a new one unless given. What only
+        evidence needs is stored unless the decision will not be ``recorded``."""
         now = self._clock()
         scope = wanted.caller.scope
         view = await self._views.current(scope)
-        named = await self._views.rules(scope, view, wanted.policies, wanted.caller.policies)
+        named = await self._views.rules(scope, view, wanted.policies, wanted.caller.policies, keep=recorded)
         if history is None:
             history = await self._histories.current(scope, now)
         else:
             await self._histories.keep(scope, history)
-        if not view.snapshot.has_rule_set(named):
-            # What the request's policies say of every service is worked out while others are served.
-            await asyncio.to_thread(view.snapshot.rule_set, named)
+        await self._views.compiled(scope, view, named)
         decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
         return Decided(decision_id or self._new_id("dec"), now, decision)
 

@@ -163,7 +163,7 @@ class Histories:
         caller is taking the next."""
         taken_at, before = self._current.get(scope.tenant_id, (0, None))
         taking = self._taking[scope.tenant_id]
-        if before is not None and (now - taken_at < INTERVAL or taking.locked()):
+        if before is not None and (0 <= now - taken_at < INTERVAL or taking.locked()):
             return before
         async with taking:
             if scope.tenant_id in self._current and before is None:
@@ -192,7 +192,9 @@ class Histories:
             observed.expire(now)
             if observed.is_empty:
                 del self._observed[tenant_id]
-                self._current.pop(tenant_id, None)
+        for tenant_id, (taken_at, _) in tuple(self._current.items()):
+            if tenant_id not in self._observed and now - taken_at >= WINDOW and not self._taking[tenant_id].locked():
+                del self._current[tenant_id], self._taking[tenant_id]
 
 
 def since(now: int) -> int:

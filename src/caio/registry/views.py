@@ -27,8 +27,14 @@ from caio.routing.policies import compile_policy
 from caio.routing.rules import Rule, in_order, policies_hash, policies_manifest
 
 #: Inline policies kept compiled, over all tenants, and the size of one.
-INLINE_KEPT = 1_000
+INLINE_KEPT = 256
 INLINE_BYTES = 16_384
+#: Inline policies of one request.
+INLINE_OF_ONE = 8
+#: Tenants whose views are kept; another's is made again when it is needed.
+TENANTS_KEPT = 1_000
+#: How often a view is read again because something changed meanwhile.
+READINGS = 5
 
 Reference = str | Mapping[str, Any]
 
@@ -49,8 +55,9 @@ class Views:
         self._policies = policies
         self._snapshots = snapshots
         self._views: dict[str, View] = {}
-        #: The views last made, out of date or not: the next is made from them.
-        self._last: dict[str, View] = {}
+        #: The views last made, out of date or not: the next is made from them. Those least recently used go.
+        self._last: OrderedDict[str, View] = OrderedDict()
+        self._compiling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._generation: defaultdict[str, int] = defaultdict(int)
         self._shared_generation = 0
@@ -69,15 +76,30 @@ class Views:
         """The tenant's view, with every change that was finished before the call."""
         view = self._views.get(scope.tenant_id)
         if view is not None:
+            self._last.move_to_end(scope.tenant_id)
             return view
         async with self._building[scope.tenant_id]:
-            while (view := self._views.get(scope.tenant_id)) is None:
+            for reading in range(1, READINGS + 1):
+                if (kept := self._views.get(scope.tenant_id)) is not None:
+                    return kept
                 before = self._generation[scope.tenant_id], self._shared_generation
                 built = await self._build(scope)
-                # A change that came while we were reading makes what we read old: read again.
+                # A change that came while we were reading makes what we read old: read again. But changes
+                # without a pause must not keep the tenant from being served: all that was finished before
+                # the call is in what was read, and the next call reads again.
                 if before == (self._generation[scope.tenant_id], self._shared_generation):
                     self._views[scope.tenant_id] = built
-        return view
+                elif reading < READINGS:
+                    continue
+                return built
+            raise AssertionError("the last reading returns")
+
+    async def compiled(self, scope: TenantScope, view: View, rules: Sequence[Rule]) -> None:
+        """Have the view's snapshot know what ``rules``, which came with a request, say of every service.
+        One at a time for a tenant, and while others are served."""
+        if not view.snapshot.has_rule_set(rules):
+            async with self._compiling[scope.tenant_id]:
+                await asyncio.to_thread(view.snapshot.rule_set, rules)
 
     async def missing(self, scope: TenantScope, policy_ids: Sequence[str]) -> Sequence[str]:
         """Those of ``policy_ids`` that no active policy of the tenant has."""
@@ -85,18 +107,27 @@ class Views:
         return [policy_id for policy_id in policy_ids if policy_id not in nameable]
 
     async def rules(
-        self, scope: TenantScope, view: View, references: Sequence[Reference], bound_by: Sequence[str] = ()
+        self,
+        scope: TenantScope,
+        view: View,
+        references: Sequence[Reference],
+        bound_by: Sequence[str] = (),
+        *,
+        keep: bool = True,
     ) -> list[Rule]:
         """The rules of the policies in ``bound_by``, which the caller's key names, and of those that a
         request names by id or brings along. When there are any, what the certificate will say of them
-        is stored before this returns. Raises InvalidInput for the request's, and NotAllowed
-        ``key_policy_missing`` when one of the key's is gone: without it the key may do nothing."""
+        is stored before this returns, unless nothing is to be kept. Raises InvalidInput for the request's,
+        and NotAllowed ``key_policy_missing`` when one of the key's is gone: without it the key may do nothing."""
         bound = [view.nameable[policy_id] for policy_id in bound_by if policy_id in view.nameable]
         if len(bound) < len(bound_by):
             gone = next(policy_id for policy_id in bound_by if policy_id not in view.nameable)
             message = f"your key is bound by the policy {gone!r}, which is retired: ask for another key"
             raise NotAllowed(message, code="key_policy_missing")
         rules, violations = [], []
+        if sum(not isinstance(reference, str) for reference in references) > INLINE_OF_ONE:
+            violations.append(Violation("/policies", f"a request may bring {INLINE_OF_ONE} policies of its own"))
+            references = []
         for index, reference in enumerate(references):
             try:
                 rules.append(self._named(view, reference))
@@ -108,7 +139,7 @@ class Views:
             violations.append(Violation("/policies", str(error)))
         if violations:
             raise InvalidInput("a policy of the request is not usable", violations, code="invalid_policy")
-        if bound or rules:
+        if keep and (bound or rules):
             for rule, reference in zip(rules, references, strict=True):
                 if not isinstance(reference, str):
                     await self._keep(scope, rule.policy.policy_hash, canonical_json(dict(rule.policy.document)))
@@ -127,6 +158,11 @@ class Views:
         rule = self._inline.get(source)
         if rule is None:
             document = parse_policy(source).value
+            if document.weights is not None or document.on_violation is not None:
+                message = "belongs to a saved policy; a request states its own objective and on_violation"
+                given = {"weights": document.weights, "on_violation": document.on_violation}
+                violations = [Violation(f"/{name}", message) for name, value in given.items() if value is not None]
+                raise InvalidInput("an inline policy that outranks saved ones", violations, code="invalid_policy")
             rule = compile_policy(document.document(), document.digest)
             self._inline[source] = rule
             if len(self._inline) > INLINE_KEPT:
@@ -152,6 +188,10 @@ class Views:
         await self._keep(scope, snapshot.services_hash, canonical_plain(snapshot.manifest()))
         await self._keep_manifest(scope, snapshot.rules)
         view = self._last[scope.tenant_id] = View(snapshot, nameable)
+        self._last.move_to_end(scope.tenant_id)
+        if len(self._last) > TENANTS_KEPT:
+            forgotten, _ = self._last.popitem(last=False)
+            self._views.pop(forgotten, None)
         return view
 
     async def _keep_manifest(self, scope: TenantScope, rules: Sequence[Rule]) -> None:

@@ -30,6 +30,8 @@ from caio.routing.questions import Questions
 from caio.routing.rules import InForce
 from caio.routing.sieve import Sieve, Verdicts
 
+_MANY_NAMES = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
@@ -127,8 +129,11 @@ def _weights(force: InForce, request: Request) -> dict[str, int]:
 
 
 def shape_key(columns: Columns, needs: Needs, principal: Principal, force: InForce) -> Hashable:
-    """All that a shape depends on, beside the snapshot. The size only counts where a service limits it."""
+    """All that a shape depends on, beside the snapshot; None for a request of so many names that it is
+    not worth keeping. The size only counts where a service limits it."""
     request = needs.request
+    if len(request.services) + len(request.excluded_services) > _MANY_NAMES:
+        return None
     return (
         (request.capabilities, needs.bounds, needs.features, request.currency, request.stream, request.weights),
         (request.context_length, request.max_tokens, request.services, request.excluded_services, request.protocols),

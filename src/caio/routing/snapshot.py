@@ -24,8 +24,8 @@ from caio.routing.observed import Observed
 from caio.routing.rules import Rule, Rulebook, RuleSet, in_order
 from caio.routing.shapes import Shape
 
-#: Sets of rules that came with requests, and histories, which are kept compiled.
-_KEPT_RULE_SETS = 256
+#: Rules that came with requests, all sets of them together, and histories, which are kept compiled.
+_KEPT_RULES = 300
 _KEPT_HISTORIES = 4
 
 #: What is kept of requests, in rows of all of it together: rule sets, and four times as much of shapes,
@@ -114,7 +114,9 @@ class Snapshot:
             further = [rule for rule in in_order(named) if rule.policy.policy_hash not in own]
             book = Rulebook.of(further, [offer.variables for offer in self.offers])
             known = RuleSet.of([self.attached.parts[0][0], book])
-            if len(self._combined) >= max(_FEWEST, min(_KEPT_RULE_SETS, _KEPT_ROWS // _rows_of(self))):
+            # A rule weighs as much as its text and what it was compiled to, and a bit a service.
+            room = min(_KEPT_RULES, 4 * _KEPT_ROWS // _rows_of(self)) - len(named)
+            while self._combined and sum(map(len, list(self._combined))) > room:
                 _forget_oldest(self._combined)
             self._combined[key] = known
         return known
@@ -125,10 +127,12 @@ class Snapshot:
 
     def shape(self, key: Hashable, work_out: Callable[[], Shape]) -> Shape:
         """What requests of one shape share; ``key`` must say everything that it depends on beside
-        this snapshot."""
+        this snapshot. None is kept for no other request."""
+        if key is None:
+            return work_out()
         # Taken out and put back: the least recently used is the first, and the first to go.
         shape = self._shapes.pop(key, None) or work_out()
-        if len(self._shapes) >= max(_FEWEST, 4 * _KEPT_ROWS // _rows_of(self)):
+        while len(self._shapes) >= max(_FEWEST, 4 * _KEPT_ROWS // _rows_of(self)):
             _forget_oldest(self._shapes)
         self._shapes[key] = shape
         return shape
@@ -138,7 +142,7 @@ class Snapshot:
         known = self._observed.get(history.digest)
         if known is None:
             known = Observed.of(self.columns, history)
-            if len(self._observed) >= _KEPT_HISTORIES:
+            while len(self._observed) >= _KEPT_HISTORIES:
                 _forget_oldest(self._observed)
             self._observed[history.digest] = known
         return known

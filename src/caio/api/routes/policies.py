@@ -15,6 +15,7 @@ from caio.api.dependencies import (
     required_revision,
 )
 from caio.api.documents import POLICY_BODY, Listing, PublicationView, Validation, listing_of, publication_view
+from caio.foundation.errors import NotAllowed
 from caio.tenancy.principals import Caller, Permission
 
 router = APIRouter(prefix="/api/v1/policies", tags=["policies"])
@@ -86,6 +87,7 @@ async def publish_policy(
 ) -> PublicationView:
     """Publish a further version and put it in force; `findings` say what it newly permits or forbids.
     Needs If-Match."""
+    _not_its_own(caller, policy_id)
     accepted = await platform.catalog.publish_policy(caller.scope, policy_id, body, revision, strict=strict)
     response.headers["ETag"] = etag(accepted.published.revision)
     return publication_view(accepted.published, accepted.warnings, accepted.findings)
@@ -100,6 +102,12 @@ async def retire_policy(
     revision: Annotated[int | None, Depends(optional_revision)] = None,
 ) -> PublicationView:
     """Take the policy out of force; its versions stay readable, for evidence."""
+    _not_its_own(caller, policy_id)
     retired = await platform.catalog.retire_policy(caller.scope, policy_id, revision)
     response.headers["ETag"] = etag(retired.revision)
     return publication_view(retired)
+
+
+def _not_its_own(caller: Caller, policy_id: str) -> None:
+    if policy_id in caller.policies:
+        raise NotAllowed("your key is bound by this policy: a key without it must change it")

@@ -79,7 +79,7 @@ async def route(caller: Asker, body: DocumentBody, platform: ThePlatform) -> Rou
 @router.post("/discover", openapi_extra=request_body("As for `/api/v1/orchestrate`; nothing is recorded."))
 async def discover(caller: Asker, body: DocumentBody, platform: ThePlatform) -> DiscoverAnswer:
     """Which services could take such a request, best first, and why the others could not."""
-    decision = (await platform.gateway.decide(from_orchestrate(body, caller))).decision
+    decision = (await platform.gateway.decide(from_orchestrate(body, caller), recorded=False)).decision
     return DiscoverAnswer(
         ranked=[_ranked(each) for each in decision.ranked],
         excluded=[ExcludedService(**asdict(each.reason())) for each in decision.exclusions],
