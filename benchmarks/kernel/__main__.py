@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.frame import RESULTS, Report, measure_pairs, seconds
+from benchmarks.frame import RESULTS, Report, figure, measure_pairs, seconds
 from benchmarks.kernel.naive import choose
 from benchmarks.kernel.worlds import PRINCIPAL, TENANT, World, after_calls, requests, world
 from caio.routing.columns import Offerings, Promises, Sets
@@ -175,6 +175,9 @@ def draw_growth(growth: dict[str, list[tuple[int, float, float]]]) -> None:
     for place, bar in ((10_000, 1000.0), (100_000, 8000.0)):
         panel.plot(place, bar, marker="_", markersize=24, color="#c0392b", label="bar" if bar < 8000 else None)
     panel.set(xlabel="services", ylabel="p99 of a decision, µs", title="1,000 rules, certificate included")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(lambda value, _: figure(value))
+        axis.set_minor_formatter(lambda value, _: "")
     panel.grid(visible=True, which="both", alpha=0.2)
     panel.legend()
     canvas.savefig(RESULTS / "kernel-growth.png", dpi=110)
