@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from caio.routing.certificate import CLAUSES
 from caio.routing.explaining.phrases import bound_words, thousands
 from caio.routing.explanation import explain
-from tests.support.routing_cases import CASES, contract, evidence, policy, request
+from tests.support.routing_cases import CASES, Document, contract, evidence, policy, request
 from tests.support.routing_engine import decided
 
 #: Of each case: what the service lacked, and with what single change it would qualify.
@@ -190,3 +192,79 @@ def test_bounds_and_numbers_are_written_for_people() -> None:
     assert bound_words("error_rate.max", "0.01") == "error rate <= 0.01"
     assert bound_words("accuracy.min", "0.95") == "accuracy >= 0.95"
     assert (thousands("1234567.125"), thousands("-0.5"), thousands("-1500")) == ("1,234,567.125", "-0.5", "-1,500")
+
+
+def test_a_requirement_is_relaxed_to_the_best_that_is_offered() -> None:
+    def helping(first: Document, second: Document, **asked: Any) -> list[str]:
+        found = explain(evidence(contract(**first), contract("beta", **second), request=request(**asked)))
+        return [f"{each.qualifying} {each.words.split('would qualify ')[1]}" for each in found.remedies]
+
+    exact, rough = ({"guarantees": {"accuracy": {"min": value}}} for value in ("0.9", "0.8"))
+    assert helping(exact, rough, bounds={"accuracy.min": "0.99"}) == [
+        "2 without the bound on accuracy",
+        "1 at accuracy >= 0.9",
+    ]
+    cheap, dear = ({"cost": {"per_request": value}} for value in ("0.02", "0.03"))
+    assert helping(cheap, dear, max_cost="0.01") == ["2 without a limit of cost", "1 at up to 0.023 USD"]
+    brief, long = ({"privacy": {"data_retention_days": value}} for value in (30, 60))
+    assert helping(brief, long, max_retention_days=7) == [
+        "2 if data might be kept for any time",
+        "1 if data might be kept for 30 days",
+    ]
+    near, far = ({"privacy": {"data_locality": value}} for value in (["eu"], "cloud"))
+    assert helping(near, far, data_locality="private") == [
+        "2 if data might be processed anywhere",
+        "1 if data might be processed in listed regions",
+    ]
+
+
+def test_a_smaller_input_is_smaller() -> None:
+    small = {"capabilities": [{"type": "chat", "features": [], "limits": {"max_tokens": 1, "max_input_bytes": 100}}]}
+    dear = contract("dear", cost={"per_input_token": "0.001"})
+    found = explain(evidence(contract(**small), dear, request=request(input_bytes=1000, max_cost="0.5")))
+    assert [each.words for each in found.remedies] == [
+        "2 services would qualify with 100 bytes of input",
+        "1 service would qualify at up to 1.012 USD",
+    ]
+
+
+def test_a_limit_of_cost_is_not_read_in_another_currency() -> None:
+    found = explain(evidence(contract(cost={"currency": "EUR"}), request=request(max_cost="1")))
+    assert (found.remedies, found.tried) == ((), 0)
+
+
+def test_a_handful_is_tried_and_who_came_furthest_first() -> None:
+    def needing(number: int) -> Document:
+        access = {"required_permissions": {"all_of": [f"p{number:02}"]}}
+        return contract(f"s{number:02}", access=access, privacy={"data_locality": "on_device"})
+
+    services = [*map(needing, range(20)), contract("abroad"), contract("also-abroad")]
+    found = explain(evidence(*services, request=request(egress=False)))
+    assert (len(found.groups), found.further_groups, found.tried, len(found.remedies)) == (12, 9, 12, 12)
+    assert (found.groups[0].clause, found.groups[0].count) == ("egress", 2)
+    assert found.remedies[0].words == "2 services would qualify if egress were allowed"
+    assert found.remedies[1].principal == {"permissions": ["p00", "services:use"]}
+
+
+def test_a_stream_is_compared_by_its_first_token() -> None:
+    slower = contract("beta", guarantees={"first_token_ms": {"p95": "500"}})
+    found = explain(
+        evidence(contract(), slower, request=request(stream=True), history={"alpha": [30, 30, 9], "beta": [30, 30, 9]})
+    )
+    assert [each.words for each in found.terms] == ["promises first token p95 300 ms against first token p95 500 ms"]
+
+
+def test_only_a_prefer_prefers() -> None:
+    policies = [
+        policy("must", effect="require", then='service.id != "gamma"'),
+        policy("likes", effect="prefer", then='service.id == "alpha"'),
+    ]
+    found = explain(evidence(contract(), contract("beta"), policies=policies))
+    assert [each.words for each in found.terms] == ["preferred by likes, the other by no policy"]
+
+
+def test_long_lists_are_cut() -> None:
+    named = [f"service-{number}" for number in range(1000)]
+    (group,) = explain(evidence(contract(), request=request(services=named))).groups
+    assert len(group.nearest[0].words) < 200
+    assert group.nearest[0].words.endswith("…")
