@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caio.routing.expressions import Conditions, EvaluationError, compile_expression, parse
+from caio.routing.expressions.errors import MAX_STEPS
+from caio.routing.expressions.operations import Steps
 
 VALUES: tuple[Any, ...] = (
     "a",
@@ -76,6 +78,7 @@ def conjunct(rng):
             "true",
             "false",
             "1 / 0 == 1",
+            f"{names}.all(n, {names}.all(m, m != 'c' && n != 'c'))",
         )
     )
 
@@ -153,9 +156,68 @@ WALK = "request.l.all(n, n == 1)"
         ("'a' in request.names && 'a' in request.many", 6_000),
         ("'a' in request.many && 'b' in request.many", 5_001),
         (f"'a' in request.many && {WALK}", 5_000),
+        (f"{WALK} && request.x.startsWith('b')", 10_001),
+        (f"request.x == 'b' && {WALK} && request.x == 'c'", 10_001),
+        (f"{WALK} && request.x == 'b' && request.l.exists(n, n == 2)", 10_001),
+        (f"{WALK} && request.x == 'b' && request.l.exists(n, n == 2)", 6_000),
+        (f"request.x == 'a' && {WALK} && request.x == 'b'", 10_001),
     ],
 )
 def test_steps_run_out_as_in_the_whole(source, length):
     variables = {"request": {"l": [1] * length, "x": "a", "names": ["a", "a"], "many": ["a"] * length}}
     expressions = [parse(source), parse("request.x == 'a'")]
     assert indexed(Conditions(expressions), variables, 2) == list(said_by(expressions, variables))
+
+
+HEAVY = "request.l.all(n, request.l.all(m, n != 'x' || m != 'x'))"
+
+
+@pytest.fixture
+def spent(monkeypatch):
+    """The steps that were spent, one entry each time."""
+    each, spend = [], Steps.spend
+
+    def counted(steps, count):
+        each.append(count)
+        spend(steps, count)
+
+    monkeypatch.setattr(Steps, "spend", counted)
+    return each
+
+
+def test_a_rule_costs_at_most_twice_the_limit(spent):
+    expressions = [parse(" && ".join(HEAVY.replace("'x'", f"'{number}'") for number in range(20)))]
+    assert indexed(Conditions(expressions), {"request": {"l": ["a"] * 99}}, 1) == ["error"]
+    assert MAX_STEPS < sum(spent) <= 2 * MAX_STEPS + 20 + 1
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "request.x == 'b'",
+        "request.x in ['b', 'c']",
+        "request.n < 0",
+        "'b' in request.names",
+        "request.x.startsWith('b')",
+        "(1 / 0 == 1 && request.x.startsWith('b'))",
+        "size(request.x) > 1 && request.x == 'a'",
+        "request.x.contains('b')",
+    ],
+)
+@pytest.mark.parametrize("other", ["1 / 0 == 1", "request.x.endsWith('z')", "true"])
+def test_what_stands_behind_a_false_guard_is_not_evaluated(spent, guard, other):
+    variables = {"request": {"l": ["a"] * 90, "x": "a", "n": 0, "names": ["a"]}}
+    guarded = [parse(f"{guard} && {HEAVY}"), parse(f"{other} && {guard} && true && {HEAVY} && request.x != 'a'")]
+    conditions = Conditions(guarded)
+    assert indexed(conditions, variables, 2) == [False, False]
+    assert sum(spent) <= 1
+    unguarded = [*guarded, parse(f"{HEAVY} && {guard}")]
+    assert indexed(Conditions(unguarded), variables, 3) == list(said_by(unguarded, variables))
+
+
+def test_a_guard_between_two_walks_spares_the_second(spent):
+    variables = {"request": {"l": ["a"] * 90, "x": "a"}}
+    first = "request.l.all(n, n != 'b')"
+    conditions = Conditions([parse(f"{first} && request.x == 'b' && {HEAVY} && request.x != 'c'")])
+    assert indexed(conditions, variables, 1) == [False]
+    assert sum(spent) == 90

@@ -11,8 +11,14 @@ all comparisons ``path < number`` by a search among the numbers in their order, 
 false if a conjunct is, else an error if one is, else true.
 
 The compiler counts steps for a whole expression, and what runs out is an error that a false conjunct does
-not absorb. Every conjunct here counts alone. While none takes more than its *share*, the limit divided
-by the most conjuncts of a rule, no rule can run out; the rules of one that does are evaluated whole.
+not absorb. Every conjunct here counts alone and is stopped at its *share*, the limit divided by the most
+conjuncts of a rule. While none is stopped no rule can run out; the rules of one that is are evaluated
+whole, so that a rule costs at most about twice the limit.
+
+``&&`` does not evaluate what stands behind a false conjunct. Nor is a *costly* conjunct, one that can
+spend steps, evaluated here if in each of its rules one before it is false. So the costly ones come last,
+and every conjunct has a *level* in a rule: how many costly ones precede it. What is false behind a costly
+one does not spare it, because running out of steps comes first.
 
 Law: indexed_is_compiled: for all variables, each rule's outcome is that of ``compile_expression``.
 """
@@ -22,49 +28,43 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import accumulate
 from math import isnan
 from operator import or_
 
 from caio.routing.expressions.compiler import Evaluate, Variables, compile_expression, compile_node
+from caio.routing.expressions.conjuncts import (
+    conjuncts_of,
+    equality_of,
+    is_free,
+    key_of,
+    membership_of,
+    order_of,
+    reading_of,
+)
 from caio.routing.expressions.errors import MAX_STEPS, EvaluationError
 from caio.routing.expressions.operations import KINDS, Exhausted, Steps
-from caio.routing.expressions.syntax import (
-    And,
-    Binary,
-    Call,
-    Comprehension,
-    Expression,
-    Function,
-    ListLiteral,
-    Literal,
-    Node,
-    Operator,
-    children,
-    names_of,
-    shape_of,
-)
+from caio.routing.expressions.syntax import Expression, Node, Operator, shape_of
 
-#: Comparisons, each with the one that says the same the other way round.
-_TURNED = {
-    Operator.LESS: Operator.GREATER,
-    Operator.LESS_OR_EQUAL: Operator.GREATER_OR_EQUAL,
-    Operator.GREATER: Operator.LESS,
-    Operator.GREATER_OR_EQUAL: Operator.LESS_OR_EQUAL,
-}
 _UPPER = frozenset({Operator.LESS, Operator.LESS_OR_EQUAL})
 
 #: For the reading of a path, which costs nothing.
 _NONE_SPENT = Steps()
 
+#: The rules that state something at each level: of what is costly all, of the rest those with something
+#: costly behind it.
+_Levels = dict[int, int]
+
 
 @dataclass(slots=True)
 class _Conjunct:
-    """A distinct conjunct and the rules that state it; ``free`` if it can spend no step."""
+    """A distinct conjunct and the rules that state it; ``free`` if it can spend no step, else costly."""
 
     evaluate: Evaluate
     free: bool
     rules: int = 0
+    levels: _Levels = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -74,6 +74,7 @@ class _Equalities:
     read: Evaluate
     rules: int = 0
     satisfied: dict[Hashable, int] = field(default_factory=dict)
+    levels: _Levels = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class _Orders:
     read: Evaluate
     rules: int = 0
     limits: dict[Operator, dict[int, int | float]] = field(default_factory=dict)
+    levels: _Levels = field(default_factory=dict)
     tables: list[tuple[Callable[..., int], list[int | float], list[int]]] = field(default_factory=list)
 
     def demand(self, operation: Operator, rule: int, limit: int | float) -> None:
@@ -118,6 +120,7 @@ class _Memberships:
     read: Evaluate
     rules: int = 0
     satisfied: dict[str, int] = field(default_factory=dict)
+    levels: _Levels = field(default_factory=dict)
     conjuncts: dict[Hashable, _Conjunct] = field(default_factory=dict)
 
 
@@ -129,7 +132,7 @@ class Conditions:
     def __init__(self, expressions: Sequence[Expression]) -> None:
         self._expressions = tuple(expressions)
         self._all = (1 << len(self._expressions)) - 1
-        stated = [list(_conjuncts(expression.root)) for expression in self._expressions]
+        stated = [list(conjuncts_of(expression.root)) for expression in self._expressions]
         self._share = MAX_STEPS // max([1, *map(len, stated)])
         self._equalities: dict[tuple[str, ...], _Equalities] = {}
         self._orders: dict[tuple[str, ...], _Orders] = {}
@@ -143,17 +146,20 @@ class Conditions:
 
     def outcome(self, variables: Variables) -> tuple[int, int]:
         """Two bitsets, bit i for rule i: the conditions that hold, and those that fail to evaluate."""
-        false, error = self._compared(variables)
+        spared: _Levels = {}
+        false, error = self._compared(variables, spared)
         for order in self._orders.values():
             beyond, unordered = _ordered(order, variables)
             false, error = false | beyond, error | unordered
-        lacking, failing, dear, pending = self._contained(variables)
+            _spare(spared, order.levels, beyond)
+        lacking, failing, dear, pending = self._contained(variables, spared)
         false, error = false | lacking, error | failing
         steps = Steps()
         for conjunct in (*self._others, *pending):
             rules = conjunct.rules
-            if conjunct.free and rules & false == rules:
+            if rules & false == rules and _needless(conjunct, spared):
                 continue
+            steps.left = self._share
             try:
                 value = conjunct.evaluate(variables, steps)
             except EvaluationError:
@@ -163,16 +169,13 @@ class Conditions:
             else:
                 if value is False:
                     false |= rules
+                    _spare(spared, conjunct.levels, rules, 0 if conjunct.free else 1)
                 elif value is not True:
                     error |= rules
-            if not conjunct.free:
-                if MAX_STEPS - steps.left > self._share:
-                    dear |= rules
-                steps.left = MAX_STEPS
         error &= ~false
         return self._whole(self._all & ~false & ~error, error, dear, variables)
 
-    def _compared(self, variables: Variables) -> tuple[int, int]:
+    def _compared(self, variables: Variables, spared: _Levels) -> tuple[int, int]:
         """The rules that the equalities make false, and those that they make fail."""
         false = error = 0
         for group in self._equalities.values():
@@ -184,13 +187,13 @@ class Conditions:
             kind = KINDS.get(type(value))
             if kind is None:
                 error |= group.rules
-            elif kind in {"list", "map"}:
-                false |= group.rules
-            else:
-                false |= group.rules ^ group.satisfied.get(_key(value), 0)
+                continue
+            satisfied = 0 if kind in {"list", "map"} else group.satisfied.get(key_of(value), 0)
+            false |= group.rules ^ satisfied
+            _spare(spared, group.levels, ~satisfied)
         return false, error
 
-    def _contained(self, variables: Variables) -> tuple[int, int, int, list[_Conjunct]]:
+    def _contained(self, variables: Variables, spared: _Levels) -> tuple[int, int, int, list[_Conjunct]]:
         """The rules that memberships make false, fail, and dear; and the conjuncts still to evaluate."""
         false = error = dear = 0
         pending: list[_Conjunct] = []
@@ -207,6 +210,7 @@ class Conditions:
             for one in elements:
                 satisfied |= group.satisfied.get(one, 0)
             false |= group.rules & ~satisfied
+            _spare(spared, group.levels, ~satisfied)
             if len(elements) > self._share:
                 dear |= group.rules
         return false, error, dear, pending
@@ -224,36 +228,72 @@ class Conditions:
                 error |= rule
         return true, error
 
-    def _add(self, rule: int, conjuncts: Iterable[Node], others: dict[Hashable, _Conjunct]) -> None:
+    def _add(self, rule: int, conjuncts: Iterable[Node], others: dict[Hashable, _Conjunct]) -> None:  # noqa: PLR0912 - a case a shape
         allowed: dict[tuple[str, ...], set[Hashable]] = {}
-        texts: dict[tuple[str, ...], dict[str, Node]] = {}
+        texts: dict[tuple[str, ...], dict[str, tuple[Node, int]]] = {}
+        last: dict[Hashable, tuple[_Levels, int]] = {}
+        level = 0
         for node in conjuncts:
-            if (demand := _equality(node)) is not None and len(demand[1]) <= self._share:
-                path, values = demand[0], {_key(value) for value in demand[1]}
+            if (demand := equality_of(node)) is not None and len(demand[1]) <= self._share:
+                path, values = demand[0], {key_of(value) for value in demand[1]}
                 allowed[path] = allowed.get(path, values) & values
-                self._equalities.setdefault(path, _Equalities(_reading(node)))
-            elif (order := _order(node)) is not None:
-                path, operation, limit = order
-                self._orders.setdefault(path, _Orders(_reading(node))).demand(operation, rule, limit)
-            elif (member := _membership(node)) is not None:
-                texts.setdefault(member[0], {})[member[1]] = node
+                equalities = self._equalities.setdefault(path, _Equalities(reading_of(node)))
+                last[_Equalities, path] = equalities.levels, level
+            elif (ordering := order_of(node)) is not None:
+                path, operation, limit = ordering
+                order = self._orders.setdefault(path, _Orders(reading_of(node)))
+                order.demand(operation, rule, limit)
+                last[_Orders, path] = order.levels, level
+            elif (member := membership_of(node)) is not None:
+                texts.setdefault(member[0], {})[member[1]] = node, level
             else:
-                _conjunct(others, shape_of(node), node).rules |= rule
+                shape = shape_of(node)
+                conjunct = _conjunct(others, shape, node)
+                conjunct.rules |= rule
+                if conjunct.free:
+                    last[_Conjunct, shape] = conjunct.levels, level
+                else:
+                    _add_at(conjunct.levels, level, rule)
+                    level += 1
         for path, values in allowed.items():
             group = self._equalities[path]
             group.rules |= rule
             for value in values:
                 group.satisfied[value] = group.satisfied.get(value, 0) | rule
         for path, named in texts.items():
-            for layer, (text, node) in enumerate(named.items()):
-                self._demand(rule, (path, layer), text, node)
+            for layer, (text, (node, stated)) in enumerate(named.items()):
+                last[path, layer, text] = self._demand(rule, (path, layer), text, node), stated
+        for levels, stated in last.values():
+            if stated < level:
+                _add_at(levels, stated, rule)
 
-    def _demand(self, rule: int, key: tuple[tuple[str, ...], int], text: str, node: Node) -> None:
+    def _demand(self, rule: int, key: tuple[tuple[str, ...], int], text: str, node: Node) -> _Levels:
         """A rule's texts on one path go to different layers: it needs them all."""
-        group = self._memberships.setdefault(key, _Memberships(_reading(node)))
+        group = self._memberships.setdefault(key, _Memberships(reading_of(node)))
         group.rules |= rule
         group.satisfied[text] = group.satisfied.get(text, 0) | rule
         _conjunct(group.conjuncts, text, node).rules |= rule
+        return group.levels
+
+
+def _add_at(levels: _Levels, level: int, rules: int) -> None:
+    levels[level] = levels.get(level, 0) | rules
+
+
+def _spare(spared: _Levels, levels: _Levels, false: int, behind: int = 0) -> None:
+    """Note the ``false`` ones of the rules that state something, for what is costly from there on."""
+    for level, rules in levels.items():
+        _add_at(spared, level + behind, rules & false)
+
+
+def _needless(conjunct: _Conjunct, spared: _Levels) -> bool:
+    """Whether the outcome of a conjunct, all of whose rules are false, matters to none of them."""
+    if conjunct.free:
+        return not conjunct.levels
+    return bool(conjunct.levels) and all(
+        rules & reduce(or_, (false for at, false in spared.items() if at <= level), 0) == rules
+        for level, rules in conjunct.levels.items()
+    )
 
 
 def _ordered(order: _Orders, variables: Variables) -> tuple[int, int]:
@@ -269,99 +309,5 @@ def _ordered(order: _Orders, variables: Variables) -> tuple[int, int]:
 
 def _conjunct(known: dict[Hashable, _Conjunct], key: Hashable, node: Node) -> _Conjunct:
     if key not in known:
-        known[key] = _Conjunct(compile_node(node), _free(node))
+        known[key] = _Conjunct(compile_node(node), is_free(node))
     return known[key]
-
-
-# shapes ---------------------------------------------------------------------------------------------
-
-
-def _conjuncts(node: Node) -> Iterable[Node]:
-    """What must all be true, without the literal ``true``."""
-    if isinstance(node, And):
-        for operand in node.operands:
-            yield from _conjuncts(operand)
-    elif not (isinstance(node, Literal) and node.value is True):
-        yield node
-
-
-def _equality(node: Node) -> tuple[tuple[str, ...], Sequence[object]] | None:
-    """The path and literals of ``path == literal`` (either way round) or ``path in [literal, …]``."""
-    match node:
-        case Binary(operator=Operator.EQUAL, left=side, right=Literal(value=value)):
-            literals: Sequence[object] = (value,)
-        case Binary(operator=Operator.EQUAL, left=Literal(value=value), right=side):
-            literals = (value,)
-        case Binary(operator=Operator.IN, left=side, right=ListLiteral(items=items)) if items:
-            literals = [item.value for item in items if isinstance(item, Literal)]
-            if len(literals) < len(items):
-                return None
-        case _:
-            return None
-    path = names_of(side)
-    return None if path is None else (path, literals)
-
-
-def _order(node: Node) -> tuple[tuple[str, ...], Operator, int | float] | None:
-    """The path, comparison and number of ``path < number``; ``number < path`` is ``path > number``."""
-    match node:
-        case Binary(operator=operation, left=side, right=Literal(value=value)) if operation in _TURNED:
-            pass
-        case Binary(operator=turned, left=Literal(value=value), right=side) if turned in _TURNED:
-            operation = _TURNED[turned]
-        case _:
-            return None
-    path = names_of(side)
-    if path is None or isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return path, operation, value
-
-
-def _membership(node: Node) -> tuple[tuple[str, ...], str] | None:
-    """The path and text of ``"text" in path``."""
-    match node:
-        case Binary(operator=Operator.IN, left=Literal(value=str(text)), right=side):
-            path = names_of(side)
-            return None if path is None else (path, text)
-    return None
-
-
-def _reading(node: Node) -> Evaluate:
-    """The closure of the path's side of an equality or a membership."""
-    left, right = children(node)
-    return compile_node(right if names_of(left) is None else left)
-
-
-def _key(value: object) -> Hashable:
-    """Equal where CEL's ``==`` is: numbers across int and double, and a bool never a number."""
-    return ("bool", value) if value is True or value is False else value
-
-
-#: What spends no step, whatever its operands.
-_FREE_OPERATORS = frozenset(
-    {
-        Operator.SUBTRACT,
-        Operator.MULTIPLY,
-        Operator.DIVIDE,
-        Operator.REMAINDER,
-        Operator.LESS,
-        Operator.LESS_OR_EQUAL,
-        Operator.GREATER,
-        Operator.GREATER_OR_EQUAL,
-    }
-)
-_FREE_FUNCTIONS = frozenset({Function.SIZE, Function.STRING, Function.STARTS_WITH, Function.ENDS_WITH})
-
-
-def _free(node: Node) -> bool:
-    match node:
-        case Comprehension():
-            return False
-        case Binary(operator=Operator.EQUAL | Operator.NOT_EQUAL, left=left, right=right):
-            if not isinstance(left, Literal) and not isinstance(right, Literal):
-                return False
-        case Binary(operator=operation) if operation not in _FREE_OPERATORS:
-            return False
-        case Call(function=function) if function not in _FREE_FUNCTIONS:
-            return False
-    return all(map(_free, children(node)))
