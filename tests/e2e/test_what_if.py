@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,13 +66,11 @@ async def test_no_change_moves_nothing(caio: Served) -> None:
     await done(caio, "POST", "policies", eu)
     for request in ({}, {"sensitive": True}, {"objective": None}, {"requirements": {"max_cost": 0.0001}}):
         await route(caio, **request)
-    for change in ({"contract": costing(caio, "cheap", "0.001")}, {"policy": eu}, {"weights": {"cost": 1}}):
+    for change in ({"contract": costing(caio, "cheap", "0.001")}, {"policy": eu}):
         report = await what_if(caio, **change)
-        moved = [name for name in ("moved", "newly_refused", "newly_served", "not_reproduced") if report[name]]
-        if "weights" not in change:
-            assert (moved, report["replayed"], report["flows"]) == ([], 4, [])
-            assert report["worst_cost"]["before"] == report["worst_cost"]["after"]
-        assert report["ended"] == "complete"
+        assert (report["replayed"], report["unchanged"], report["ended"]) == (4, 4, "complete")
+        assert (report["flows"], report["requests"]) == ([], [])
+        assert report["worst_cost"] == {"before": "0.003", "after": "0.003", "compared": 3}
 
 
 CHANGES: dict[str, Any] = {
@@ -222,6 +215,27 @@ async def test_policies_that_requests_name_or_bring(caio: Served) -> None:
     assert "'on-demand'" in moved["why"]["message"]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 200])
+async def test_every_decision_is_counted_once(caio: Served, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """However many come in a page, whatever is kept from one page to the next."""
+    monkeypatch.setattr("caio.registry.what_if._PAGE", size)
+    monkeypatch.setattr("caio.registry.what_if._WORLDS_KEPT", 1)
+    await two_services(caio)
+    brought = policy("brought", "forbid", 'service.id == "dear"')
+    for _ in range(2):
+        assert await route(caio) == "cheap"
+        assert await route(caio, policies=[brought]) == "cheap"
+        assert await route(caio, requirements={"max_cost": 0.0005}) is None
+    listed = [each["decision_id"] for each in (await done(caio, "GET", "decisions"))["items"]]
+    report = await what_if(caio, policy=brought | {"version": 2, "then": 'service.id == "cheap"'})
+    flows = {(each["before"], each["after"]): each["count"] for each in report["flows"]}
+    assert flows == {("cheap", "dear"): 2, ("cheap", None): 2}
+    assert (report["replayed"], report["unchanged"], report["ended"]) == (6, 2, "complete")
+    assert [each["decision_id"] for each in report["requests"]] == [
+        each for place, each in enumerate(listed) if place % 3 != 0
+    ]
+
+
 class Altered:
     """A store of which one method's answers are changed."""
 
@@ -277,10 +291,6 @@ async def test_a_replay_ends(caio: Served, monkeypatch: pytest.MonkeyPatch) -> N
         assert [each["decided_at"] for each in report["requests"]] == listed[:limit]
     moment = datetime.fromtimestamp(listed[1] / 1e6, UTC).isoformat()
     assert (await what_if(caio, retire_service="cheap", since=moment))["replayed"] == 2
-    for size in (1, 2, 3):  # pages end where decisions do
-        monkeypatch.setattr("caio.registry.what_if._PAGE", size)
-        report = await what_if(caio, retire_service="cheap")
-        assert [each["decided_at"] for each in report["requests"]] == listed
 
     times = iter([listed[0] + 1] * 3 + [listed[0] + 10**9] * 9)
     monkeypatch.setattr(caio.installation.what_if, "_clock", lambda: next(times))
@@ -336,52 +346,3 @@ async def test_who_may_ask_and_nothing_is_stored(caio: Served) -> None:
         answer = await send(caio, "POST", "what-if", {"policy": policy("p", "forbid", "true")}, **headers)
         assert answer[0] == expected
     assert [await done(caio, "GET", path) for path in ("decisions", "services", "policies")] == before
-
-
-async def command(caio: Served, folder: Path, *arguments: str) -> tuple[int, str, str]:
-    variables = {"PATH": os.defpath, "HOME": str(folder), "CAIO_URL": caio.url, "CAIO_API_KEY": caio.token}
-    process = await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).with_name("caio")),
-        "what-if",
-        *arguments,
-        env=variables,
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
-
-
-async def test_the_command_line_tells_it(caio: Served, tmp_path: Path) -> None:
-    await two_services(caio)
-    for size in range(3):
-        await route(caio, payload="x" * size)
-    await route(caio, requirements={"max_cost": 0.0001})
-    (tmp_path / "next.json").write_text(json.dumps(costing(caio, "cheap", "0.003", version="1.1.0")))
-    (tmp_path / "weights.json").write_text('{"cost": 1}')
-    (tmp_path / "wrong.yaml").write_text("id: p\nversion: 1\neffect: forbid\nthen: service.nme\n")
-    shown, as_json, wrong, both, empty, weighed = await asyncio.gather(
-        command(caio, tmp_path, "--contract", "next.json"),
-        command(caio, tmp_path, "--without-service", "cheap", "--limit", "1", "--json"),
-        command(caio, tmp_path, "--policy", "wrong.yaml"),
-        command(caio, tmp_path, "--weights", "cost=1", "--without-service", "cheap"),
-        command(caio, tmp_path, "--weights", "cost=1,margin=2", "--since", "yesterday"),
-        command(caio, tmp_path, "--weights", "weights.json"),
-    )
-    code, out, _ = shown
-    assert code == 0
-    lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert lines[0].startswith("Of 4 decisions since ")
-    assert lines[0].endswith(", 3 would move.")
-    assert "cost at most, USD 0.003 0.006 +100.0% 3" in lines
-    assert "cheap dear 3" in lines
-    assert "cheap@1.0.0 → dear@1.0.0: scores 1.000000 against 0.000000" in lines
-    assert lines[-1] == "caio services update next.json"
-    report = json.loads(as_json[1])
-    assert (report["ended"], report["replayed"]) == ("limit", 1)
-    assert wrong[0] == both[0] == empty[0] == 4
-    assert "wrong.yaml:4 /then" in wrong[2]
-    assert weighed[1].startswith("Of 4 decisions")
-    assert "nothing would move" in weighed[1]

@@ -72,6 +72,9 @@ _PAGE = 200
 _READ_AT_ONCE = 16
 _WORLDS_KEPT = 8
 
+#: What a certificate names by hash, each kept under it.
+_PARTS = ("services", "policies", "history")
+
 #: What a record that is not as this version writes it may raise when it is read and decided again.
 _NOT_AS_RECORDED = (CaioError, LookupError, TypeError, ValueError, AttributeError)
 
@@ -248,9 +251,11 @@ class WhatIf:
     async def _entry(self, scope: TenantScope, row: DecisionRow, sealer: Sealer) -> _Entry:
         stored = await self._journal.read(scope, LeafKind.DECISION, row.decision_id)
         try:
-            return _Entry(row, None if stored is None else open_leaf(stored, sealer).document)
+            document = None if stored is None else open_leaf(stored, sealer).document
         except CaioError:  # erased or altered: it is not what was recorded
-            return _Entry(row, None)
+            document = None
+        known = document is not None and all(part in document["certificate"] for part in _PARTS)
+        return _Entry(row, document if known else None)
 
     async def body(self, scope: TenantScope, digest: str) -> Any:
         """The document kept under ``digest``, None when there is none."""
@@ -290,7 +295,7 @@ class _Worlds:
 
     async def prepare(self, documents: Sequence[Mapping[str, Any]]) -> None:
         certificates = [document["certificate"] for document in documents]
-        named = {each[part] for each in certificates for part in ("services", "policies", "history")}
+        named = {each[part] for each in certificates for part in _PARTS}
         self._bodies = {digest: await self._body(digest) for digest in sorted(named)}
         self._histories = {digest: each for digest, each in self._histories.items() if digest in named}
         services = self._listed(certificates, "services")
@@ -330,8 +335,8 @@ class _Worlds:
 
     def _listed(self, certificates: Sequence[Mapping[str, Any]], part: str) -> set[tuple[str, str]]:
         """Owner (of a policy: nobody) and hash of everything in the manifests."""
-        manifests = [self._bodies[digest] for digest in {each[part] for each in certificates}]
-        return {(row[3] if part == "services" else "", row[2]) for manifest in manifests for row in manifest or ()}
+        manifests = [self._bodies[digest] or () for digest in {each[part] for each in certificates}]
+        return {(row[3] if part == "services" else "", row[2]) for manifest in manifests for row in manifest}
 
     def _history(self, digest: str) -> History:
         if digest not in self._histories:

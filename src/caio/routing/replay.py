@@ -166,7 +166,9 @@ def changed(world: World, change: Change) -> Snapshot:
         case RetirePolicy(policy_id):
             kept, gone = _parted(world, policy_id)
             if any(_waits_to_be_named(each) for each in gone):
-                raise InconsistentInputs(f"the request names the policy {policy_id!r}, which would be retired")
+                raise InconsistentInputs(
+                    f"the request or its key names the policy {policy_id!r}, which would be retired"
+                )
             return snapshot.with_rules(kept) if gone else snapshot
         case PutWeights():
             return snapshot
