@@ -8,6 +8,7 @@ from typing import Any
 
 from caio.cli import output
 from caio.cli.requests import score
+from caio.routing.explaining.phrases import brief
 
 _WIDEST = 120
 _NARROWEST = 40
@@ -64,7 +65,8 @@ def _losers(found: dict[str, Any]) -> None:
 
 
 def _requirement(group: dict[str, Any]) -> str:
-    return group["subject"] if group["subject"] == group["required"] else f"{group['subject']} {group['required']}"
+    required = brief(group["required"])
+    return required if group["subject"] == group["required"] else f"{group['subject']} {required}"
 
 
 def _policies(found: dict[str, Any]) -> None:

@@ -116,7 +116,8 @@ def failure(error: CaioError) -> None:
     if isinstance(error, NoServiceSatisfies) and error.reasons:
         reasons(error.reasons, to_stderr=True)
     if error.decision_id is not None:
-        note(f"The decision is recorded: caio decisions get {error.decision_id}")
+        telling = "explain" if isinstance(error, NoServiceSatisfies) else "get"
+        note(f"The decision is recorded: caio decisions {telling} {error.decision_id}")
 
 
 @contextmanager

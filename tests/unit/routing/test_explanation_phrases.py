@@ -219,7 +219,9 @@ def test_a_requirement_is_relaxed_to_the_best_that_is_offered() -> None:
 
 
 def test_a_smaller_input_is_smaller() -> None:
-    small = {"capabilities": [{"type": "chat", "features": [], "limits": {"max_tokens": 1, "max_input_bytes": 100}}]}
+    small: Document = {
+        "capabilities": [{"type": "chat", "features": [], "limits": {"max_tokens": 1, "max_input_bytes": 100}}]
+    }
     dear = contract("dear", cost={"per_input_token": "0.001"})
     found = explain(evidence(contract(**small), dear, request=request(input_bytes=1000, max_cost="0.5")))
     assert [each.words for each in found.remedies] == [
