@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from caio.contracts.variables import expression_variables
 from caio.routing.expressions import EvaluationError, ServiceColumns, compile_expression, compile_mask, parse
+from caio.routing.expressions.errors import MAX_STEPS
+from caio.routing.expressions.operations import Steps
 from tests.support.routing_strategies import make_contract
 
 NUMBERS = (
@@ -227,3 +229,19 @@ def test_the_two_zeros_are_told_apart(other):
     services = [{"d": 0.0}, {"d": -0.0}, {"d": other}]
     assert agree("(1.0 / service.d > 0.0) == true", services)[:2] == [True, False]
     assert agree("1.0 / service.d > 0.0", services)[:2] == [True, False]
+
+
+def test_a_service_costs_at_most_twice_the_limit(monkeypatch):
+    spent, spend = [], Steps.spend
+
+    def counted(steps, count):
+        spent.append(count)
+        spend(steps, count)
+
+    monkeypatch.setattr(Steps, "spend", counted)
+    walk = "service.l.all(x, service.l.all(y, x != '{0}' || y != '{0}'))"
+    source = " && ".join(walk.format(number) for number in range(20))
+    services = [{"l": [f"{number} {each}" for each in range(98)]} for number in range(3)]
+    _, error = compile_mask(parse(source))(ServiceColumns(services))
+    assert error.all()
+    assert len(services) * MAX_STEPS < sum(spent) <= len(services) * (2 * MAX_STEPS + 20)

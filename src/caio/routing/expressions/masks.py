@@ -11,8 +11,9 @@ arithmetic on doubles alone is done on arrays (``doubles``). All
 parts that read one path are put together on its entries, before the spread.
 
 The compiler counts steps for the whole expression, and stops early where a mask does not. An atom's cost
-is that of its dearest entry; while all atoms together are within the limit no service can run out of
-steps. Otherwise the whole expression is taken for one atom.
+is that of its dearest entry, and each entry may take what the atoms before have left of the limit. While
+that suffices no service can run out of steps; as soon as it does not, the whole expression is evaluated
+for each combination. So a service costs at most about twice the limit.
 
 Law: masked_is_compiled: for all services, true, false and error are those of ``compile_expression``.
 """
@@ -28,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caio.routing.expressions.columns import Codes, Column, Read, ServiceColumns
-from caio.routing.expressions.compiler import compile_node
+from caio.routing.expressions.compiler import compile_expression, compile_node
 from caio.routing.expressions.doubles import compile_comparison
-from caio.routing.expressions.errors import MAX_STEPS, EvaluationError
+from caio.routing.expressions.errors import EvaluationError
 from caio.routing.expressions.operations import ORDER, Exhausted, Steps
 from caio.routing.expressions.syntax import (
     And,
@@ -58,19 +59,19 @@ SERVICE = "service"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """For each service, or each entry of a column: true, or an error, or neither; and a bound on the steps."""
+    """For each service, or each entry of a column: true, or an error, or neither."""
 
     true: Bools
     error: Bools
-    steps: int = 0
 
     def spread(self, codes: Codes) -> Outcome:
         """To the services, from the entries of a column."""
-        return Outcome(self.true[codes], self.error[codes], self.steps)
+        return Outcome(self.true[codes], self.error[codes])
 
 
-Part = Callable[[ServiceColumns], Outcome]
-Table = Callable[[Column], Outcome]
+#: Each spends the steps of its dearest service or entry, and raises Exhausted.
+Part = Callable[[ServiceColumns, Steps], Outcome]
+Table = Callable[[Column, Steps], Outcome]
 
 
 def compile_mask(expression: Expression) -> Mask:
@@ -81,13 +82,25 @@ def compile_mask(expression: Expression) -> Mask:
     part = _part(expression.root)
 
     def mask(services: ServiceColumns) -> tuple[Bools, Bools]:
-        outcome = part(services)
-        if outcome.steps > MAX_STEPS:
+        try:
+            outcome = part(services, Steps())
+        except Exhausted:
             column = services.column(_reads(expression.root))
-            outcome = _evaluated(expression.root)(column).spread(column.codes)
+            outcome = _whole(expression, column).spread(column.codes)
         return outcome.true, outcome.error
 
     return mask
+
+
+def _whole(expression: Expression, column: Column) -> Outcome:
+    condition = compile_expression(expression)
+    outcome = _neither(column)
+    for entry, service in enumerate(column.entries):
+        try:
+            outcome.true[entry] = condition({SERVICE: service})
+        except EvaluationError:
+            outcome.error[entry] = True
+    return outcome
 
 
 def _part(node: Node) -> Part:
@@ -96,16 +109,16 @@ def _part(node: Node) -> Part:
     if len(reads) > 1 and (junction := _junction(node)) is not None:
         combine, operands = junction
         parts = [_part(operand) for operand in operands]
-        return lambda services: combine([part(services) for part in parts])
+        return lambda services, steps: combine([part(services, steps) for part in parts])
     table = _table(node)
     doubles = None if _sought(node) else compile_comparison(node)
 
-    def spread(services: ServiceColumns) -> Outcome:
+    def spread(services: ServiceColumns, steps: Steps) -> Outcome:
         if doubles is not None and (found := doubles(services)) is not None:
             holds, error = found
             return Outcome(holds & ~error, error)
         column = services.column(reads)
-        return table(column).spread(column.codes)
+        return table(column, steps).spread(column.codes)
 
     return spread
 
@@ -115,7 +128,7 @@ def _table(node: Node) -> Table:
     if (junction := _junction(node)) is not None:
         combine, operands = junction
         tables = [_table(operand) for operand in operands]
-        return lambda column: combine([table(column) for table in tables])
+        return lambda column, steps: combine([table(column, steps) for table in tables])
     if not _reads(node):
         return _constant(_evaluated(node))
     return _sought(node) or _evaluated(node)
@@ -176,30 +189,26 @@ def _junction(node: Node) -> tuple[Combine, Sequence[Node]] | None:
 def _all_of(outcomes: Sequence[Outcome]) -> Outcome:
     true = reduce(np.logical_and, [outcome.true for outcome in outcomes])
     not_false = reduce(np.logical_and, [outcome.true | outcome.error for outcome in outcomes])
-    return Outcome(true, not_false & ~true, _steps(outcomes))
+    return Outcome(true, not_false & ~true)
 
 
 def _any_of(outcomes: Sequence[Outcome]) -> Outcome:
     true = reduce(np.logical_or, [outcome.true for outcome in outcomes])
     error = reduce(np.logical_or, [outcome.error for outcome in outcomes])
-    return Outcome(true, error & ~true, _steps(outcomes))
+    return Outcome(true, error & ~true)
 
 
 def _none_of(outcomes: Sequence[Outcome]) -> Outcome:
     (outcome,) = outcomes
-    return Outcome(~(outcome.true | outcome.error), outcome.error, outcome.steps)
+    return Outcome(~(outcome.true | outcome.error), outcome.error)
 
 
 def _chosen(outcomes: Sequence[Outcome]) -> Outcome:
-    """Of the branch that is not taken only the steps count: they are a bound."""
+    """Of the branch that is not taken only the steps count."""
     condition, then, otherwise = outcomes
     true = np.where(condition.true, then.true, otherwise.true)
     error = np.where(condition.true, then.error, otherwise.error)
-    return Outcome(true & ~condition.error, error | condition.error, _steps(outcomes))
-
-
-def _steps(outcomes: Sequence[Outcome]) -> int:
-    return sum(outcome.steps for outcome in outcomes)
+    return Outcome(true & ~condition.error, error | condition.error)
 
 
 # atoms ----------------------------------------------------------------------------------------------
@@ -208,9 +217,9 @@ def _steps(outcomes: Sequence[Outcome]) -> int:
 def _constant(table: Table) -> Table:
     """Of what reads nothing, one entry tells all."""
 
-    def constant(column: Column) -> Outcome:
-        one = table(Column(column.codes, column.entries[:1]))
-        return Outcome(np.resize(one.true, len(column)), np.resize(one.error, len(column)), one.steps)
+    def constant(column: Column, steps: Steps) -> Outcome:
+        one = table(Column(column.codes, column.entries[:1]), steps)
+        return Outcome(np.resize(one.true, len(column)), np.resize(one.error, len(column)))
 
     return constant
 
@@ -219,21 +228,24 @@ def _evaluated(node: Node, fields: tuple[str, ...] = (), known: Table | None = N
     """By the compiler's closure on each entry; ``known`` answers the sorted ones of a column of ``fields``."""
     evaluate = compile_node(node)
 
-    def table(column: Column) -> Outcome:
+    def table(column: Column, steps: Steps) -> Outcome:
         ranged = known if column.fields == fields else None
-        outcome = _neither(column) if ranged is None else ranged(column)
-        true, error, dearest = outcome.true, outcome.error, outcome.steps
+        left = steps.left
+        outcome = _neither(column) if ranged is None else ranged(column, steps)
+        fewest = steps.left
+        true, error = outcome.true, outcome.error
         for entry in range(0 if ranged is None else column.sorted, len(column)):
-            steps = Steps()
+            steps.left = left
             try:
                 value = evaluate({SERVICE: column.entries[entry]}, steps)
-            except (EvaluationError, Exhausted):
+            except EvaluationError:
                 error[entry] = True
             else:
                 true[entry] = value is True
                 error[entry] = value is not True and value is not False
-            dearest = max(dearest, MAX_STEPS - steps.left)
-        return Outcome(true, error, dearest)
+            fewest = min(fewest, steps.left)
+        steps.left = fewest
+        return outcome
 
     return table
 
@@ -275,29 +287,31 @@ _MIRRORED = {
 }
 
 
-def _present(column: Column) -> Outcome:
+def _present(column: Column, steps: Steps) -> Outcome:
     outcome = _neither(column)
     outcome.true[: column.sorted] = True
     return outcome
 
 
-def _holding(column: Column, text: str) -> Outcome:
+def _holding(column: Column, steps: Steps, text: str) -> Outcome:
     """``"text" in path``: a number or a text is nothing to search."""
-    outcome = _neither(column, column.longest)
+    steps.spend(column.longest)
+    outcome = _neither(column)
     outcome.error[: len(column.numbers) + len(column.texts)] = True
     outcome.true[column.members.get(text, [])] = True
     return outcome
 
 
-def _listed(column: Column, literals: Sequence[object]) -> Outcome:
+def _listed(column: Column, steps: Steps, literals: Sequence[object]) -> Outcome:
     """``path in [literals]``"""
-    outcome = _neither(column, len(literals))
+    steps.spend(len(literals))
+    outcome = _neither(column)
     for literal in literals:
         outcome.true[slice(*_equal_range(column, literal))] = True
     return outcome
 
 
-def _compared(column: Column, operation: Operator, literal: object) -> Outcome:
+def _compared(column: Column, steps: Steps, operation: Operator, literal: object) -> Outcome:
     """``path < literal`` and so on; only values of the literal's kind have an order with it."""
     outcome = _neither(column)
     low, high = _equal_range(column, literal)
@@ -336,5 +350,5 @@ def _equal_range(column: Column, literal: object) -> tuple[int, int]:
     return 0, 0
 
 
-def _neither(column: Column, steps: int = 0) -> Outcome:
-    return Outcome(np.zeros(len(column), np.bool_), np.zeros(len(column), np.bool_), steps)
+def _neither(column: Column) -> Outcome:
+    return Outcome(np.zeros(len(column), np.bool_), np.zeros(len(column), np.bool_))
