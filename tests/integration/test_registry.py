@@ -1,13 +1,16 @@
 """Catalog, views and histories over the real SQLite stores."""
 
 import asyncio
+import gc
 import json
+import threading
 from dataclasses import replace
 from random import Random
 
 import pytest
 
 from caio.audit.ports import Attempt
+from caio.contracts import parse_contract
 from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import InvalidInput, NotAllowed
 from caio.foundation.hashing import HISTORY, digest_of
@@ -569,3 +572,46 @@ async def test_a_clock_set_back_does_not_stop_histories(registry):
     for _ in range(30):
         histories.observe("acme", GOOD, NOW - 3_600_000_000)
     assert await histories.current(ACME, NOW - 1_800_000_000) != first
+
+
+# --- advice -------------------------------------------------------------------------------------
+
+
+async def test_a_tenant_has_one_analysis_at_a_time(registry, monkeypatch):
+    begun, begin, running = [], threading.Semaphore(0), set()
+
+    def analyse(rule, rules, offers, old):
+        running.add(rule.policy.policy_id)
+        begun.append(set(running))
+        begin.acquire(timeout=5)
+        running.discard(rule.policy.policy_id)
+        return ()
+
+    monkeypatch.setattr("caio.registry.advice.analyse", analyse)
+    advisor = Advisor(registry.views)
+    rules = [compiled(policy(f"rule-{number}"))[1] for number in range(3)]
+    tasks = [asyncio.create_task(advisor.of_policy(ACME, rule)) for rule in rules]
+    rival = asyncio.create_task(advisor.of_policy(RIVAL, compiled(policy("rival"))[1]))
+    while len(begun) < 2:
+        await asyncio.sleep(0.005)
+    tasks[0].cancel()  # its thread goes on, and keeps the turn
+    await asyncio.sleep(0.02)
+    assert sorted(begun[-1]) == ["rival", "rule-0"]
+    begin.release(4)
+    assert await asyncio.gather(*tasks[1:], rival) == [(), (), ()]
+    assert not any(len(each - {"rival"}) > 1 for each in begun)
+    del tasks, rival
+    await asyncio.sleep(0)
+    gc.collect()
+    assert not advisor._turns
+
+
+async def test_a_contract_is_not_compared_with_another_tenants(registry):
+    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10, may_share=True)
+    await registry.catalog.save_policy(ACME, policy(then='service.privacy.data_locality == "on_device"'))
+    assert await registry.seen() == ({("rival", "echo", "1.0.0")}, {"rule"})
+    moved = parse_contract(contract(version="2.0.0", privacy={"data_locality": "cloud"})).value
+    assert await Advisor(registry.views).of_contract(ACME, moved) == ()
+    await registry.catalog.register(ACME, contract(), 10)
+    (finding,) = await Advisor(registry.views).of_contract(ACME, moved)
+    assert finding.code == "newly_permits"
