@@ -11,6 +11,7 @@ A *slot* is one thing to choose: the value at a path (or its absence), or whethe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -306,7 +307,18 @@ class Slots:
                 self._of_path.setdefault(path, Constants()).add(atom.constants)
         for path, constants in list(self._of_path.items()):
             self._cut(path, constants)
-        for atom in readings:
+        self._readings = readings
+        choices = Counter(path for path, _ in self.choices)
+        #: About how many evaluations ``settle`` makes of an atom.
+        self.evaluations = sum(
+            max(choices[atom.path], len(self.choices.get((atom.path, None), ())))
+            for atom in readings
+            if not isinstance(atom, Opaque)
+        )
+
+    def settle(self) -> None:
+        """Work out the outcome of every atom for every choice."""
+        for atom in self._readings:
             if isinstance(atom, Reading):
                 atom.settle(self.choices[atom.path, None])
             elif isinstance(atom, Elements):

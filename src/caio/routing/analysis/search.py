@@ -19,11 +19,15 @@ Laws (each has a test of the same name)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from caio.routing.analysis.formulas import (
+    ERROR,
+    FALSE,
+    TRUE,
     Assignment,
     Choice,
     Formula,
@@ -31,17 +35,27 @@ from caio.routing.analysis.formulas import (
     Slots,
     atoms,
     nested,
-    outcome,
 )
 from caio.routing.analysis.translate import formula_of
 from caio.routing.analysis.values import ABSENT, Path, is_list, is_scalar
-from caio.routing.expressions import Expression, compile_expression
+from caio.routing.expressions import EvaluationError, Expression
+from caio.routing.expressions.compiler import compile_node
+from caio.routing.expressions.errors import MAX_STEPS
+from caio.routing.expressions.operations import Exhausted, Steps
+from caio.routing.expressions.syntax import Comprehension, Node, children
 
-#: What one question may take. A mask of every goal is a step for each sixteen atoms begun; making and
-#: evaluating a real request or contract takes about as long as twenty masks.
+#: What one question may take. A mask of every goal is a step for each sixteen atoms begun; making a real
+#: request or contract takes about as long as twenty masks.
 STEPS_PER_QUESTION = 2_000
 _ATOMS_PER_STEP = 16
 _STEPS_TO_CONFIRM = 20
+
+#: Work in smaller units: an evaluation costs one for each node, outside or inside a macro, that it can
+#: evaluate; an expression is made into a formula at the cost of some for each of its nodes, and an
+#: atom's outcome for one choice is worked out at the cost of some more.
+_UNITS_PER_STEP = 64
+_UNITS_TO_TRANSLATE = 32
+_UNITS_TO_SETTLE = 8
 
 
 class Status(Enum):
@@ -71,16 +85,73 @@ class Answer:
 Realise = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
 
 
+class _Known:
+    """What is made of an expression once: its formula, its evaluation, and what they cost."""
+
+    def __init__(self, expression: Expression) -> None:
+        self.expression = expression  # kept, so that no other takes its id
+        self.formula = formula_of(expression.root)
+        self.evaluate = compile_node(expression.root)
+        self.atoms = sum(1 for _ in atoms(self.formula))
+        self.outside, self.inside = weights(expression.root)
+
+    def outcome(self, variables: Mapping[str, Any]) -> tuple[int, int]:
+        """The outcome, and the units that it cost at most: each step applies a macro's body once."""
+        steps, found = Steps(), ERROR
+        with suppress(EvaluationError, Exhausted):
+            value = self.evaluate(variables, steps)
+            found = TRUE if value is True else FALSE if value is False else ERROR
+        return found, self.outside + (MAX_STEPS - steps.left) * self.inside
+
+
+def weights(node: Node) -> tuple[int, int]:
+    """The nodes outside every macro's body, and those of the largest body without the bodies in it."""
+    outside, inside = 1, 0
+    for child in children(node):
+        own, within = weights(child)
+        inside = max(inside, within)
+        if isinstance(node, Comprehension) and child is node.body:
+            inside = max(inside, own)
+        else:
+            outside += own
+    return outside, inside
+
+
 class Budget:
-    """Steps that several questions share."""
+    """Steps that a whole analysis shares, and what it knows of its expressions.
+
+    The last thing begun may take more than is left: one evaluation, or the making of one formula. What
+    ``then`` says of registered services is not charged here.
+    """
 
     def __init__(self, steps: int) -> None:
         self.left = steps
+        self._units = 0
+        self._known: dict[int, _Known] = {}
+
+    def known(self, expression: Expression) -> _Known:
+        found = self._known.get(id(expression))
+        if found is None:
+            found = self._known[id(expression)] = _Known(expression)
+            self.charge(_UNITS_TO_TRANSLATE * found.outside)
+        return found
+
+    def charge(self, units: int) -> None:
+        steps, self._units = divmod(self._units + units, _UNITS_PER_STEP)
+        self.left = max(0, self.left - steps)
 
 
 def ask(goals: Sequence[Goal], realise: Realise, budget: Budget) -> Answer:
-    """Search for one; every goal of one expression counts, also of the same."""
-    question = _Question(goals, realise, min(budget.left, STEPS_PER_QUESTION))
+    """Search for one; every goal of one expression counts, also of the same. Undecided at once when no
+    step is left."""
+    known: list[tuple[_Known, int]] = []
+    for goal in goals:
+        if budget.left <= 0:
+            return Answer(Status.UNDECIDED)
+        known.append((budget.known(goal.expression), goal.wanted))
+    question = _Question(known, realise, budget)
+    if question.steps <= 0:
+        return Answer(Status.UNDECIDED)
     before = question.steps
     found = question.descend({})
     budget.left = max(0, budget.left - before + question.steps)
@@ -90,14 +161,20 @@ def ask(goals: Sequence[Goal], realise: Realise, budget: Budget) -> Answer:
 
 
 class _Question:
-    def __init__(self, goals: Sequence[Goal], realise: Realise, steps: int) -> None:
-        self._goals = [(formula_of(goal.expression.root), goal.wanted) for goal in goals]
-        self._conditions = [(compile_expression(goal.expression), goal.wanted) for goal in goals]
+    def __init__(self, known: Sequence[tuple[_Known, int]], realise: Realise, budget: Budget) -> None:
+        self._known = known
+        self._goals = [(each.formula, wanted) for each, wanted in known]
         self._slots = Slots([formula for formula, _ in self._goals])
         self._realise = realise
-        self._cost = 1 + sum(1 for formula, _ in self._goals for _ in atoms(formula)) // _ATOMS_PER_STEP
-        self.steps = steps
+        total = sum(each.atoms for each, _ in known)
+        self._cost = 1 + total // _ATOMS_PER_STEP
+        budget.charge(_UNITS_TO_SETTLE * total)
+        units = _UNITS_TO_SETTLE * self._slots.evaluations
+        self.steps = min(budget.left, STEPS_PER_QUESTION) - units // _UNITS_PER_STEP
         self.proved = self._slots.exhaustive
+        if self.steps > 0:
+            self._slots.settle()
+            budget.charge(units)
 
     def descend(self, chosen: dict[Slot, Choice]) -> Answer | None:
         if self.steps <= 0:
@@ -143,10 +220,11 @@ class _Question:
         self.steps -= _STEPS_TO_CONFIRM
         fragment = fragment_of(chosen)
         variables = self._realise(fragment)
-        if variables is not None and all(
-            outcome(condition, variables) & wanted for condition, wanted in self._conditions
-        ):
-            return Answer(Status.FOUND, variables, fragment)
+        if variables is not None:
+            outcomes = [(each.outcome(variables), wanted) for each, wanted in self._known]
+            self.steps -= sum(units for (_, units), _ in outcomes) // _UNITS_PER_STEP
+            if all(found & wanted for (found, _), wanted in outcomes):
+                return Answer(Status.FOUND, variables, fragment)
         self.proved = False
         return None
 
