@@ -1,6 +1,7 @@
 """What is about to be put in force, analysed among everything else that is.
 
-The analysis takes up to a few tenths of a second for a thousand services and a hundred policies, so
+The analysis takes some tenths of a second for a thousand services and a hundred policies as people
+write them, and seconds for expressions made to be slow, so
 it runs in a thread. It sees what is in force when it begins: of two policies that are saved at once,
 neither may be told of the other.
 """
