@@ -38,7 +38,7 @@ from caio.registry.advice import Advisor
 from caio.registry.catalog import Catalog
 from caio.registry.decisions import Decisions
 from caio.registry.histories import Histories, since
-from caio.registry.observed import ObservedServices
+from caio.registry.observed import LONGEST, ObservedServices
 from caio.registry.views import Views
 from caio.registry.what_if import WhatIf
 from caio.storage.memory.admission import InProcessAdmission
@@ -218,6 +218,7 @@ async def _recover(
         sealer = await vault.sealer(embedded_scope(tenant_id))
         await journal.append(leaf_of(record, sealer, os.urandom(SALT_BYTES)))
     await stores.idempotency.release_unfinished()
+    await stores.observed.forget(now() - LONGEST)
     admitted: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for tenant_id, row, _ in await stores.journal.admitted_since(now() - DAY):
         admitted[tenant_id].append((row.service_id, row.decided_at))

@@ -166,3 +166,14 @@ async def run(url, *statements):
         rows = done.all() if done.returns_rows else []
     await database.close()
     return rows
+
+
+async def test_what_is_forgotten_is_what_lies_before(stores, acme, rival):
+    for number, at in enumerate((NOW - HOUR, NOW, NOW + HOUR)):
+        await stores.journal.append(call(number, GOOD, at=at))
+        await stores.journal.append(call(number + 10, GOOD, at=at, tenant="rival"))
+    await stores.observed.forget(NOW)
+    place = ("latency_ms", bucket_of(700))
+    assert await totals(stores, acme, since=0) == await totals(stores, rival, since=0) == {place: 2}
+    await stores.observed.forget(NOW + 1)
+    assert await totals(stores, acme, since=0) == {place: 1}

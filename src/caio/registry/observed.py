@@ -41,6 +41,8 @@ from caio.foundation.scope import TenantScope
 from caio.registry.ports import Publications, Published
 
 HOUR = 3_600_000_000
+#: No window looks further back.
+LONGEST = 31 * 24 * HOUR
 WINDOWS = (("1h", HOUR), ("24h", 24 * HOUR), ("30d", 30 * 24 * HOUR))
 
 #: The fewest calls that a verdict on a share of calls is given on.
@@ -78,6 +80,10 @@ class ObservedHours(Protocol):
 
     async def totals(self, scope: TenantScope, service_id: str, version: str, since: int) -> Sequence[Counted]:
         """The sums over the hours from ``since`` on; none for what was never called."""
+        ...
+
+    async def forget(self, before: int) -> None:
+        """Delete every tenant's counts of the hours before ``before``."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from caio.foundation.scope import TenantScope
 from caio.registry.observed import Counted
@@ -32,3 +32,7 @@ class SqlObservedHours:
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         return [Counted(measure, bucket, int(calls)) for measure, bucket, calls in rows]
+
+    async def forget(self, before: int) -> None:
+        async with self._database.writing() as connection:
+            await connection.execute(delete(observed).where(observed.c.hour < before))
