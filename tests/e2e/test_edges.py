@@ -131,13 +131,8 @@ async def test_a_break_while_rendering_settles_the_call(caio: Served) -> None:
     assert reserved(caio) == 0
 
 
-async def test_a_caller_who_leaves_while_the_decision_is_written_leaves_an_outcome(
-    caio: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await caio.register("only")
-    gate = Gate(caio, monkeypatch)
-    wanted = from_orchestrate(CALL, await caller(caio))
-    calling = asyncio.create_task(caio.installation.gateway.orchestrate(wanted))
+async def assert_leaving_is_settled(caio: Served, gate: Gate, calling: asyncio.Task[Any]) -> None:
+    """The caller leaves while the decision's write is held up, and the service has answered."""
     await asyncio.wait_for(gate.reached.wait(), 10)
     async with asyncio.timeout(10):
         while not caio.service.received:
@@ -150,6 +145,16 @@ async def test_a_caller_who_leaves_while_the_decision_is_written_leaves_an_outco
         await calling
     assert (await last_outcome(caio)).status == "cancelled"
     assert reserved(caio) == 0
+
+
+async def test_a_caller_who_leaves_while_the_decision_is_written_leaves_an_outcome(
+    caio: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await caio.register("only")
+    gate = Gate(caio, monkeypatch)
+    wanted = from_orchestrate(CALL, await caller(caio))
+    calling = asyncio.create_task(caio.installation.gateway.orchestrate(wanted))
+    await assert_leaving_is_settled(caio, gate, calling)
 
 
 async def test_a_caller_who_leaves_while_a_streams_decision_is_written_leaves_an_outcome(
@@ -159,18 +164,7 @@ async def test_a_caller_who_leaves_while_a_streams_decision_is_written_leaves_an
     gate = Gate(caio, monkeypatch)
     wanted = from_chat(CHAT, {}, await caller(caio), None, "")
     calling = asyncio.create_task(caio.installation.streams.open(wanted))
-    await asyncio.wait_for(gate.reached.wait(), 10)
-    async with asyncio.timeout(10):
-        while not caio.service.received:
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)  # the service has answered; only the write is still to come
-    calling.cancel()
-    await asyncio.sleep(0.05)
-    gate.open.set()
-    with pytest.raises(asyncio.CancelledError):
-        await calling
-    assert (await last_outcome(caio)).status == "cancelled"
-    assert reserved(caio) == 0
+    await assert_leaving_is_settled(caio, gate, calling)
 
 
 async def test_a_stream_that_is_closed_before_it_is_read_is_settled(caio: Served) -> None:
