@@ -27,6 +27,7 @@ STATUS: dict[Category, HTTPStatus] = {
     Category.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
     Category.NOT_ALLOWED: HTTPStatus.FORBIDDEN,
     Category.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    Category.GONE: HTTPStatus.GONE,
     Category.CONFLICT: HTTPStatus.CONFLICT,
     Category.PRECONDITION: HTTPStatus.PRECONDITION_FAILED,
     Category.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

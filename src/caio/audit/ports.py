@@ -20,6 +20,13 @@ class LeafKind(StrEnum):
 
     DECISION = "decision"
     OUTCOME = "outcome"
+    PUBLICATION = "publication"
+    TENANT = "tenant"
+    KEY = "key"
+    SECRET = "secret"  # noqa: S105 - the kind of leaf, not a secret
+    ACCESS = "access"
+    RETENTION = "retention"
+    ERASURE = "erasure"
 
 
 class Mode(StrEnum):
@@ -96,6 +103,19 @@ class OutcomeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ActRow:
+    """The clear columns of an act: what somebody did, other than to call. ``action`` is ``noun.verb``,
+    ``subject`` the id of what it was done to, ``principal_id`` who did it."""
+
+    act_id: str
+    kind: LeafKind
+    recorded_at: int
+    action: str
+    principal_id: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeptAnswer:
     """An answer kept for its idempotency key, sealed; written with the outcome, atomically."""
 
@@ -108,7 +128,8 @@ class KeptAnswer:
 class Leaf:
     """One journal entry as it is written. ``commitment`` is HMAC-SHA256(salt, payload), 32 bytes.
 
-    ``subject_id`` is the decision's id for both kinds; (tenant, kind, subject) is unique.
+    ``subject_id`` is the decision's id for decisions and outcomes, an act's own id for the other
+    kinds; (tenant, kind, subject) is unique. ``sealed`` is empty once the content was erased.
     """
 
     tenant_id: str
@@ -117,7 +138,7 @@ class Leaf:
     recorded_at: int
     commitment: bytes
     sealed: bytes
-    projection: DecisionRow | OutcomeRow | None = None
+    projection: DecisionRow | OutcomeRow | ActRow | None = None
     kept_answer: KeptAnswer | None = None
 
 
@@ -176,4 +197,85 @@ class TenantKeyStore(Protocol):
 
     async def wrapped_key(self, scope: TenantScope, fresh: bytes) -> bytes:
         """The tenant's wrapped key; stores ``fresh`` when it has none yet (first writer wins)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """How far a tenant's journal has been taken into its Merkle tree.
+
+    ``size`` leaves have the root hash ``root``, and ``checkpoint`` is the signed note that says so,
+    signed at ``signed_at`` (microseconds since the epoch).
+    """
+
+    tenant_id: str
+    origin: str
+    size: int
+    root: bytes
+    checkpoint: str
+    signed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A tenant whose journal is ahead of its tree: leaves ``size`` to ``next - 1`` are to be taken in.
+
+    ``origin`` is empty when the log has no head yet; its size is 0 then.
+    """
+
+    tenant_id: str
+    origin: str
+    size: int
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """One tenant's log grown from ``old_size``: the new head, and the tiles (level, position, hashes)
+    that were filled or, above level 0, changed."""
+
+    old_size: int
+    head: LogHead
+    tiles: Sequence[tuple[int, int, bytes]]
+
+
+class LogStore(Protocol):
+    """Storage of the trees. One suite in tests/conformance holds every adapter to it.
+
+    The first four methods are the sequencer's, which works for all tenants and shows nothing to any.
+    """
+
+    async def behind(self, holder: str, now: int, until: int, limit: int) -> list[Behind]:
+        """Up to ``limit`` tenants whose journal is ahead, leased to ``holder`` until ``until``: those that
+        were free, expired at ``now``, or held by it before."""
+        ...
+
+    async def behind_one(self, tenant_id: str, holder: str, now: int, until: int) -> Behind | None:
+        """As ``behind`` for one tenant; None when its tree is up to date or another holder has the lease."""
+        ...
+
+    async def commitments(self, ranges: Sequence[tuple[str, int, int]]) -> dict[str, list[bytes]]:
+        """The commitments of leaves ``start`` to ``end - 1`` of each (tenant, start, end), in order."""
+        ...
+
+    async def advance(self, holder: str, advances: Sequence[Advance]) -> set[str]:
+        """Write heads and tiles in one transaction; return the tenants whose size was still ``old_size``.
+        For the others nothing is written: somebody else took their leaves in."""
+        ...
+
+    async def edge(self, tenant_id: str, size: int) -> dict[int, bytes]:
+        """The stored partial tiles above level 0 of a tree of ``size``, by level, cut to what it had then."""
+        ...
+
+    async def release(self, holder: str) -> None:
+        """Give up every lease of ``holder``: at a clean stop."""
+        ...
+
+    async def head(self, scope: TenantScope) -> LogHead | None:
+        """None while the log has no checkpoint."""
+        ...
+
+    async def tiles(self, scope: TenantScope, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """Tiles by (level, position), as wide as they are now: at level 0, what has not been filled is
+        hashed from the journal's commitments up to the head's size. Absent ones are left out."""
         ...

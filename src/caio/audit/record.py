@@ -20,12 +20,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from caio.audit.ports import Attempt, DecisionRow, KeptAnswer, Leaf, LeafKind, Mode, OutcomeRow, Status, StoredLeaf
+from caio.audit.ports import (
+    ActRow,
+    Attempt,
+    DecisionRow,
+    KeptAnswer,
+    Leaf,
+    LeafKind,
+    Mode,
+    OutcomeRow,
+    Status,
+    StoredLeaf,
+)
 from caio.audit.sealing import Sealer, sealing_context
 from caio.foundation.canonical import NotCanonical, canonical_json, read_canonical
-from caio.foundation.errors import SealBroken, UpstreamFault
+from caio.foundation.errors import Erased, SealBroken, UpstreamFault
 from caio.foundation.hashing import DIGEST_BYTES, keyed, same
 from caio.foundation.money import Usage
 from caio.foundation.quantity import decimal_text
@@ -84,6 +95,10 @@ class DecisionRecord:
     @property
     def recorded_at(self) -> int:
         return self.decided_at
+
+    @property
+    def subject_id(self) -> str:
+        return self.decision_id
 
     def document(self) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -197,6 +212,10 @@ class OutcomeRecord:
     def recorded_at(self) -> int:
         return self.finished_at
 
+    @property
+    def subject_id(self) -> str:
+        return self.decision_id
+
     def document(self) -> dict[str, Any]:
         document: dict[str, Any] = {
             "v": RECORD_VERSION,
@@ -238,16 +257,31 @@ class OutcomeRecord:
         )
 
 
-def leaf_of(
-    record: DecisionRecord | OutcomeRecord, sealer: Sealer, salt: bytes, kept_answer: KeptAnswer | None = None
-) -> Leaf:
+class Record(Protocol):
+    """What the journal can take: a document, whose and about what it is, and its clear columns."""
+
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def kind(self) -> LeafKind: ...
+    @property
+    def subject_id(self) -> str: ...
+    @property
+    def recorded_at(self) -> int: ...
+
+    def canonical(self) -> bytes: ...
+
+    def row(self) -> DecisionRow | OutcomeRow | ActRow: ...
+
+
+def leaf_of(record: Record, sealer: Sealer, salt: bytes, kept_answer: KeptAnswer | None = None) -> Leaf:
     """The journal's leaf of ``record``. ``salt`` is 32 random bytes, used once and kept nowhere else."""
     payload = record.canonical()
-    context = sealing_context(record.tenant_id, record.kind, record.decision_id)
+    context = sealing_context(record.tenant_id, record.kind, record.subject_id)
     return Leaf(
         tenant_id=record.tenant_id,
         kind=record.kind,
-        subject_id=record.decision_id,
+        subject_id=record.subject_id,
         recorded_at=record.recorded_at,
         commitment=Commitment.to(payload, salt).value,
         sealed=sealer.seal(salt + payload, context),
@@ -266,9 +300,11 @@ class OpenedLeaf:
 
 
 def open_leaf(stored: StoredLeaf, sealer: Sealer) -> OpenedLeaf:
-    """Read a leaf back. Raises SealBroken when it was changed, moved or erased, or when what was
-    sealed is not what its commitment says."""
+    """Read a leaf back. Raises Erased when its content is gone, and SealBroken when it was changed or
+    moved, or when what was sealed is not what its commitment says."""
     leaf = stored.leaf
+    if not leaf.sealed:
+        raise Erased("The content of this journal entry was erased; only its commitment is left.")
     opened = sealer.open(leaf.sealed, sealing_context(leaf.tenant_id, leaf.kind, leaf.subject_id))
     commitment = Commitment(leaf.commitment, opened[:SALT_BYTES])
     payload = opened[SALT_BYTES:]

@@ -30,6 +30,7 @@ EXIT_CODES: dict[Category, ExitCode] = {
     Category.UNAUTHENTICATED: ExitCode.NOT_ALLOWED,
     Category.NOT_ALLOWED: ExitCode.NOT_ALLOWED,
     Category.NOT_FOUND: ExitCode.NOT_FOUND,
+    Category.GONE: ExitCode.NOT_FOUND,
     Category.CONFLICT: ExitCode.CONFLICT,
     Category.PRECONDITION: ExitCode.CONFLICT,
     Category.TOO_LARGE: ExitCode.INVALID,

@@ -37,6 +37,7 @@ class Category(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     NOT_ALLOWED = "not_allowed"
     NOT_FOUND = "not_found"
+    GONE = "gone"
     CONFLICT = "conflict"
     PRECONDITION = "precondition"
     TOO_LARGE = "too_large"
@@ -208,6 +209,13 @@ class NotReady(CaioError):
     code = "not_ready"
     category = Category.UNAVAILABLE
     retryable = True
+
+
+class Erased(CaioError):
+    """The content was erased for good; that it existed is all the log still says."""
+
+    code = "erased"
+    category = Category.GONE
 
 
 class SealBroken(CaioError):

@@ -22,6 +22,8 @@ class Permission(StrEnum):
     POLICIES_WRITE = "policies:write"
     DECISIONS_READ = "decisions:read"
     KEYS_MANAGE = "keys:manage"
+    AUDIT_READ = "audit:read"
+    AUDIT_MANAGE = "audit:manage"
     SERVICES_SHARE = "services:share"
 
 
@@ -35,7 +37,7 @@ ROLES: dict[str, frozenset[str]] = {
     "developer": _READ | _WRITE | {Permission.ORCHESTRATE},
     "user": frozenset({Permission.ORCHESTRATE, Permission.SERVICES_READ, Permission.DECISIONS_READ}),
     "service": frozenset({Permission.ORCHESTRATE, Permission.SERVICES_READ}),
-    "auditor": _READ,
+    "auditor": _READ | {Permission.AUDIT_READ},
 }
 
 

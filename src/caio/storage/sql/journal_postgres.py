@@ -79,6 +79,10 @@ answered AS (
     WHERE idempotency.tenant_id = answer.tenant_id
       AND idempotency.idempotency_key = answer.idempotency_key
       AND idempotency.decision_id = answer.decision_id
+),
+acted AS (
+    INSERT INTO acts (tenant_id, act_id, kind, recorded_at, action, principal_id, subject)
+    SELECT * FROM unnest($51::text[], $52::text[], $53::text[], $54::bigint[], $55::text[], $56::text[], $57::text[])
 )
 SELECT tenant_id, next FROM heads
 """
@@ -124,6 +128,7 @@ def _parameters(batch: Batch) -> list[Sequence[Any]]:
         *_columns(batch.attempts, 10),
         *_columns(batch.counted(), 7),
         *_columns(batch.answers, 4),
+        *_columns(batch.acts, 7),
     ]
 
 

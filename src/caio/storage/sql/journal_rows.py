@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from caio.audit.ports import DecisionRow, Leaf, OutcomeRow
+from caio.audit.ports import ActRow, DecisionRow, Leaf, OutcomeRow
 from caio.foundation.errors import Conflict
 from caio.registry.observed import hour_of, measures_of
 
@@ -30,6 +30,7 @@ class Batch:
     attempts: list[Row] = field(default_factory=list)
     observed: Counter[Row] = field(default_factory=Counter)  # by tenant, service, version, hour, measure, bucket
     answers: list[Row] = field(default_factory=list)  # tenant, key, decision, sealed
+    acts: list[Row] = field(default_factory=list)
 
     def counted(self) -> list[Row]:
         """The rows that ``observed`` is raised by, each place once."""
@@ -46,6 +47,8 @@ def batch_of(leaves: Sequence[Leaf]) -> Batch:
             batch.decisions.append(_decision(tenant, leaf.projection))
         elif isinstance(leaf.projection, OutcomeRow):
             _add_outcome(batch, tenant, leaf.projection)
+        elif isinstance(leaf.projection, ActRow):
+            batch.acts.append(_act(tenant, leaf.projection))
         if (kept := leaf.kept_answer) is not None:
             batch.answers.append((tenant, kept.idempotency_key, kept.decision_id, kept.sealed))
     return batch
@@ -67,6 +70,10 @@ def leaf_exists() -> Conflict:
 
 def leaf_orphaned() -> Conflict:
     return Conflict("The leaf belongs to a tenant or decision that is not recorded.", code="leaf_orphaned")
+
+
+def _act(tenant: str, row: ActRow) -> Row:
+    return (tenant, row.act_id, row.kind.value, row.recorded_at, row.action, row.principal_id, row.subject)
 
 
 def _decision(tenant: str, row: DecisionRow) -> Row:

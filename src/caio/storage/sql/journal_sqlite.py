@@ -64,6 +64,11 @@ _COUNT_OBSERVED = """
     ON CONFLICT DO UPDATE SET calls = calls + excluded.calls
 """
 
+_INSERT_ACT = """
+    INSERT INTO acts (tenant_id, act_id, kind, recorded_at, action, principal_id, subject)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
 _KEEP_ANSWER = """
     UPDATE idempotency SET sealed = ?4
     WHERE tenant_id = ?1 AND idempotency_key = ?2 AND decision_id = ?3
@@ -108,6 +113,7 @@ class SqliteJournal(SqlJournalReads):
             connection.executemany(_INSERT_ATTEMPT, batch.attempts)
             connection.executemany(_COUNT_OBSERVED, batch.counted())
             connection.executemany(_KEEP_ANSWER, batch.answers)
+            connection.executemany(_INSERT_ACT, batch.acts)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

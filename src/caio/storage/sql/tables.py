@@ -92,7 +92,15 @@ api_keys = Table(
     info=_OF_A_TENANT,
 )
 
-tenant_keys = Table("tenant_keys", metadata, _tenant(), _column("wrapped", LargeBinary), info=_OF_A_TENANT)
+# A destroyed key leaves its row, with nothing wrapped, so that no second key is ever made.
+tenant_keys = Table(
+    "tenant_keys",
+    metadata,
+    _tenant(),
+    _column("wrapped", LargeBinary),
+    _column("destroyed_at", BigInteger, optional=True),
+    info=_OF_A_TENANT,
+)
 
 # ``sort`` is what is published: contracts or policies. ``version`` of a head is the newest one.
 publication_heads = Table(
@@ -157,6 +165,7 @@ journal_heads = Table(
     "journal_heads", metadata, _tenant(), _column("next", BigInteger), info=_OF_A_TENANT, sqlite_with_rowid=False
 )
 
+# ``sealed`` is empty once a leaf's content was erased; the other columns stay.
 journal = Table(
     "journal",
     metadata,
@@ -168,6 +177,79 @@ journal = Table(
     _column("commitment", LargeBinary),
     _column("sealed", LargeBinary),
     UniqueConstraint("tenant_id", "kind", "subject_id"),
+    info=_OF_A_TENANT,
+)
+
+# The clear columns of leaves that are neither decision nor outcome; ``act_id`` is the leaf's subject.
+acts = Table(
+    "acts",
+    metadata,
+    _tenant(),
+    _column("act_id", Identifier, key=True),
+    _column("kind", Identifier),
+    _column("recorded_at", BigInteger),
+    _column("action", Text),
+    _column("principal_id", Text),
+    _column("subject", Text),
+    Index(None, "tenant_id", "recorded_at", "act_id"),
+    info=_OF_A_TENANT,
+    sqlite_with_rowid=False,
+)
+
+# How far a tenant's journal has been taken into its tree, and the checkpoint signed over it. ``origin``
+# is fixed with the first row. The lease saves work; ``size`` guards against a second sequencer.
+log_heads = Table(
+    "log_heads",
+    metadata,
+    _tenant(),
+    _column("origin", Text),
+    _column("size", BigInteger),
+    _column("root", LargeBinary),
+    _column("checkpoint", Text),
+    _column("signed_at", BigInteger),
+    _column("holder", Text),
+    _column("leased_until", BigInteger),
+    info=_OF_A_TENANT,
+)
+
+# Tiles as C2SP tlog-tiles defines them: the full ones of every level and, above level 0, the last
+# partial one, which is replaced as it grows. Level 0's partial tile is hashed from the journal.
+log_tiles = Table(
+    "log_tiles",
+    metadata,
+    _tenant(),
+    _column("level", Integer, key=True),
+    _column("position", BigInteger, key=True),
+    _column("hashes", LargeBinary),
+    info=_OF_A_TENANT,
+)
+
+# What must not be erased while it stands. Empty text and absent times restrict nothing.
+holds = Table(
+    "holds",
+    metadata,
+    _tenant(),
+    _column("hold_id", Identifier, key=True),
+    _column("reason", Text),
+    _column("service_id", Text),
+    _column("principal_id", Text),
+    _column("since", BigInteger, optional=True),
+    _column("until", BigInteger, optional=True),
+    _column("placed_at", BigInteger),
+    _column("placed_by", Text),
+    _column("released_at", BigInteger, optional=True),
+    _column("released_by", Text, optional=True),
+    info=_OF_A_TENANT,
+)
+
+# How long the content of decisions is kept; no row keeps it for good. Everything older than
+# ``erased_before`` has been erased but for what a hold covers.
+retention = Table(
+    "retention",
+    metadata,
+    _tenant(),
+    _column("days", BigInteger, optional=True),
+    _column("erased_before", BigInteger),
     info=_OF_A_TENANT,
 )
 
