@@ -66,13 +66,6 @@ def row_above(row: bytes) -> bytes:
     return b"".join([sha256(_NODE + row[at : at + pair]).digest() for at in range(0, len(row) - HASH_BYTES, pair)])
 
 
-def perfect_root(row: bytes) -> bytes:
-    """The root over a row of concatenated hashes, whose number must be a power of two."""
-    while len(row) > HASH_BYTES:
-        row = row_above(row)
-    return row
-
-
 @dataclass(frozen=True, slots=True)
 class Frontier:
     """The roots of the perfect subtrees that a tree of ``size`` leaves is made of, largest first.

@@ -34,6 +34,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from caio.audit.merkle import (
     EMPTY_ROOT,
@@ -45,7 +46,7 @@ from caio.audit.merkle import (
     consistency_spans,
     fold,
     inclusion_spans,
-    perfect_root,
+    row_above,
     subtrees,
 )
 from caio.foundation.errors import InvalidInput
@@ -303,6 +304,16 @@ def _root_of(span: Span, tiles: Mapping[TileId, bytes]) -> bytes:
 def _hash_in(tile: bytes, subtree: Subtree) -> bytes:
     """The root of a subtree from the tile that has its hashes; empty if they are not all there."""
     height = subtree.level % HEIGHT
-    start = (subtree.number << height) % WIDTH * HASH_BYTES
-    end = start + (HASH_BYTES << height)
-    return perfect_root(tile[start:end]) if end <= len(tile) else b""
+    at = subtree.number % (WIDTH >> height) * HASH_BYTES
+    return _rows_of(tile)[height][at : at + HASH_BYTES]
+
+
+# Proofs from one tree share their upper and right tiles, and those of neighbours all of them. 256
+# tiles with their rows are 6 MB at most.
+@lru_cache(maxsize=256)
+def _rows_of(tile: bytes) -> tuple[bytes, ...]:
+    """The tile's hashes and the rows of complete nodes above them, for the eight heights that it spans."""
+    rows = [tile]
+    for _ in range(HEIGHT - 1):
+        rows.append(row_above(rows[-1]))
+    return tuple(rows)
