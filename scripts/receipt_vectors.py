@@ -3,20 +3,24 @@
     python -m scripts.receipt_vectors
 
 Everything is fixed, the keys too, which are for these vectors alone: the files change only when the
-format does, and a test compares them. A change of an existing vector is a new format version.
+format does, and a test compares them. A change of an existing vector is a new format version. The
+first ones are from before receipts had a member ``log``, and still verify as they did.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from caio.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
+from caio.audit.merkle import inclusion_spans, leaf_hash, root_of
+from caio.audit.notes import COSIGNATURE_V1, NoteSignature, key_hash, write_note
 from caio.audit.ports import Mode, Status
-from caio.audit.receipt import issue_receipt, signed_bytes
+from caio.audit.receipt import PlaceInLog, issue_receipt, signed_bytes
 from caio.audit.record import (
     AttemptRecord,
     Breach,
@@ -36,6 +40,9 @@ from caio.routing.model import Principal, Request
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 KEY, STRANGER = SigningKey.generate(bytes(range(32))), SigningKey.generate(bytes(range(32, 64)))
+RETIRED = SigningKey.generate(bytes(range(64, 96)))
+ORIGIN = "caio.localhost/acme"
+LOG_SIZE = 7
 DECIDED_AT = 1_790_000_000_000_000
 
 
@@ -137,12 +144,95 @@ def opened_entry(record: DecisionRecord | OutcomeRecord, seq: int, salt: int) ->
     return OpenedLeaf(seq, record.document(), Commitment.to(record.canonical(), bytes([salt]) * 32))
 
 
+def log_entries(size: int, *leaves: OpenedLeaf) -> list[bytes]:
+    """A log of ``size`` entries: the leaves' commitments at their places, elsewhere 32 bytes of the place."""
+    entries = [bytes([seq % 256]) * 32 for seq in range(size)]
+    for leaf in leaves:
+        entries[leaf.seq] = leaf.commitment.value
+    return entries
+
+
+def proof_of(entries: Sequence[bytes], seq: int) -> list[bytes]:
+    hashes = [leaf_hash(entry) for entry in entries]
+    return [root_of(hashes[start:end]) for start, end in inclusion_spans(seq, len(entries))]
+
+
+def place_in(
+    entries: Sequence[bytes], decision: int, outcome: int | None = None, key: SigningKey = KEY, origin: str = ORIGIN
+) -> PlaceInLog:
+    """What a receipt shows of the log of these entries."""
+    root = root_of([leaf_hash(entry) for entry in entries])
+    return PlaceInLog(
+        sign_checkpoint(Checkpoint(origin, len(entries), root), key),
+        proof_of(entries, decision),
+        None if outcome is None else proof_of(entries, outcome),
+    )
+
+
+def _with_line(note: str, line: NoteSignature) -> str:
+    """The note with one more signature below it."""
+    read = read_checkpoint(note).note
+    return write_note(read.text, [*read.signatures, line])
+
+
 def _signed(decision: OpenedLeaf, outcome: OpenedLeaf | None = None, key: SigningKey = KEY) -> dict[str, Any]:
-    return issue_receipt(key, decision, outcome, issued_at=DECIDED_AT + 60_000_000)
+    """A receipt from before there was a log."""
+    return _resigned(_without(issue_receipt(key, decision, outcome, issued_at=DECIDED_AT + 60_000_000), "log"), key)
 
 
-def _resigned(receipt: Mapping[str, Any]) -> dict[str, Any]:
-    return {**receipt, "signature": base64.b64encode(KEY.sign(signed_bytes(receipt))).decode()}
+def _placed(decision: OpenedLeaf, outcome: OpenedLeaf | None, place: PlaceInLog | None) -> dict[str, Any]:
+    return issue_receipt(KEY, decision, outcome, DECIDED_AT + 60_000_000, place)
+
+
+def _without(receipt: Mapping[str, Any], member: str) -> dict[str, Any]:
+    return {name: value for name, value in receipt.items() if name != member}
+
+
+def _resigned(receipt: Mapping[str, Any], key: SigningKey = KEY) -> dict[str, Any]:
+    return {**receipt, "signature": base64.b64encode(key.sign(signed_bytes(receipt))).decode()}
+
+
+def logged_entries() -> tuple[OpenedLeaf, OpenedLeaf]:
+    """The decision and the outcome that the log of the vectors holds at 2 and 5."""
+    record = sample_decision(EVIDENCE)
+    return opened_entry(record, 2, 3), opened_entry(sample_outcome(record), 5, 4)
+
+
+def _logged() -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Receipts that show their place in a log."""
+    decision, outcome = logged_entries()
+    entries = log_entries(LOG_SIZE, decision, outcome)
+    place = place_in(entries, 2, 5)
+    note = place.checkpoint
+    refusal = opened_entry(sample_decision(REFUSED), 0, 5)
+    by_witness = NoteSignature(
+        "witness.example", key_hash("witness.example", COSIGNATURE_V1, STRANGER.public_key), bytes(range(72))
+    )
+    by_nobody = NoteSignature(ORIGIN, key_hash(ORIGIN, 1, RETIRED.public_key), KEY.sign(b"something else"))
+    resalted = replace(decision, commitment=replace(decision.commitment, salt=bytes([6]) * 32))
+    places = {
+        "in a log of seven entries": place,
+        "the log does not hold the decision yet": None,
+        "the log does not hold the outcome yet": place_in(entries[:4], 2),
+        "the checkpoint was signed by a retired key": place_in(entries, 2, 5, RETIRED),
+        "the checkpoint was signed by a witness too": replace(place, checkpoint=_with_line(note, by_witness)),
+        "the checkpoint of another tenant's log": place_in(entries, 2, 5, origin="caio.localhost/other"),
+        "the checkpoint was signed by a key that is not trusted": place_in(entries, 2, 5, STRANGER),
+        "a trusted key's line below the checkpoint does not verify": replace(
+            place, checkpoint=_with_line(note, by_nobody)
+        ),
+        "the checkpoint is not in canonical form": replace(place, checkpoint=f"{note}\n"),
+        "the proof of another entry for the decision": replace(place, decision=proof_of(entries, 3)),
+        "the proof of another entry for the outcome": replace(place, outcome=proof_of(entries, 4)),
+        "a log too small for the outcome": replace(place_in(entries[:5], 2), outcome=proof_of(entries, 5)),
+        "a log that holds another entry in the decision's place": place_in(log_entries(LOG_SIZE, outcome), 2, 5),
+    }
+    return {name: (_placed(decision, outcome, where), None) for name, where in places.items()} | {
+        "in a log of seven entries, with the evidence": (_placed(decision, outcome, place), EVIDENCE),
+        "a refusal, the one entry of its log": (_placed(refusal, None, place_in(log_entries(1, refusal), 0)), REFUSED),
+        "the proof of an outcome that is not shown": (_placed(decision, None, place), None),
+        "the salt of another entry": (_placed(resalted, outcome, place), None),
+    }
 
 
 def _receipts() -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
@@ -202,10 +292,10 @@ def _claims(verification: Verification) -> dict[str, bool | None]:
 
 
 def vectors() -> dict[str, Any]:
-    keys = key_set(Keyring(KEY))
-    trusted = {KEY.key_id: KEY.public_key}
+    keyring = Keyring(KEY, (RETIRED.public_key,))
+    trusted = keyring.trusted_keys()
     cases = []
-    for name, (receipt, evidence) in _receipts().items():
+    for name, (receipt, evidence) in {**_receipts(), **_logged()}.items():
         verification = verify_receipt(receipt, trusted, evidence)
         cases.append(
             {
@@ -217,7 +307,8 @@ def vectors() -> dict[str, Any]:
                 "claims": _claims(verification),
             }
         )
-    return {"format": "caio/receipt/v1", "key_set": keys, "cases": cases}
+    log = {"origin": ORIGIN, "entries": [entry.hex() for entry in log_entries(LOG_SIZE, *logged_entries())]}
+    return {"format": "caio/receipt/v1", "key_set": key_set(keyring), "log": log, "cases": cases}
 
 
 FILES = {"receipt.schema.json": receipt_schema, "vectors/receipt-v1.json": vectors}

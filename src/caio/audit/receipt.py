@@ -3,8 +3,9 @@
 Theory of operation
 -------------------
 A receipt shows the decision's journal entry and, once there is one, its outcome's, each with the
-salt that opens its commitment. It is signed when it is fetched, by the key active then: fetching
-it again later gives another ``issued_at`` and may give an outcome, but the same entries.
+salt that opens its commitment, and where the tenant's Merkle log holds them: a checkpoint and an
+inclusion proof each. It is signed when it is fetched, by the key active then: fetching it again
+later gives another ``issued_at``, may give an outcome and a later checkpoint, but the same entries.
 The signature covers the canonical JSON of everything but itself, behind a purpose.
 
 Laws (each has a test of the same name)
@@ -14,14 +15,15 @@ Laws (each has a test of the same name)
 - one_receipt_has_one_reading: duplicate members and numbers that JSON cannot hold are refused.
 
 Pure: ``issued_at`` is an argument. The content of the entries is not examined here; they come out
-of ``audit.record.open_leaf``, which has checked them against their commitments.
+of ``audit.record.open_leaf``, which has checked them against their commitments. Nor are the proofs.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from caio.audit.record import OpenedLeaf
@@ -34,10 +36,23 @@ KIND = "caio-receipt"
 _PURPOSE = b"caio/receipt/v1\x00"
 
 
-def issue_receipt(key: SigningKey, decision: OpenedLeaf, outcome: OpenedLeaf | None, issued_at: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class PlaceInLog:
+    """Where a tenant's log holds a receipt's entries: its signed checkpoint, and an inclusion proof
+    (``audit.merkle``) of the decision and, if the log holds it too, of the outcome at that size."""
+
+    checkpoint: str
+    decision: Sequence[bytes]
+    outcome: Sequence[bytes] | None = None
+
+
+def issue_receipt(
+    key: SigningKey, decision: OpenedLeaf, outcome: OpenedLeaf | None, issued_at: int, place: PlaceInLog | None = None
+) -> dict[str, Any]:
     """The receipt of a decision, signed with ``key`` at ``issued_at`` (microseconds since the epoch).
 
-    Raises ValueError when ``outcome`` is another decision's.
+    ``place`` is None while the log does not hold the decision. Raises ValueError when ``outcome`` is
+    another decision's.
     """
     tenant, decision_id = decision.document["tenant"], decision.document["decision_id"]
     if outcome is not None and (outcome.document["tenant"], outcome.document["decision_id"]) != (tenant, decision_id):
@@ -50,6 +65,7 @@ def issue_receipt(key: SigningKey, decision: OpenedLeaf, outcome: OpenedLeaf | N
         "issued_at": issued_at,
         "decision": _entry(decision),
         "outcome": None if outcome is None else _entry(outcome),
+        "log": None if place is None else _log(place),
         "key_id": key.key_id,
     }
     receipt["signature"] = base64.b64encode(key.sign(signed_bytes(receipt))).decode()
@@ -82,6 +98,14 @@ def _entry(leaf: OpenedLeaf) -> dict[str, Any]:
         "salt": leaf.commitment.salt.hex(),
         "seq": leaf.seq,
         "commitment": leaf.commitment.value.hex(),
+    }
+
+
+def _log(place: PlaceInLog) -> dict[str, Any]:
+    return {
+        "checkpoint": place.checkpoint,
+        "decision": [each.hex() for each in place.decision],
+        "outcome": None if place.outcome is None else [each.hex() for each in place.outcome],
     }
 
 

@@ -16,17 +16,22 @@ from msgspec import Meta, Struct
 from caio.audit.ports import Mode, Status
 from caio.foundation.errors import UpstreamFault
 
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="32 bytes in lower-case hexadecimal")]
+# A length, or a look-ahead, beside each pattern: in Python ``$`` also matches before a last newline.
+Digest = Annotated[
+    str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="32 bytes in lower-case hexadecimal")
+]
 Count = Annotated[int, Meta(ge=0)]
 Micros = Annotated[int, Meta(ge=0, description="microseconds since 1970-01-01T00:00:00Z")]
 Amount = Annotated[
     str,
     Meta(
-        pattern=r"^(0|[1-9][0-9]{0,9})(\.[0-9]{0,8}[1-9])?$",
+        pattern=r"^(0|[1-9][0-9]{0,9})(\.[0-9]{0,8}[1-9])?$(?!\n)",
         description="shortest plain decimal, at most 9 places, in the tenant's currency",
     ),
 ]
-KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$", description="start of SHA-256 over the raw public key")]
+KeyId = Annotated[
+    str, Meta(pattern="^[0-9a-f]{16}$", max_length=16, description="start of SHA-256 over the raw public key")
+]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -144,8 +149,18 @@ class OutcomeEntry(Struct, frozen=True):
     commitment: Digest
 
 
+class Log(Struct, frozen=True):
+    """Where the tenant's Merkle log holds the entries. ``checkpoint`` is a signed note; the others are
+    inclusion proofs (RFC 9162, section 2.1.3) in it, ``outcome`` null when it shows none."""
+
+    checkpoint: Text
+    decision: list[Digest]
+    outcome: list[Digest] | None
+
+
 class Receipt(Struct, frozen=True):
-    """A signed extract of a tenant's journal about one decision."""
+    """A signed extract of a tenant's journal about one decision. ``log`` is null, or absent from older
+    receipts, when the log did not hold the decision yet."""
 
     v: Literal[1]
     kind: Literal["caio-receipt"]
@@ -155,7 +170,8 @@ class Receipt(Struct, frozen=True):
     decision: DecisionEntry
     outcome: OutcomeEntry | None
     key_id: KeyId
-    signature: Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{86}==$", description="Ed25519, base64")]
+    signature: Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{86}==$", max_length=88, description="Ed25519, base64")]
+    log: Log | None = None
 
 
 def receipt_schema() -> dict[str, Any]:

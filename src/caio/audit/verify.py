@@ -4,32 +4,37 @@ Theory of operation
 -------------------
 A receipt makes separate claims; each is proved, refuted, or not checked for want of something,
 and says so. Signature and commitments bind the content; the certificate's hash ties it to the
-decision; what was done is compared with what was decided. Given the evidence, the independent
-checker (``routing.checker``) recomputes the decision itself.
+decision; what was done is compared with what was decided. Inclusion proofs tie the entries to the
+tenant's log as a trusted key signed it. Given the evidence, the independent checker
+(``routing.checker``) recomputes the decision itself.
 
 Laws (each has a test of the same name)
 ---------------------------------------
 - verify_never_raises: whatever it is given.
 - nothing_inside_is_trusted: a receipt signed by a key that is not pinned proves nothing.
 - each_claim_can_fail: for each there is a properly signed receipt that refutes it.
+- a_receipt_without_its_place_is_still_one: without ``log``, its claims are not checked, and no others fail.
 - evidence_recomputes_the_decision: and evidence of another decision is refuted.
 
-What is not checked: that the journal holds this entry and no other at its place (its tree is for
-that), that contracts tell the truth, and ``issued_at``, which is the signer's word.
+What is not checked: that everybody is shown the same log (witnesses and ``merkle.verify_consistency``
+are for that), that contracts tell the truth, and ``issued_at``, which is the signer's word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from caio.audit import shapes
+from caio.audit.checkpoint import Checkpoint, SignedCheckpoint, read_checkpoint
+from caio.audit.merkle import leaf_hash, verify_inclusion
 from caio.audit.receipt import signed_bytes
 from caio.audit.signing import is_signed_by, read_signature
 from caio.foundation.canonical import NotCanonical, canonical_json
+from caio.foundation.errors import InvalidInput
 from caio.foundation.hashing import PRINCIPAL, REQUEST, digest_of, keyed, same
 from caio.foundation.quantity import NotExact, read_nanos
 from caio.routing import checker
@@ -81,6 +86,7 @@ def verify_receipt(
         _choice(read.decision.payload),
         _calls(read),
         _charge(read),
+        *_place(read, trusted_keys),
     ]
     return Verification((*claims, *_recomputed(certificate, evidence, read.decision.payload.decision_hash)))
 
@@ -166,7 +172,7 @@ def _calls(read: shapes.Receipt) -> Claim:
     if not others:
         return Claim("calls", True, f"all {len(read.outcome.payload.attempts)} calls went to feasible services")
     name = f"{others[0].service}@{others[0].version}"
-    if certificate.feasible.count > len(shown):
+    if certificate.feasible.count > len(certificate.ranked):
         return Claim("calls", None, f"{name} is not among the ranked services that the certificate shows")
     return Claim("calls", False, f"{name} was called without having been found feasible")
 
@@ -180,6 +186,55 @@ def _charge(read: shapes.Receipt) -> Claim:
     except NotExact as error:
         return Claim("charge", False, str(error))
     return Claim("charge", holds, f"{charged} charged of {reserved} reserved")
+
+
+def _place(read: shapes.Receipt, trusted_keys: Mapping[str, bytes]) -> tuple[Claim, Claim, Claim]:
+    """The entries stand in the tenant's log, at their places, as a trusted key signed it."""
+    log, outcome = read.log, read.outcome
+    if log is None:
+        absent = "the receipt does not say where the log holds it"
+        return Claim("checkpoint", None, absent), *_unchecked_inclusions(absent)
+    try:
+        signed = read_checkpoint(log.checkpoint)
+    except InvalidInput as error:
+        return Claim("checkpoint", False, str(error)), *_unchecked_inclusions("there is no checkpoint to check it with")
+    seq, commitment = (None, "") if outcome is None else (outcome.seq, outcome.commitment)
+    return (
+        _checkpoint(signed, read.tenant, trusted_keys),
+        _inclusion("decision inclusion", read.decision.seq, read.decision.commitment, log.decision, signed.checkpoint),
+        _inclusion("outcome inclusion", seq, commitment, log.outcome, signed.checkpoint),
+    )
+
+
+def _unchecked_inclusions(why: str) -> tuple[Claim, Claim]:
+    return Claim("decision inclusion", None, why), Claim("outcome inclusion", None, why)
+
+
+def _checkpoint(signed: SignedCheckpoint, tenant: str, trusted_keys: Mapping[str, bytes]) -> Claim:
+    origin, size = signed.checkpoint.origin, signed.checkpoint.size
+    if not origin.endswith(f"/{tenant}"):
+        return Claim("checkpoint", False, f"{origin} is not the log of tenant {tenant}")
+    signer = signed.signed_by(trusted_keys)
+    if signer is None:
+        return Claim("checkpoint", False, f"no trusted key signed the log {origin} as this")
+    return Claim("checkpoint", True, f"key {signer} signed {origin} with {size} entries")
+
+
+def _inclusion(
+    name: str, seq: int | None, commitment: str, proof: Sequence[str] | None, checkpoint: Checkpoint
+) -> Claim:
+    if seq is None:
+        nothing = "the receipt shows no outcome"
+        return Claim(name, None, nothing) if proof is None else Claim(name, False, f"{nothing}, but a proof of one")
+    if proof is None:
+        return Claim(name, None, "the log did not hold it yet when the receipt was issued")
+    if seq >= checkpoint.size:
+        return Claim(name, False, f"a log of {checkpoint.size} entries has no entry {seq}")
+    path = [bytes.fromhex(each) for each in proof]
+    entry = leaf_hash(bytes.fromhex(commitment))
+    holds = verify_inclusion(entry, seq, checkpoint.size, path, checkpoint.root)
+    where = f"entry {seq} of {checkpoint.size} in the log"
+    return Claim(name, holds, f"{where} is this commitment" if holds else f"{where} is not shown to be this commitment")
 
 
 def _recomputed(certificate: Mapping[str, Any], evidence: Mapping[str, Any] | None, stated: str) -> list[Claim]:

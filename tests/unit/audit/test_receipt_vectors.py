@@ -10,9 +10,11 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from caio.audit.checkpoint import read_checkpoint
 from caio.audit.signing import read_key_set
 from caio.audit.verify import verify_receipt
 from scripts.receipt_vectors import FILES, SCHEMAS, text_of
+from tests.support.rfc_merkle import MTH, PATH
 
 VECTORS = json.loads((SCHEMAS / "vectors" / "receipt-v1.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
@@ -41,12 +43,30 @@ def test_the_vectors_cover_every_claim_proved_and_refuted():
     assert {case["ok"] for case in CASES.values()} == {True, False}
 
 
+def test_each_claim_is_refuted_alone_by_some_properly_signed_receipt():
+    """Except that what no trusted key signed has no signature to check, and what has no form no claims at all."""
+    alone = {tuple(name for name, proved in case["claims"].items() if proved is False) for case in CASES.values()}
+    claims = {name for case in CASES.values() for name in case["claims"]} - {"trusted key"}
+    assert {(name,) for name in claims} | {("trusted key", "signature")} <= alone
+
+
+def test_the_log_of_the_vectors_is_the_one_its_checkpoints_sign():
+    case = CASES["in a log of seven entries"]
+    signed = read_checkpoint(case["receipt"]["log"]["checkpoint"]).checkpoint
+    entries = [bytes.fromhex(entry) for entry in VECTORS["log"]["entries"]]
+    assert (signed.origin, signed.size, signed.root) == (VECTORS["log"]["origin"], len(entries), MTH(entries))
+    for part in ("decision", "outcome"):
+        entry = case["receipt"][part]
+        assert entries[entry["seq"]].hex() == entry["commitment"]
+        assert case["receipt"]["log"][part] == [each.hex() for each in PATH(entry["seq"], entries)]
+
+
 def test_the_schema_accepts_receipts_and_nothing_less():
     validator = jsonschema_rs.Draft202012Validator(json.loads((SCHEMAS / "receipt.schema.json").read_text("utf-8")))
     for case in CASES.values():
         assert validator.is_valid(case["receipt"]) == case["claims"]["form"]
-    receipt = CASES["a decision with its outcome, without evidence"]["receipt"]
-    for member in receipt:
+    receipt = CASES["in a log of seven entries"]["receipt"]
+    for member in set(receipt) - {"log"}:
         assert not validator.is_valid({name: value for name, value in receipt.items() if name != member})
 
 

@@ -17,7 +17,15 @@ from caio.audit.signing import SigningKey, key_set, read_key_set
 from caio.audit.verify import verify_receipt
 from caio.foundation.canonical import NotCanonical, canonical_json, read_canonical
 from caio.foundation.errors import InvalidInput
-from scripts.receipt_vectors import EVIDENCE, REFUSED, opened_entry, sample_decision, sample_outcome
+from scripts.receipt_vectors import (
+    EVIDENCE,
+    REFUSED,
+    log_entries,
+    opened_entry,
+    place_in,
+    sample_decision,
+    sample_outcome,
+)
 from tests.audit_samples import (
     CAREFUL,
     CLOUD,
@@ -39,8 +47,9 @@ def opened(record, seq=0):
 
 
 def receipt(decision=None, outcome=None, key=KEY):
-    """A signed receipt of the sample decision, with the sample outcome."""
-    return issue_receipt(key, opened(decision or decision_record()), opened(outcome or outcome_record(), 1), NOW)
+    """A signed receipt of the sample decision, with the sample outcome, in a log of five entries."""
+    first, second = opened(decision or decision_record()), opened(outcome or outcome_record(), 1)
+    return issue_receipt(key, first, second, NOW, place_in(log_entries(5, first, second), 0, 1, key))
 
 
 def without_outcome(**changes):
@@ -97,6 +106,7 @@ def test_nothing_inside_is_trusted():
     assert not verify_receipt(receipt(), {}).ok
 
 
+LOGGED = receipt()
 other_decision = "dec_01aryz6s410000000000000009"
 
 
@@ -131,6 +141,20 @@ other_decision = "dec_01aryz6s410000000000000009"
         ("calls", receipt(outcome=outcome_record(attempts=(AttemptRecord("unheard-of", "1.0.0", 5),)))),
         ("charge", receipt(outcome=outcome_record(charged=1_500_001))),
         ("charge", receipt(outcome=outcome_record(charged=10 * 10**9, reserved=9 * 10**9))),
+        ("form", edited("decision", "salt", value=f"{'00' * 32}\n")),
+        ("form", edited("log", value={})),
+        ("form", edited("log", "decision", 0, value="0" * 63)),
+        ("form", edited("log", "decision", 0, value="A" * 64)),
+        ("checkpoint", edited("log", "checkpoint", value="no note")),
+        ("checkpoint", edited("log", "checkpoint", value=LOGGED["log"]["checkpoint"].replace("\n5\n", "\n05\n"))),
+        ("checkpoint", edited("tenant", value="other")),
+        ("decision inclusion", edited("log", "decision", 0, value="0" * 64)),
+        ("decision inclusion", edited("log", "decision", value=[])),
+        ("decision inclusion", edited("decision", "seq", value=5)),
+        ("decision inclusion", edited("decision", "seq", value=2**53 - 1)),
+        ("outcome inclusion", edited("outcome", "seq", value=2)),
+        ("outcome inclusion", edited("log", "outcome", value=LOGGED["log"]["decision"])),
+        ("outcome inclusion", edited("outcome", value=None)),
     ],
 )
 def test_each_claim_can_fail(claim, document):
@@ -142,6 +166,7 @@ def test_each_claim_can_fail(claim, document):
     ("claim", "document"),
     [
         ("outcome commitment", without_outcome()),
+        ("outcome inclusion", edited("log", "outcome", value=None)),
         ("calls", without_outcome()),
         ("charge", without_outcome()),
         ("decision", receipt()),
@@ -155,6 +180,27 @@ def test_each_claim_can_fail(claim, document):
 def test_what_cannot_be_checked_is_neither_proved_nor_refuted(claim, document):
     assert verdicts(document)[claim] is None
     assert verify_receipt(document, TRUSTED).ok
+
+
+@pytest.mark.parametrize("document", [without_outcome(), edited("log", value=None)])
+def test_a_receipt_without_its_place_is_still_one(document):
+    older = resigned({name: value for name, value in document.items() if name != "log"})
+    for each in (document, older):
+        found = verdicts(each)
+        assert [found.pop(name) for name in ("checkpoint", "decision inclusion", "outcome inclusion")] == [None] * 3
+        assert False not in found.values()
+        assert verify_receipt(each, TRUSTED).ok
+
+
+def test_the_checkpoint_may_have_any_trusted_key_but_no_other():
+    document = edited("log", "checkpoint", value=place_in(log_entries(5), 0, key=STRANGER).checkpoint)
+    assert "checkpoint" in refuted(document)
+    found = {
+        claim.name: claim.proved
+        for claim in verify_receipt(document, {**TRUSTED, STRANGER.key_id: STRANGER.public_key}).claims
+    }
+    assert found["checkpoint"]
+    assert not found["decision inclusion"], "it is another log"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +218,9 @@ def test_refusals_routes_and_later_choices_are_consistent(changes):
 
 def test_evidence_recomputes_the_decision():
     record = sample_decision(EVIDENCE)
-    document = issue_receipt(KEY, opened_entry(record, 0, 1), opened_entry(sample_outcome(record), 1, 2), NOW)
+    decision, outcome = opened_entry(record, 0, 1), opened_entry(sample_outcome(record), 1, 2)
+    place = place_in(log_entries(2, decision, outcome), 0, 1, KEY)
+    document = issue_receipt(KEY, decision, outcome, NOW, place)
     verification = verify_receipt(document, TRUSTED, EVIDENCE)
     assert verification.ok
     assert sum(claim.name.startswith("decision: ") for claim in verification.claims) > 5
