@@ -33,7 +33,19 @@ CHECKER_MAY_IMPORT = (
     "caio.routing.expressions.syntax",
 )
 CONFIG_READERS = ("caio.config", "caio.bootstrap", "caio.cli")
-TOO_HEAVY_TO_SERVE = {"alembic", "cel", "cel_expr_python", "celpy", "highspy", "matplotlib", "dbos", "openai", "pytest"}
+TOO_HEAVY_TO_SERVE = {
+    "aiobotocore",
+    "alembic",
+    "botocore",
+    "cel",
+    "cel_expr_python",
+    "celpy",
+    "dbos",
+    "highspy",
+    "matplotlib",
+    "openai",
+    "pytest",
+}
 
 
 @cache
