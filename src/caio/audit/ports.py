@@ -7,7 +7,7 @@ payload sealed with the tenant's key. Beside a leaf, in the same transaction, go
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -193,10 +193,59 @@ class JournalStore(Protocol):
 
 
 class TenantKeyStore(Protocol):
-    """Per-tenant data keys, wrapped by the installation's master key (envelope encryption)."""
+    """Per-tenant data keys, each wrapped (envelope encryption). A destroyed one has no successor."""
 
     async def wrapped_key(self, scope: TenantScope, fresh: bytes) -> bytes:
-        """The tenant's wrapped key; stores ``fresh`` when it has none yet (first writer wins)."""
+        """The tenant's wrapped key; stores ``fresh`` when it has none yet (first writer wins).
+
+        Raises Erased ``tenant_key_destroyed`` once it was destroyed, and NotFound for an unknown tenant.
+        """
+        ...
+
+    async def find(self, scope: TenantScope) -> bytes | None:
+        """The tenant's wrapped key, None while it has none. Raises Erased ``tenant_key_destroyed``."""
+        ...
+
+    async def destroy(self, scope: TenantScope, now: int) -> bool:
+        """Forget the tenant's wrapped key for good, also one that was never made; whether this call did.
+
+        Raises NotFound for an unknown tenant.
+        """
+        ...
+
+
+class KeyWrapping(Protocol):
+    """What turns a tenant's data key into bytes that may be stored, and back."""
+
+    async def wrap(self, key: bytes, tenant_id: str) -> bytes: ...
+
+    async def unwrap(self, wrapped: bytes, tenant_id: str) -> bytes:
+        """What ``wrap`` was given. Raises SealBroken for what was not wrapped by this key for this tenant,
+        and NotReady when the key cannot be asked."""
+        ...
+
+
+class Anchor(Protocol):
+    """Where checkpoints are put so that whoever runs the log cannot take them back unnoticed.
+
+    Every adapter is held to the suite in tests/conformance. All methods raise NotReady when the place does
+    not answer. No signature is verified here: whoever reads a note checks it against the keys he trusts.
+    """
+
+    async def put(self, origin: str, size: int, note: str) -> None:
+        """Keep ``note``, a signed checkpoint of this origin and size (ValueError for any other), once.
+
+        It is durable on return. Nothing happens when the same checkpoint is there already, under whatever
+        signatures. Raises Conflict ``anchor_conflict`` when another is: the log was forked or set back.
+        """
+        ...
+
+    async def latest(self, origin: str) -> str | None:
+        """The note of the largest size, None when there is none."""
+        ...
+
+    def notes(self, origin: str, after: int = -1) -> AsyncIterator[str]:
+        """The notes of sizes beyond ``after``, ascending by size."""
         ...
 
 
