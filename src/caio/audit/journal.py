@@ -4,12 +4,14 @@ Theory of operation
 -------------------
 A durable write costs one fsync, however many leaves it carries. Callers queue their leaves; one
 task writes whatever is waiting as soon as the store is free, never on a timer. An idle journal
-therefore adds no delay, and a busy one shares each fsync among all who came during the last.
+therefore adds no delay, and a busy one shares each fsync among all who came during the last. While
+one group is being written, the callers of the group before are told: the disk does not wait for them.
 
 Laws (each has a test of the same name)
 ---------------------------------------
 - durable_before_return: ``append`` returns a leaf's ``seq`` only after the store has it.
 - waiting_leaves_share_a_write: what arrives during a write goes out together in the next.
+- callers_are_told_during_the_next_write: a write neither waits for them nor holds them up.
 - leaves_keep_their_order: leaves reach the store in the order of their appends.
 - one_bad_leaf_fails_alone: a group that the store refuses is written again leaf by leaf.
 - a_cancelled_caller_changes_nothing: its leaf is written once, as if it had waited.
@@ -29,7 +31,7 @@ from caio.audit.ports import JournalStore, Leaf
 from caio.foundation.errors import CaioError, NotReady
 
 CAPACITY = 4096
-LARGEST_GROUP = 256
+LARGEST_GROUP = 1024
 
 #: How long one failed write keeps the process out of service. After that, traffic may come back
 #: and try: without it, a store that has recovered would never be noticed.
@@ -113,38 +115,48 @@ class Journal:
         return await entry.written
 
     async def _write(self) -> None:
+        written: list[tuple[_Waiting, int]] = []
         group: Sequence[_Waiting] = ()
         try:
-            while self._waiting or self._accepting:
+            while self._waiting or written or self._accepting:
                 if self._waiting:
                     group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._largest_group))]
-                    await self._write_group(group)
+                    writing = asyncio.ensure_future(self._write_group(group))
+                    _tell(written)
+                    written = await writing
+                elif written:
+                    _tell(written)
+                    written = []
                 else:
                     self._arrived.clear()
                     await self._arrived.wait()
         finally:  # only when the task itself was cancelled or broke is anybody still waiting
             self._accepting = False
+            _tell(written)
             for entry in (*group, *self._waiting):
                 entry.fail(NotReady("The journal stopped before this was recorded.", code="journal_stopped"))
             self._waiting.clear()
 
-    async def _write_group(self, group: Sequence[_Waiting]) -> None:
+    async def _write_group(self, group: Sequence[_Waiting]) -> list[tuple[_Waiting, int]]:
+        """Those that were written, with their places, still to be told; the others have been."""
         try:
             places = await self._store.append([entry.leaf for entry in group])
         except Exception as error:  # noqa: BLE001 - every error of the store belongs to a caller
             # NotReady is the store's own state, which no other grouping can change.
             if len(group) > 1 and not isinstance(error, NotReady):
-                for entry in group:
-                    await self._write_group([entry])
-                return
+                return [one for entry in group for one in await self._write_group([entry])]
             if _is_the_stores(error):
                 self._failed_at = self._monotonic()
             for entry in group:
                 entry.fail(error)
-        else:
-            self._failed_at = None
-            for entry, seq in zip(group, places, strict=True):
-                entry.succeed(seq)
+            return []
+        self._failed_at = None
+        return list(zip(group, places, strict=True))
+
+
+def _tell(written: Sequence[tuple[_Waiting, int]]) -> None:
+    for entry, seq in written:
+        entry.succeed(seq)
 
 
 def _is_the_stores(error: Exception) -> bool:

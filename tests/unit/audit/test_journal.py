@@ -93,6 +93,19 @@ async def test_waiting_leaves_share_a_write(store, journal):
     assert [len(group) for group in store.groups] == [1, 4, 2]
 
 
+async def test_callers_are_told_during_the_next_write(store, journal):
+    first = await held(store, journal)
+    second = appends(journal, [1])[0]
+    await asyncio.sleep(0)
+    store.entered.clear()
+    store.gate.set()
+    await store.entered.wait()  # the second write has begun …
+    store.gate.clear()
+    assert await asyncio.wait_for(first, 1) == 0  # … and does not keep the first caller waiting
+    store.gate.set()
+    assert await second == 1
+
+
 async def test_an_idle_journal_writes_at_once(store, journal):
     for number in range(3):
         assert await journal.append(leaf(number)) == number

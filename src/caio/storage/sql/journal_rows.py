@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from caio.audit.ports import ActRow, DecisionRow, Leaf, OutcomeRow
+from caio.audit.ports import ActRow, DecisionRow, Leaf, LeafKind, OutcomeRow
 from caio.foundation.errors import Conflict
 from caio.registry.observed import hour_of, measures_of
 
 Row = tuple[Any, ...]
+
+_KINDS = {kind: kind.value for kind in LeafKind}  # an enum's ``value`` costs ten look-ups
 
 
 @dataclass(slots=True)
@@ -39,10 +41,12 @@ class Batch:
 
 def batch_of(leaves: Sequence[Leaf]) -> Batch:
     """The rows of ``leaves``, each table's in the leaves' order."""
-    batch = Batch(sorted(Counter(leaf.tenant_id for leaf in leaves).items()))
+    batch = Batch(sorted(Counter([leaf.tenant_id for leaf in leaves]).items()))
     for leaf in leaves:
         tenant = leaf.tenant_id
-        batch.journal.append((tenant, leaf.kind.value, leaf.subject_id, leaf.recorded_at, leaf.commitment, leaf.sealed))
+        batch.journal.append(
+            (tenant, _KINDS[leaf.kind], leaf.subject_id, leaf.recorded_at, leaf.commitment, leaf.sealed)
+        )
         if isinstance(leaf.projection, DecisionRow):
             batch.decisions.append(_decision(tenant, leaf.projection))
         elif isinstance(leaf.projection, OutcomeRow):

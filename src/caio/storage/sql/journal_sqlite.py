@@ -21,6 +21,7 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 
 from caio.audit.ports import Leaf
 from caio.storage.sql import sqlite
@@ -28,46 +29,33 @@ from caio.storage.sql.database import Database
 from caio.storage.sql.journal import SqlJournalReads
 from caio.storage.sql.journal_rows import Batch, batch_of, leaf_exists, leaf_orphaned, places
 from caio.storage.sql.outage import outages_are_not_ready
+from caio.storage.sql.sqlite_rows import RowWriter
 
-_TAKE_PLACES = """
-    INSERT INTO journal_heads (tenant_id, next) VALUES (?, ?)
-    ON CONFLICT (tenant_id) DO UPDATE SET next = next + excluded.next
-    RETURNING next
-"""
-
-_INSERT_LEAF = """
-    INSERT INTO journal (seq, tenant_id, kind, subject_id, recorded_at, commitment, sealed)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-
-_INSERT_DECISION = """
-    INSERT INTO decisions (tenant_id, decision_id, decided_at, mode, capability, service_id, service_version,
-                           principal_id, decision_hash, admitted, reserved)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
-_INSERT_OUTCOME = """
-    INSERT INTO outcomes (tenant_id, decision_id, finished_at, status, service_id, latency_ms,
-                          input_tokens, output_tokens, charged)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
-_INSERT_ATTEMPT = """
-    INSERT INTO attempts (tenant_id, decision_id, position, finished_at, service_id, succeeded,
-                          latency_ms, version, streamed, breached)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
-_COUNT_OBSERVED = """
-    INSERT INTO observed (tenant_id, service_id, version, hour, measure, bucket, calls)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET calls = calls + excluded.calls
-"""
-
-_INSERT_ACT = """
-    INSERT INTO acts (tenant_id, act_id, kind, recorded_at, action, principal_id, subject)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
+_HEADS = RowWriter(
+    "journal_heads",
+    "tenant_id, next",
+    "ON CONFLICT (tenant_id) DO UPDATE SET next = next + excluded.next RETURNING tenant_id, next",
+)
+_LEAVES = RowWriter("journal", "seq, tenant_id, kind, subject_id, recorded_at, commitment, sealed")
+_DECISIONS = RowWriter(
+    "decisions",
+    "tenant_id, decision_id, decided_at, mode, capability, service_id, service_version, "
+    "principal_id, decision_hash, admitted, reserved",
+)
+_OUTCOMES = RowWriter(
+    "outcomes",
+    "tenant_id, decision_id, finished_at, status, service_id, latency_ms, input_tokens, output_tokens, charged",
+)
+_ATTEMPTS = RowWriter(
+    "attempts",
+    "tenant_id, decision_id, position, finished_at, service_id, succeeded, latency_ms, version, streamed, breached",
+)
+_OBSERVED = RowWriter(
+    "observed",
+    "tenant_id, service_id, version, hour, measure, bucket, calls",
+    "ON CONFLICT DO UPDATE SET calls = calls + excluded.calls",
+)
+_ACTS = RowWriter("acts", "tenant_id, act_id, kind, recorded_at, action, principal_id, subject")
 
 _KEEP_ANSWER = """
     UPDATE idempotency SET sealed = ?4
@@ -105,15 +93,16 @@ class SqliteJournal(SqlJournalReads):
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            heads = {tenant: connection.execute(_TAKE_PLACES, (tenant, n)).fetchone()[0] for tenant, n in batch.counts}
-            seqs = places(batch, heads)
-            connection.executemany(_INSERT_LEAF, [(seq, *row) for seq, row in zip(seqs, batch.journal, strict=True)])
-            connection.executemany(_INSERT_DECISION, batch.decisions)
-            connection.executemany(_INSERT_OUTCOME, batch.outcomes)
-            connection.executemany(_INSERT_ATTEMPT, batch.attempts)
-            connection.executemany(_COUNT_OBSERVED, batch.counted())
+            seqs = places(batch, dict(_HEADS.returning(connection, batch.counts)))
+            leaves = [(seq, *row) for seq, row in zip(seqs, batch.journal, strict=True)]
+            leaves.sort(key=itemgetter(1))  # a tenant's rows lie together: fewer pages are touched
+            _LEAVES.write(connection, leaves)
+            _DECISIONS.write(connection, batch.decisions)
+            _OUTCOMES.write(connection, batch.outcomes)
+            _ATTEMPTS.write(connection, batch.attempts)
+            _OBSERVED.write(connection, batch.counted())
+            _ACTS.write(connection, batch.acts)
             connection.executemany(_KEEP_ANSWER, batch.answers)
-            connection.executemany(_INSERT_ACT, batch.acts)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

@@ -176,7 +176,8 @@ journal = Table(
     _column("recorded_at", BigInteger),
     _column("commitment", LargeBinary),
     _column("sealed", LargeBinary),
-    UniqueConstraint("tenant_id", "kind", "subject_id"),
+    # The subject first: ids grow with time, so that all tenants' leaves are indexed at one end.
+    UniqueConstraint("subject_id", "kind", "tenant_id"),
     info=_OF_A_TENANT,
 )
 
