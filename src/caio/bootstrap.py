@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from caio.audit.acts import Acts
 from caio.audit.journal import Journal
 from caio.audit.key_files import load_or_create, load_or_create_master
 from caio.audit.ports import Status
@@ -73,6 +74,7 @@ class Installation:
     keyring: Keyring
     vault: TenantVault
     journal: Journal
+    acts: Acts
     admission: InProcessAdmission
     catalog: Catalog
     decisions: Decisions
@@ -162,6 +164,7 @@ async def _wire(
     outbound: OutboundClient,
     master: bytes,
 ) -> Installation:
+    acts = Acts(vault, now, new_id, os.urandom)
     histories = Histories(stores.snapshots)
     views = Views(stores.contracts, stores.policies, stores.snapshots)
     admission = InProcessAdmission()
@@ -180,15 +183,16 @@ async def _wire(
         keyring,
         vault,
         journal,
+        acts,
         admission,
-        Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views)),
+        Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views), acts),
         Decisions(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, keyring),
         ObservedServices(stores.contracts, stores.observed, now),
         WhatIf(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, now),
         gateway,
         Streams(gateway),
         authenticator,
-        ApiKeys(stores.api_keys, hash_key, settings.env[:4], now, os.urandom, authenticator.forget, views),
+        ApiKeys(stores.api_keys, hash_key, settings.env[:4], now, os.urandom, authenticator.forget, views, acts),
     )
 
 

@@ -163,8 +163,7 @@ class Orchestrator:
         if await stores.tenants.create(tenant):
             self._installation.admission.open(tenant)
         caller = await self._caller(tenant_id)
-        quota = caller.tenant.quotas.services
-        accepted = await self._installation.catalog.register(caller.scope, source, quota, may_share=True)
+        accepted = await self._installation.catalog.register(caller, source)
         return accepted.published
 
     async def _route(self, body: bytes, history: History | None, tenant_id: str) -> Decided:

@@ -7,6 +7,7 @@ import pytest
 from caio.audit.ports import DecisionRow, KeptAnswer, Leaf, LeafKind, Mode, OutcomeRow, Status
 from caio.foundation.errors import NotFound
 from caio.gateway.ports import KeptCall
+from tests.support.acts import act_leaf
 
 NOW = 1_700_000_000_000_000
 DAY = 24 * 60 * 60 * 1_000_000
@@ -107,16 +108,16 @@ async def test_expired_keys_are_cleared_away_beside_new_claims(stores, acme):
 
 
 async def test_secrets_are_stored_replaced_listed_and_deleted_per_tenant(stores, acme, rival):
-    await stores.secrets.put(acme, "openai", b"\x00old", 1)
-    await stores.secrets.put(acme, "openai", b"\x00new", 2)
-    await stores.secrets.put(acme, "Anthropic", b"a", 3)
-    await stores.secrets.put(rival, "openai", b"theirs", 4)
+    await stores.secrets.put(acme, "openai", b"\x00old", 1, act_leaf(acme))
+    await stores.secrets.put(acme, "openai", b"\x00new", 2, act_leaf(acme))
+    await stores.secrets.put(acme, "Anthropic", b"a", 3, act_leaf(acme))
+    await stores.secrets.put(rival, "openai", b"theirs", 4, act_leaf(rival))
     assert await stores.secrets.sealed(acme, "openai") == b"\x00new"
     assert list(await stores.secrets.names(acme)) == ["Anthropic", "openai"]
-    await stores.secrets.delete(acme, "openai")
-    for call in (stores.secrets.sealed(acme, "openai"), stores.secrets.delete(acme, "openai")):
+    await stores.secrets.delete(acme, "openai", act_leaf(acme))
+    for call in (stores.secrets.sealed(acme, "openai"), stores.secrets.delete(acme, "openai", act_leaf(acme))):
         with pytest.raises(NotFound):
             await call
     assert await stores.secrets.sealed(rival, "openai") == b"theirs"
     with pytest.raises(NotFound):
-        await stores.secrets.delete(rival, "Anthropic")
+        await stores.secrets.delete(rival, "Anthropic", act_leaf(rival))

@@ -9,6 +9,7 @@ import pytest
 from caio.foundation.errors import Conflict, NotFound
 from caio.foundation.scope import TenantScope
 from caio.tenancy.ports import ApiKey, Quotas, Tenant, TenantStatus
+from tests.support.acts import act_leaf
 
 
 def api_key(key_id="key_1", tenant_id="acme", **changes):
@@ -55,8 +56,8 @@ async def test_only_active_tenants_are_listed_for_start_up(stores, acme):
 
 async def test_an_api_key_is_found_by_its_hash_alone(stores, acme, rival):
     mine, theirs = api_key(), api_key("key_2", "rival", roles=(), expires_at=None)
-    await stores.api_keys.add(acme, mine)
-    await stores.api_keys.add(rival, theirs)
+    await stores.api_keys.add(acme, mine, act_leaf(acme))
+    await stores.api_keys.add(rival, theirs, act_leaf(rival))
     assert await stores.api_keys.find(mine.key_hash) == mine
     assert await stores.api_keys.find(theirs.key_hash) == theirs
     assert await stores.api_keys.find(b"hash of key") is None
@@ -65,34 +66,38 @@ async def test_an_api_key_is_found_by_its_hash_alone(stores, acme, rival):
 async def test_api_keys_are_listed_per_tenant_in_order(stores, acme, rival):
     keys = [api_key(f"key_{letter}") for letter in ("B", "a", "b")]
     for key in reversed(keys):
-        await stores.api_keys.add(acme, key)
-    await stores.api_keys.add(rival, api_key("key_0", "rival"))
+        await stores.api_keys.add(acme, key, act_leaf(acme))
+    await stores.api_keys.add(rival, api_key("key_0", "rival"), act_leaf(rival))
     assert list(await stores.api_keys.page(acme, "", 2)) == keys[:2]
     assert list(await stores.api_keys.page(acme, "key_a", 2)) == keys[2:]
     assert [key.key_id for key in await stores.api_keys.page(rival, "", 9)] == ["key_0"]
 
 
 async def test_an_api_key_is_added_once_and_in_its_own_tenant(stores, acme, rival):
-    await stores.api_keys.add(acme, api_key())
+    await stores.api_keys.add(acme, api_key(), act_leaf(acme))
     for other in (api_key(key_hash=b"another"), api_key("key_2", key_hash=b"hash of key_1")):
         with pytest.raises(Conflict):
-            await stores.api_keys.add(acme, other)
+            await stores.api_keys.add(acme, other, act_leaf(acme))
     with pytest.raises(Conflict):
-        await stores.api_keys.add(TenantScope("nobody"), api_key("key_3", "nobody"))
+        await stores.api_keys.add(TenantScope("nobody"), api_key("key_3", "nobody"), act_leaf(TenantScope("nobody")))
     with pytest.raises(ValueError, match="own tenant"):
-        await stores.api_keys.add(rival, api_key("key_4"))
+        await stores.api_keys.add(rival, api_key("key_4"), act_leaf(rival))
     assert len(await stores.api_keys.page(acme, "", 9)) == 1
 
 
 async def test_revoking_is_final_and_stays_in_its_tenant(stores, acme, rival):
-    await stores.api_keys.add(acme, api_key())
+    await stores.api_keys.add(acme, api_key(), act_leaf(acme))
     for scope, key_id in ((rival, "key_1"), (acme, "key_2")):
         with pytest.raises(NotFound):
-            await stores.api_keys.revoke(scope, key_id, 10)
+            await stores.api_keys.revoke(scope, key_id, 10, act_leaf(scope))
     assert (await stores.api_keys.find(b"hash of key_1")).revoked_at is None
-    revoked = await stores.api_keys.revoke(acme, "key_1", 10)
+    revoked = await stores.api_keys.revoke(acme, "key_1", 10, act_leaf(acme))
     assert revoked == replace(api_key(), revoked_at=10)
-    assert await stores.api_keys.revoke(acme, "key_1", 11) == revoked == await stores.api_keys.find(b"hash of key_1")
+    assert (
+        await stores.api_keys.revoke(acme, "key_1", 11, act_leaf(acme))
+        == revoked
+        == await stores.api_keys.find(b"hash of key_1")
+    )
 
 
 async def test_the_first_tenant_key_wins(stores_of_two_processes, acme, rival):

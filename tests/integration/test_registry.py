@@ -21,14 +21,24 @@ from caio.registry.catalog import Catalog
 from caio.registry.histories import INTERVAL, SLICE, WINDOW, Histories, since
 from caio.registry.views import INLINE_BYTES, INLINE_KEPT, Views
 from caio.routing.engine import compile_snapshot
-from caio.routing.model import History, Track
+from caio.routing.model import History, Principal, Track
 from caio.routing.rules import policies_hash
 from caio.storage.sql import Database, open_stores
 from caio.storage.sql.upgrade import upgrade
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+from caio.tenancy.principals import ROLES, Caller, Permission
+from tests.support.acts import act_leaf, acts_over
 
 ACME, RIVAL = TenantScope("acme"), TenantScope("rival")
 NOW = 1_700_000_000_000_000
+
+
+def caller(scope, *further):
+    tenant = Tenant(scope.tenant_id, "T", TenantStatus.ACTIVE, "USD", Quotas(), 1)
+    return Caller(scope, tenant, Principal("key_1", "api_key", frozenset({"admin"}), ROLES["admin"] | set(further)))
+
+
+BY_ACME, BY_RIVAL, BY_PLATFORM = caller(ACME), caller(RIVAL), caller(RIVAL, Permission.SERVICES_SHARE)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +52,10 @@ class Registry:
     def __init__(self, stores):
         self.stores = stores
         self.views = Views(stores.contracts, stores.policies, stores.snapshots)
-        self.catalog = Catalog(stores.contracts, stores.policies, self.views.changed, lambda: NOW, Advisor(self.views))
+        self.acts, self.vault = acts_over(stores, NOW)
+        self.catalog = Catalog(
+            stores.contracts, stores.policies, self.views.changed, lambda: NOW, Advisor(self.views), self.acts
+        )
         self.histories = Histories(stores.snapshots)
 
     async def seen(self, scope=ACME):
@@ -98,25 +111,27 @@ def policy(policy_id="rule", version=1, **changes):
 
 async def test_every_change_is_seen_by_the_next_decision(registry):
     assert await registry.seen() == (set(), set())
-    first = await registry.catalog.register(ACME, contract(), 10)
+    first = await registry.catalog.register(BY_ACME, contract())
     assert await registry.seen() == ({("acme", "echo", "1.0.0")}, set())
-    await registry.catalog.publish(ACME, "echo", contract(version="2.0.0"), first.published.revision)
+    await registry.catalog.publish(BY_ACME, "echo", contract(version="2.0.0"), first.published.revision)
     assert await registry.seen() == ({("acme", "echo", "2.0.0")}, set())
-    saved = await registry.catalog.save_policy(ACME, policy())
+    saved = await registry.catalog.save_policy(BY_ACME, policy())
     assert await registry.seen() == ({("acme", "echo", "2.0.0")}, {"rule"})
-    await registry.catalog.publish_policy(ACME, "rule", policy(version=2, attach="request"), saved.published.revision)
+    await registry.catalog.publish_policy(
+        BY_ACME, "rule", policy(version=2, attach="request"), saved.published.revision
+    )
     assert (await registry.seen())[1] == set()
-    await registry.catalog.retire_policy(ACME, "rule", None)
-    await registry.catalog.retire(ACME, "echo", None)
+    await registry.catalog.retire_policy(BY_ACME, "rule", None)
+    await registry.catalog.retire(BY_ACME, "echo", None)
     assert await registry.seen() == (set(), set())
 
 
 async def test_a_view_is_kept_until_something_changes(registry):
     view = await registry.views.current(ACME)
     assert await registry.views.current(ACME) is view
-    await registry.catalog.register(RIVAL, contract(), 10)
+    await registry.catalog.register(BY_RIVAL, contract())
     assert await registry.views.current(ACME) is view
-    await registry.catalog.register(ACME, contract(), 10)
+    await registry.catalog.register(BY_ACME, contract())
     assert await registry.views.current(ACME) is not view
     assert view.snapshot.offers == ()
 
@@ -135,13 +150,13 @@ async def test_a_view_is_made_from_the_last_one(registry):
 
     registry.views._contracts = Noting()
     for number in range(30):
-        await registry.catalog.register(ACME, contract(f"service-{number:02}"), 100)
+        await registry.catalog.register(BY_ACME, contract(f"service-{number:02}"))
     first = (await registry.views.current(ACME)).snapshot
-    await registry.catalog.save_policy(ACME, policy())
-    await registry.catalog.register(ACME, contract("another"), 100)
-    await registry.catalog.publish(ACME, "service-03", contract("service-03", "2.0.0"), 1)
-    await registry.catalog.retire(ACME, "service-07", None)
-    await registry.catalog.register(RIVAL, contract("theirs", visibility="shared"), 100, may_share=True)
+    await registry.catalog.save_policy(BY_ACME, policy())
+    await registry.catalog.register(BY_ACME, contract("another"))
+    await registry.catalog.publish(BY_ACME, "service-03", contract("service-03", "2.0.0"), 1)
+    await registry.catalog.retire(BY_ACME, "service-07", None)
+    await registry.catalog.register(BY_PLATFORM, contract("theirs", visibility="shared"))
     second = (await registry.views.current(ACME)).snapshot
     assert (read[0], sum(read)) == (30, 33)
     fresh = compile_snapshot("acme", second.offers, second.rules)
@@ -166,9 +181,9 @@ async def test_a_decision_sees_the_old_or_the_new_and_never_a_mix(registry):
     registry.views._policies = Slow()
     seen = asyncio.ensure_future(registry.seen())
     await reading.wait()  # the contracts have been read: there were none
-    await registry.catalog.register(ACME, contract(), 10)
+    await registry.catalog.register(BY_ACME, contract())
     # As another process would: here, saving a policy analyses it first, on the view that is being read.
-    await policies.publish_first(ACME, registry.catalog._policy(compiled(policy())[0].value), 10)
+    await policies.publish_first(ACME, registry.catalog._policy(compiled(policy())[0].value), 10, act_leaf(ACME))
     registry.views.changed(ACME, False)
     going.set()
     assert await seen == ({("acme", "echo", "1.0.0")}, {"rule"})
@@ -187,7 +202,7 @@ async def test_a_view_read_while_a_shared_service_changed_is_read_again(registry
     registry.views._policies = Slow()
     seen = asyncio.ensure_future(registry.seen())
     await reading.wait()
-    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10, may_share=True)
+    await registry.catalog.register(BY_PLATFORM, contract(visibility="shared"))
     going.set()
     assert await seen == ({("rival", "echo", "1.0.0")}, set())
 
@@ -199,42 +214,42 @@ async def test_concurrent_first_decisions_read_once(registry):
 
 async def test_only_the_platform_shares(registry):
     with pytest.raises(NotAllowed):
-        await registry.catalog.register(RIVAL, contract(visibility="shared"), 10)
+        await registry.catalog.register(BY_RIVAL, contract(visibility="shared"))
     assert await registry.seen(RIVAL) == (set(), set())
 
 
 async def test_what_others_share_is_seen_and_what_they_do_not_is_not(registry):
-    await registry.catalog.register(RIVAL, contract("theirs"), 10)
-    await registry.catalog.register(RIVAL, contract("ours", visibility="shared"), 10, may_share=True)
-    await registry.catalog.save_policy(RIVAL, policy())
+    await registry.catalog.register(BY_RIVAL, contract("theirs"))
+    await registry.catalog.register(BY_PLATFORM, contract("ours", visibility="shared"))
+    await registry.catalog.save_policy(BY_RIVAL, policy())
     assert await registry.seen() == ({("rival", "ours", "1.0.0")}, set())
     assert (await registry.seen(RIVAL))[1] == {"rule"}
 
 
 async def test_a_service_that_is_shared_no_longer_leaves_at_once(registry):
-    first = await registry.catalog.register(RIVAL, contract(visibility="shared"), 10, may_share=True)
+    first = await registry.catalog.register(BY_PLATFORM, contract(visibility="shared"))
     assert (await registry.seen())[0] == {("rival", "echo", "1.0.0")}
-    second = await registry.catalog.publish(RIVAL, "echo", contract(version="1.1.0"), first.published.revision)
+    second = await registry.catalog.publish(BY_RIVAL, "echo", contract(version="1.1.0"), first.published.revision)
     assert await registry.seen() == (set(), set())
     again = contract(version="1.2.0", visibility="shared")
-    await registry.catalog.publish(RIVAL, "echo", again, second.published.revision, may_share=True)
+    await registry.catalog.publish(BY_PLATFORM, "echo", again, second.published.revision)
     assert (await registry.seen())[0] == {("rival", "echo", "1.2.0")}
-    await registry.catalog.retire(RIVAL, "echo", None)
+    await registry.catalog.retire(BY_RIVAL, "echo", None)
     assert await registry.seen() == (set(), set())
 
 
 async def test_a_name_of_ones_own_hides_a_shared_one_and_breaks_nothing(registry):
-    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10, may_share=True)
-    await registry.catalog.register(ACME, contract(name="My own"), 10)
+    await registry.catalog.register(BY_PLATFORM, contract(visibility="shared"))
+    await registry.catalog.register(BY_ACME, contract(name="My own"))
     assert (await registry.seen())[0] == {("acme", "echo", "1.0.0")}
     assert (await registry.seen(RIVAL))[0] == {("rival", "echo", "1.0.0")}
-    await registry.catalog.retire(ACME, "echo", None)
+    await registry.catalog.retire(BY_ACME, "echo", None)
     assert (await registry.seen())[0] == {("rival", "echo", "1.0.0")}
 
 
 async def test_what_a_certificate_names_is_stored_before(registry):
-    await registry.catalog.register(ACME, contract(), 10)
-    await registry.catalog.save_policy(ACME, policy())
+    await registry.catalog.register(BY_ACME, contract())
+    await registry.catalog.save_policy(BY_ACME, policy())
     view = await registry.views.current(ACME)
     stored = json.loads(await registry.stores.snapshots.fetch(ACME, view.snapshot.services_hash))
     assert [row[:2] + row[3:] for row in stored] == [["echo", "1.0.0", "acme"]]
@@ -252,7 +267,7 @@ async def test_what_a_certificate_names_is_stored_before(registry):
 
 
 async def test_policies_are_named_by_id_or_version(registry):
-    await registry.catalog.save_policy(ACME, policy(attach="request"))
+    await registry.catalog.save_policy(BY_ACME, policy(attach="request"))
     for name in ("rule", "rule@1"):
         [rule] = await registry.rules(name)
         assert rule.policy.policy_id == "rule"
@@ -293,7 +308,7 @@ async def test_every_unusable_policy_is_told(registry):
 
 
 async def test_an_inline_policy_does_not_take_an_attached_ones_name(registry):
-    await registry.catalog.save_policy(ACME, policy(then="true"))
+    await registry.catalog.save_policy(BY_ACME, policy(then="true"))
     assert await registry.rules(policy(then="true"))
     with pytest.raises(InvalidInput) as caught:
         await registry.rules(policy(then="false"))
@@ -306,7 +321,7 @@ async def test_an_inline_policy_does_not_take_an_attached_ones_name(registry):
 async def test_a_policy_that_does_not_compile_is_refused_with_its_place(registry):
     source = 'id: odd\nversion: 1\npriority: 1\neffect: forbid\nwhen: "true"\nthen: service.prise > 1\nmessage: ""\n'
     with pytest.raises(InvalidInput) as caught:
-        await registry.catalog.save_policy(ACME, source)
+        await registry.catalog.save_policy(BY_ACME, source)
     [violation] = caught.value.violations
     assert (violation.pointer, violation.line) == ("/then", 6)
     assert "line 1, column" in violation.message
@@ -315,13 +330,13 @@ async def test_a_policy_that_does_not_compile_is_refused_with_its_place(registry
 
 
 async def test_a_document_for_another_name_is_refused(registry):
-    first = await registry.catalog.register(ACME, contract(), 10)
+    first = await registry.catalog.register(BY_ACME, contract())
     with pytest.raises(InvalidInput) as caught:
-        await registry.catalog.publish(ACME, "echo", contract("other", "2.0.0"), first.published.revision)
+        await registry.catalog.publish(BY_ACME, "echo", contract("other", "2.0.0"), first.published.revision)
     assert (caught.value.code, caught.value.violations[0].pointer) == ("name_mismatch", "/service_id")
-    saved = await registry.catalog.save_policy(ACME, policy())
+    saved = await registry.catalog.save_policy(BY_ACME, policy())
     with pytest.raises(InvalidInput) as caught:
-        await registry.catalog.publish_policy(ACME, "rule", policy("other", 2), saved.published.revision)
+        await registry.catalog.publish_policy(BY_ACME, "rule", policy("other", 2), saved.published.revision)
     assert (caught.value.code, caught.value.violations[0].pointer) == ("name_mismatch", "/id")
 
 
@@ -518,7 +533,7 @@ async def test_changes_without_a_pause_do_not_keep_a_tenant_waiting(registry):
             registry.views.changed(RIVAL, shared=True)
             return await policies.active(scope)
 
-    await registry.catalog.register(ACME, contract(), 10)
+    await registry.catalog.register(BY_ACME, contract())
     registry.views._policies = Changing()
     view = await asyncio.wait_for(registry.views.current(ACME), 10)
     assert [offer.service_id for offer in view.snapshot.offers] == ["echo"]
@@ -607,11 +622,11 @@ async def test_a_tenant_has_one_analysis_at_a_time(registry, monkeypatch):
 
 
 async def test_a_contract_is_not_compared_with_another_tenants(registry):
-    await registry.catalog.register(RIVAL, contract(visibility="shared"), 10, may_share=True)
-    await registry.catalog.save_policy(ACME, policy(then='service.privacy.data_locality == "on_device"'))
+    await registry.catalog.register(BY_PLATFORM, contract(visibility="shared"))
+    await registry.catalog.save_policy(BY_ACME, policy(then='service.privacy.data_locality == "on_device"'))
     assert await registry.seen() == ({("rival", "echo", "1.0.0")}, {"rule"})
     moved = parse_contract(contract(version="2.0.0", privacy={"data_locality": "cloud"})).value
     assert await Advisor(registry.views).of_contract(ACME, moved) == ()
-    await registry.catalog.register(ACME, contract(), 10)
+    await registry.catalog.register(BY_ACME, contract())
     (finding,) = await Advisor(registry.views).of_contract(ACME, moved)
     assert finding.code == "newly_permits"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from caio.foundation.scope import DEFAULT_TENANT
 
 if TYPE_CHECKING:
+    from caio.audit.acts import Acts
     from caio.audit.sealing import TenantVault
     from caio.config import Settings
     from caio.storage.sql.secrets import SqlSecrets
@@ -32,18 +33,20 @@ def settings_of(data_dir: Path | None) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class SecretBox:
-    """The stored secrets, and what seals them."""
+    """The stored secrets, what seals them, and what tells of their changes."""
 
     secrets: SqlSecrets
     vault: TenantVault
+    acts: Acts
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[SecretBox]:
     """Open the database, made when there is none, and the vault of its tenants."""
+    from caio.audit.acts import Acts
     from caio.audit.key_files import load_or_create_master
     from caio.audit.sealing import TenantVault
-    from caio.bootstrap import now, open_database, prepare_data_dir
+    from caio.bootstrap import new_id, now, open_database, prepare_data_dir
     from caio.storage.sql.stores import open_stores
     from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 
@@ -56,6 +59,7 @@ async def opened(settings: Settings) -> AsyncIterator[SecretBox]:
         await stores.tenants.create(
             Tenant(DEFAULT_TENANT, "Default tenant", TenantStatus.ACTIVE, settings.currency, Quotas(), now())
         )
-        yield SecretBox(stores.secrets, TenantVault(master, stores.tenant_keys, os.urandom))
+        vault = TenantVault(master, stores.tenant_keys, os.urandom)
+        yield SecretBox(stores.secrets, vault, Acts(vault, now, new_id, os.urandom))
     finally:
         await database.close()

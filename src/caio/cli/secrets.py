@@ -1,7 +1,8 @@
 """``caio secrets``: providers' keys, sealed in the data directory's database.
 
 A value comes from standard input or a prompt, never from the command line, which other users can
-see; it is never printed. A running server uses a new value within seconds.
+see; it is never printed. A running server uses a new value within seconds. The audit log tells that
+a secret was stored or removed, by its name alone.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ def set_secret(name: Name, data_dir: DataDir = None, as_json: Json = False) -> N
     value = _value(name)
 
     async def store() -> None:
+        from caio.audit.acts import Act
         from caio.bootstrap import now
         from caio.gateway.credentials import secret_context
-        from caio.tenancy.authentication import embedded_scope
+        from caio.tenancy.authentication import EMBEDDED, embedded_scope
 
         async with opened(settings_of(data_dir)) as box:
             scope = embedded_scope()
             sealed = (await box.vault.sealer(scope)).seal(value.encode(), secret_context(name))
-            await box.secrets.put(scope, name, sealed, now())
+            leaf = await box.acts.leaf(scope, Act("secret.stored", EMBEDDED, name))
+            await box.secrets.put(scope, name, sealed, now(), leaf)
 
     asyncio.run(store())
     if as_json:
@@ -77,10 +80,13 @@ def delete(name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Delete a secret; contracts that refer to it stop working."""
 
     async def remove() -> None:
-        from caio.tenancy.authentication import embedded_scope
+        from caio.audit.acts import Act
+        from caio.tenancy.authentication import EMBEDDED, embedded_scope
 
         async with opened(settings_of(data_dir)) as box:
-            await box.secrets.delete(embedded_scope(), name)
+            scope = embedded_scope()
+            leaf = await box.acts.leaf(scope, Act("secret.removed", EMBEDDED, name))
+            await box.secrets.delete(scope, name, leaf)
 
     asyncio.run(remove())
     if as_json:

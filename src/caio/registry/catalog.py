@@ -1,7 +1,9 @@
 """Registering contracts and policies: parse, compile, store, and tell the views.
 
 Each method is one unit of work. A document is validated completely, its expressions compiled,
-before anything is stored; storing is one transaction.
+before anything is stored; storing is one transaction, and the leaf that says who changed what is
+part of it. A retirement's leaf names no version: a retired name takes no further one, so it is the
+last that was published.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from caio.audit.acts import Act, Acts
+from caio.audit.ports import Leaf
 from caio.contracts import Contract, PolicyDocument, parse_contract
 from caio.foundation.errors import InvalidInput, NotAllowed, Violation
 from caio.foundation.scope import TenantScope
 from caio.registry.advice import Advisor, compiled, refuse_severe
 from caio.registry.ports import Page, Publication, Publications, Published
 from caio.routing.analysis import Finding
+from caio.tenancy.principals import Caller, Permission
 
 Source = str | bytes | Mapping[str, Any]
 
@@ -53,56 +58,65 @@ class Catalog:
         changed: Callable[[TenantScope, bool], None],
         clock: Callable[[], int],
         advisor: Advisor,
+        acts: Acts,
     ) -> None:
         self.contracts = contracts
         self.policies = policies
         self._changed = changed
         self._clock = clock
         self._advisor = advisor
+        self._acts = acts
 
-    async def register(self, scope: TenantScope, source: Source, quota: int, *, may_share: bool = False) -> Accepted:
-        """A new service. Raises InvalidInput, Conflict ``already_exists`` or ``quota_exceeded``, and
-        NotAllowed for a shared one unless ``may_share``."""
+    async def register(self, caller: Caller, source: Source) -> Accepted:
+        """A new service, within the tenant's quota. Raises InvalidInput, Conflict ``already_exists`` or
+        ``quota_exceeded``, and NotAllowed for a shared one unless the caller may share."""
         parsed = parse_contract(source)
-        _check_sharing(parsed.value, may_share)
-        published = await self.contracts.publish_first(scope, self._contract(parsed.value), quota)
-        return self._accept(scope, published, parsed.warnings)
+        _check_sharing(parsed.value, caller)
+        contract = self._contract(parsed.value)
+        leaf = await self._publishing(caller, "contract.published", contract, shared=contract.shared)
+        published = await self.contracts.publish_first(caller.scope, contract, caller.tenant.quotas.services, leaf)
+        return self._accept(caller.scope, published, parsed.warnings)
 
-    async def publish(
-        self, scope: TenantScope, service_id: str, source: Source, if_match: int, *, may_share: bool = False
-    ) -> Accepted:
-        """A further version of a service; raises what ``Publications.publish_next`` does, and
-        InvalidInput when the document is another service's."""
+    async def publish(self, caller: Caller, service_id: str, source: Source, if_match: int) -> Accepted:
+        """A further version of a service; raises what ``Publications.publish_next`` does, NotAllowed as
+        ``register``, and InvalidInput when the document is another service's."""
         parsed = parse_contract(source)
         _same_name("/service_id", service_id, parsed.value.service_id)
-        _check_sharing(parsed.value, may_share)
-        findings = await self._advisor.of_contract(scope, parsed.value)
-        before = await self.contracts.get(scope, service_id)
-        published = await self.contracts.publish_next(scope, self._contract(parsed.value), if_match)
+        _check_sharing(parsed.value, caller)
+        findings = await self._advisor.of_contract(caller.scope, parsed.value)
+        before = await self.contracts.get(caller.scope, service_id)
+        contract = self._contract(parsed.value)
+        leaf = await self._publishing(caller, "contract.published", contract, shared=contract.shared)
+        published = await self.contracts.publish_next(caller.scope, contract, if_match, leaf)
         # A service that is shared no longer must leave the others' views as well.
-        self._changed(scope, before.publication.shared or published.publication.shared)
+        self._changed(caller.scope, before.publication.shared or published.publication.shared)
         return Accepted(published, parsed.warnings, findings)
 
-    async def retire(self, scope: TenantScope, service_id: str, if_match: int | None) -> Published:
-        published = await self.contracts.retire(scope, service_id, if_match, self._clock())
-        self._changed(scope, published.publication.shared)
+    async def retire(self, caller: Caller, service_id: str, if_match: int | None) -> Published:
+        leaf = await self._leaf(caller, "contract.retired", service_id, {})
+        published = await self.contracts.retire(caller.scope, service_id, if_match, self._clock(), leaf)
+        self._changed(caller.scope, published.publication.shared)
         return published
 
-    async def save_policy(self, scope: TenantScope, source: Source, *, strict: bool = False) -> Accepted:
+    async def save_policy(self, caller: Caller, source: Source, *, strict: bool = False) -> Accepted:
         """A new policy; raises InvalidInput (also for expressions that do not compile, and when
         ``strict`` for severe findings) or Conflict."""
-        examined = await self.examine_policy(scope, source, strict=strict)
-        published = await self.policies.publish_first(scope, self._policy(examined.policy), POLICY_QUOTA)
-        return self._accept(scope, published, examined.warnings, examined.findings)
+        examined = await self.examine_policy(caller.scope, source, strict=strict)
+        policy = self._policy(examined.policy)
+        leaf = await self._publishing(caller, "policy.published", policy)
+        published = await self.policies.publish_first(caller.scope, policy, POLICY_QUOTA, leaf)
+        return self._accept(caller.scope, published, examined.warnings, examined.findings)
 
     async def publish_policy(
-        self, scope: TenantScope, policy_id: str, source: Source, if_match: int, *, strict: bool = False
+        self, caller: Caller, policy_id: str, source: Source, if_match: int, *, strict: bool = False
     ) -> Accepted:
         """A further version of a policy; raises as ``save_policy`` and ``Publications.publish_next``."""
-        examined = await self.examine_policy(scope, source, strict=strict)
+        examined = await self.examine_policy(caller.scope, source, strict=strict)
         _same_name("/id", policy_id, examined.policy.policy_id)
-        published = await self.policies.publish_next(scope, self._policy(examined.policy), if_match)
-        return self._accept(scope, published, examined.warnings, examined.findings)
+        policy = self._policy(examined.policy)
+        leaf = await self._publishing(caller, "policy.published", policy)
+        published = await self.policies.publish_next(caller.scope, policy, if_match, leaf)
+        return self._accept(caller.scope, published, examined.warnings, examined.findings)
 
     async def examine_policy(self, scope: TenantScope, source: Source, *, strict: bool = False) -> Examined:
         """What saving the policy would say, without saving it; raises InvalidInput."""
@@ -112,9 +126,10 @@ class Catalog:
             refuse_severe(findings)
         return Examined(parsed.value, parsed.warnings, findings)
 
-    async def retire_policy(self, scope: TenantScope, policy_id: str, if_match: int | None) -> Published:
-        published = await self.policies.retire(scope, policy_id, if_match, self._clock())
-        self._changed(scope, False)
+    async def retire_policy(self, caller: Caller, policy_id: str, if_match: int | None) -> Published:
+        leaf = await self._leaf(caller, "policy.retired", policy_id, {})
+        published = await self.policies.retire(caller.scope, policy_id, if_match, self._clock(), leaf)
+        self._changed(caller.scope, False)
         return published
 
     async def services(self, scope: TenantScope, *, after: str, limit: int, tag: str | None, retired: bool) -> Page:
@@ -130,6 +145,12 @@ class Catalog:
         self._changed(scope, published.publication.shared)
         return Accepted(published, warnings, findings)
 
+    async def _publishing(self, caller: Caller, action: str, made: Publication, **further: Any) -> Leaf:
+        return await self._leaf(caller, action, made.name, {"version": made.version, "digest": made.digest, **further})
+
+    async def _leaf(self, caller: Caller, action: str, name: str, details: Mapping[str, Any]) -> Leaf:
+        return await self._acts.leaf(caller.scope, Act(action, caller.principal.principal_id, name, details))
+
     def _contract(self, contract: Contract) -> Publication:
         document = contract.document()
         shared = document["access"]["visibility"] == "shared"
@@ -142,8 +163,8 @@ class Catalog:
         return Publication(policy.policy_id, str(policy.version), policy.digest, policy.document(), self._clock())
 
 
-def _check_sharing(contract: Contract, may_share: bool) -> None:
-    if contract.access.visibility == "shared" and not may_share:
+def _check_sharing(contract: Contract, caller: Caller) -> None:
+    if contract.access.visibility == "shared" and Permission.SERVICES_SHARE not in caller.principal.permissions:
         raise NotAllowed("only the platform's operator may share a service with every tenant: visibility: tenant")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from caio.audit.ports import Leaf
 from caio.foundation.scope import TenantScope
 
 
@@ -62,20 +63,24 @@ class Page:
 
 
 class Publications(Protocol):
-    """Storage of one sort of publication (contracts or policies)."""
+    """Storage of one sort of publication (contracts or policies).
 
-    async def publish_first(self, scope: TenantScope, publication: Publication, quota: int) -> Published:
+    ``leaf`` tells of the change (``audit.acts``) and is written in the change's own transaction: both
+    are there or neither is, and what changes nothing writes none.
+    """
+
+    async def publish_first(self, scope: TenantScope, publication: Publication, quota: int, leaf: Leaf) -> Published:
         """Store a new name. Raises Conflict ``already_exists`` when the name is known (also when
         retired) and Conflict ``quota_exceeded`` when the tenant has ``quota`` active names; exact
         under concurrent calls."""
         ...
 
-    async def publish_next(self, scope: TenantScope, publication: Publication, if_match: int) -> Published:
+    async def publish_next(self, scope: TenantScope, publication: Publication, if_match: int, leaf: Leaf) -> Published:
         """Store a further version and make it active. Raises NotFound for an unknown name,
         PreconditionFailed when the revision is not ``if_match``, Conflict ``version_exists``."""
         ...
 
-    async def retire(self, scope: TenantScope, name: str, if_match: int | None, now: int) -> Published:
+    async def retire(self, scope: TenantScope, name: str, if_match: int | None, now: int, leaf: Leaf) -> Published:
         """Take the active version out of service; the versions stay readable. NotFound,
         PreconditionFailed as above; retiring a retired name changes nothing."""
         ...

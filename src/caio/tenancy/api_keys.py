@@ -3,6 +3,9 @@
 A token is ``caio_<environment>_<43 characters>``: 256 random bits in URL-safe base 64. Only
 HMAC-SHA256(key, token) is stored, with a key derived from the installation's master key, so a
 stolen database neither reveals tokens nor lets anyone test guesses.
+
+Making and revoking a key is told by a leaf of the tenant's audit log, written in the transaction
+that does it. The leaf says what the key may do, and nothing of its token or its hash.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from caio.audit.acts import SYSTEM, Act, Acts
 from caio.foundation.errors import InvalidInput, NotAllowed, Violation
 from caio.foundation.hashing import keyed
 from caio.foundation.ids import ENTROPY_BYTES, ulid
@@ -46,6 +50,7 @@ class ApiKeys:
         entropy: Callable[[int], bytes],
         revoked: Callable[[bytes], None],
         policies: PolicyNames,
+        acts: Acts,
     ) -> None:
         self._store = store
         self._hash_key = hash_key
@@ -54,12 +59,14 @@ class ApiKeys:
         self._entropy = entropy
         self._revoked = revoked
         self._policies = policies
+        self._acts = acts
 
     async def create_first(self, scope: TenantScope) -> NewKey | None:
-        """The tenant's first key, an admin's; None when it already has keys (revoked ones count)."""
+        """The tenant's first key, an admin's, made by the process itself; None when the tenant already
+        has keys (revoked ones count)."""
         if await self._store.page(scope, "", 1):
             return None
-        return await self._add(scope, "first key", ("admin",), TRUST_LEVELS[-1], None)
+        return await self._add(scope, SYSTEM, "first key", ("admin",), TRUST_LEVELS[-1], None)
 
     async def create(
         self,
@@ -88,7 +95,9 @@ class ApiKeys:
         exceeds = TRUST_LEVELS.index(trust_level) > TRUST_LEVELS.index(own.trust_level)
         if exceeds or not permissions_of(roles) <= own.permissions:
             raise NotAllowed("a key cannot be given more than its creator has")
-        return await self._add(caller.scope, name, tuple(sorted(set(roles))), trust_level, expires_at, bound_by)
+        return await self._add(
+            caller.scope, own.principal_id, name, tuple(sorted(set(roles))), trust_level, expires_at, bound_by
+        )
 
     async def _check_policies(self, scope: TenantScope, stated: Sequence[str], bound_by: Sequence[str]) -> None:
         missing = await self._policies.missing(scope, stated) if stated else ()
@@ -106,15 +115,19 @@ class ApiKeys:
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[ApiKey]:
         return await self._store.page(scope, after, limit)
 
-    async def revoke(self, scope: TenantScope, key_id: str) -> ApiKey:
-        """Raises NotFound. Effective in this process at once, elsewhere when its cache expires."""
-        key = await self._store.revoke(scope, key_id, self._clock())
+    async def revoke(self, caller: Caller, key_id: str) -> ApiKey:
+        """Revoke a key of the caller's tenant. Raises NotFound. Effective in this process at once,
+        elsewhere when its cache expires."""
+        act = Act("key.revoked", caller.principal.principal_id, key_id)
+        leaf = await self._acts.leaf(caller.scope, act)
+        key = await self._store.revoke(caller.scope, key_id, self._clock(), leaf)
         self._revoked(key.key_hash)
         return key
 
     async def _add(
         self,
         scope: TenantScope,
+        principal_id: str,
         name: str,
         roles: tuple[str, ...],
         trust_level: str,
@@ -138,5 +151,16 @@ class ApiKeys:
             expires_at,
             policies=policies,
         )
-        await self._store.add(scope, key)
+        await self._store.add(scope, key, await self._acts.leaf(scope, _creation(principal_id, key)))
         return NewKey(key, token)
+
+
+def _creation(principal_id: str, key: ApiKey) -> Act:
+    details = {
+        "name": key.name,
+        "roles": list(key.roles),
+        "trust_level": key.trust_level,
+        "expires_at": key.expires_at,
+        "policies": list(key.policies),
+    }
+    return Act("key.created", principal_id, key.key_id, details)

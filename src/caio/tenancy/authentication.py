@@ -22,6 +22,9 @@ CACHE_MICROSECONDS = 2_000_000
 CACHE_ENTRIES = 10_000
 LONGEST_TOKEN = 512
 
+#: The principal of the person who holds the data directory, and so needs no credential.
+EMBEDDED = "embedded"
+
 _REFUSED = "send a valid API key: Authorization: Bearer caio_…"
 
 
@@ -33,7 +36,7 @@ def embedded_scope(tenant_id: str = DEFAULT_TENANT) -> TenantScope:
 
 def embedded_caller(tenant: Tenant) -> Caller:
     """That person as a caller: with every permission, since the platform is theirs too."""
-    principal = Principal("embedded", "process", frozenset({"admin"}), frozenset(Permission), TRUST_LEVELS[-1])
+    principal = Principal(EMBEDDED, "process", frozenset({"admin"}), frozenset(Permission), TRUST_LEVELS[-1])
     return Caller(TenantScope(tenant.tenant_id), tenant, principal)
 
 

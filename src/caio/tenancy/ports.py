@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from caio.audit.ports import Leaf
 from caio.foundation.scope import TenantScope
 
 
@@ -78,7 +79,9 @@ class PolicyNames(Protocol):
 
 
 class ApiKeyStore(Protocol):
-    async def add(self, scope: TenantScope, key: ApiKey) -> None: ...
+    """Keys and the leaves that tell of them, each pair written in one transaction."""
+
+    async def add(self, scope: TenantScope, key: ApiKey, leaf: Leaf) -> None: ...
 
     async def find(self, key_hash: bytes) -> ApiKey | None:
         """The key with this hash, of any tenant: the one look-up that precedes a scope."""
@@ -86,6 +89,6 @@ class ApiKeyStore(Protocol):
 
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[ApiKey]: ...
 
-    async def revoke(self, scope: TenantScope, key_id: str, now: int) -> ApiKey:
-        """Raises NotFound; revoking a revoked key changes nothing."""
+    async def revoke(self, scope: TenantScope, key_id: str, now: int, leaf: Leaf) -> ApiKey:
+        """Raises NotFound; revoking a revoked key changes nothing and writes no leaf."""
         ...

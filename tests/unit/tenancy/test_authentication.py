@@ -15,6 +15,7 @@ from caio.tenancy.api_keys import MAX_POLICIES, ApiKeys
 from caio.tenancy.authentication import CACHE_MICROSECONDS, LONGEST_TOKEN, Authenticator, embedded_caller
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 from caio.tenancy.principals import ROLES, Permission
+from tests.support.acts import acts_over
 
 ACME, RIVAL = TenantScope("acme"), TenantScope("rival")
 START = 1_700_000_000_000_000
@@ -34,8 +35,9 @@ class Door:
         self.stores, self.now, self.drawn = stores, START, 0
         self.policies = {(ACME, "strict"), (ACME, "other"), *((ACME, f"p{n}") for n in range(20))}
         self.authenticator = Authenticator(stores.api_keys, stores.tenants, b"k" * 32, lambda: self.now)
+        acts, _ = acts_over(stores, START)
         self.keys = ApiKeys(
-            stores.api_keys, b"k" * 32, "test", lambda: self.now, self.entropy, self.authenticator.forget, self
+            stores.api_keys, b"k" * 32, "test", lambda: self.now, self.entropy, self.authenticator.forget, self, acts
         )
 
     async def missing(self, scope, policy_ids):
@@ -85,7 +87,7 @@ async def test_every_failure_is_the_same(door):
     first, caller = await door.admin()
     expired = await door.key(caller, expires_at=door.now + 5)
     revoked = await door.key(caller)
-    await door.keys.revoke(ACME, revoked.key.key_id)
+    await door.keys.revoke(caller, revoked.key.key_id)
     door.now += 5
     token = first.token
     wrong = [
@@ -164,7 +166,7 @@ async def test_a_revocation_is_effective_at_once_here_and_soon_elsewhere(door):
     elsewhere = Authenticator(door.stores.api_keys, door.stores.tenants, b"k" * 32, lambda: door.now)
     await door.enter(made.token)
     await elsewhere.authenticate(f"Bearer {made.token}")
-    revoked = await door.keys.revoke(ACME, made.key.key_id)
+    revoked = await door.keys.revoke(caller, made.key.key_id)
     assert revoked.revoked_at == door.now
     with pytest.raises(Unauthenticated):
         await door.enter(made.token)
@@ -180,7 +182,7 @@ async def test_a_key_revoked_while_it_is_looked_up_is_not_remembered(door):
 
     class RevokedMeanwhile:
         async def get(self, scope):
-            await door.keys.revoke(ACME, made.key.key_id)
+            await door.keys.revoke(caller, made.key.key_id)
             return await tenants.get(scope)
 
     door.authenticator._tenants = RevokedMeanwhile()
@@ -252,9 +254,9 @@ async def test_tokens_and_ids_are_never_the_same(door):
 
 
 async def test_only_the_first_key_needs_no_caller(door):
-    first, _ = await door.admin()
+    first, admin = await door.admin()
     assert first.key.roles == ("admin",)
-    await door.keys.revoke(ACME, first.key.key_id)
+    await door.keys.revoke(admin, first.key.key_id)
     assert await door.keys.create_first(ACME) is None
     assert await door.keys.create_first(RIVAL) is not None
 
@@ -332,9 +334,10 @@ async def test_a_key_names_policies_of_its_tenant_only(door):
 
 async def test_another_tenants_key_is_not_found(door):
     first, caller = await door.admin()
+    theirs, rival = await door.admin(RIVAL)
     with pytest.raises(NotFound):
-        await door.keys.revoke(RIVAL, first.key.key_id)
-    assert await door.keys.page(RIVAL, "", 10) == []
+        await door.keys.revoke(rival, first.key.key_id)
+    assert [key.key_id for key in await door.keys.page(RIVAL, "", 10)] == [theirs.key.key_id]
     assert [key.key_id for key in await door.keys.page(caller.scope, "", 10)] == [first.key.key_id]
 
 

@@ -92,7 +92,7 @@ async def list_keys(
 @router.delete("/{key_id}")
 async def revoke_key(caller: Manager, platform: ThePlatform, key_id: Annotated[str, Path(max_length=64)]) -> KeyView:
     """Revoke a key: effective at once in this process, within seconds everywhere."""
-    return _view(await platform.api_keys.revoke(caller.scope, key_id))
+    return _view(await platform.api_keys.revoke(caller, key_id))
 
 
 def _view(key: ApiKey) -> KeyView:

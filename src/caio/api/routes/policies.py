@@ -32,7 +32,7 @@ async def save_policy(
 ) -> PublicationView:
     """Save a policy, in YAML or JSON. It is refused, with line and column, unless it compiles; `findings`
     say what it does among the tenant's services and policies."""
-    accepted = await platform.catalog.save_policy(caller.scope, body, strict=strict)
+    accepted = await platform.catalog.save_policy(caller, body, strict=strict)
     response.headers["ETag"] = etag(accepted.published.revision)
     response.headers["Location"] = f"/api/v1/policies/{accepted.published.publication.name}"
     return publication_view(accepted.published, accepted.warnings, accepted.findings)
@@ -88,7 +88,7 @@ async def publish_policy(
     """Publish a further version and put it in force; `findings` say what it newly permits or forbids.
     Needs If-Match."""
     _not_its_own(caller, policy_id)
-    accepted = await platform.catalog.publish_policy(caller.scope, policy_id, body, revision, strict=strict)
+    accepted = await platform.catalog.publish_policy(caller, policy_id, body, revision, strict=strict)
     response.headers["ETag"] = etag(accepted.published.revision)
     return publication_view(accepted.published, accepted.warnings, accepted.findings)
 
@@ -103,7 +103,7 @@ async def retire_policy(
 ) -> PublicationView:
     """Take the policy out of force; its versions stay readable, for evidence."""
     _not_its_own(caller, policy_id)
-    retired = await platform.catalog.retire_policy(caller.scope, policy_id, revision)
+    retired = await platform.catalog.retire_policy(caller, policy_id, revision)
     response.headers["ETag"] = etag(retired.revision)
     return publication_view(retired)
 

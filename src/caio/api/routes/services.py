@@ -28,9 +28,7 @@ ServiceId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", descripti
 @router.post("", status_code=201, openapi_extra=CONTRACT_BODY)
 async def register(caller: Writer, body: DocumentBody, platform: ThePlatform, response: Response) -> PublicationView:
     """Register a service by its contract, in YAML or JSON. Nothing is stored unless all of it is valid."""
-    accepted = await platform.catalog.register(
-        caller.scope, body, caller.tenant.quotas.services, may_share=_may_share(caller)
-    )
+    accepted = await platform.catalog.register(caller, body)
     response.headers["ETag"] = etag(accepted.published.revision)
     response.headers["Location"] = f"/api/v1/services/{accepted.published.publication.name}"
     return publication_view(accepted.published, accepted.warnings)
@@ -81,7 +79,7 @@ async def publish(
     revision: Annotated[int, Depends(required_revision)],
 ) -> PublicationView:
     """Publish a further version and make it the active one. Needs If-Match."""
-    accepted = await platform.catalog.publish(caller.scope, service_id, body, revision, may_share=_may_share(caller))
+    accepted = await platform.catalog.publish(caller, service_id, body, revision)
     response.headers["ETag"] = etag(accepted.published.revision)
     return publication_view(accepted.published, accepted.warnings, accepted.findings)
 
@@ -95,10 +93,6 @@ async def retire(
     revision: Annotated[int | None, Depends(optional_revision)] = None,
 ) -> PublicationView:
     """Take the service out of routing; its versions stay readable, for evidence."""
-    retired = await platform.catalog.retire(caller.scope, service_id, revision)
+    retired = await platform.catalog.retire(caller, service_id, revision)
     response.headers["ETag"] = etag(retired.revision)
     return publication_view(retired)
-
-
-def _may_share(caller: Caller) -> bool:
-    return Permission.SERVICES_SHARE in caller.principal.permissions

@@ -1,4 +1,4 @@
-"""API keys (their keyed hashes) and the tenants' wrapped data keys in SQL."""
+"""API keys (their keyed hashes) in SQL."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import msgspec
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from caio.audit.ports import Leaf
 from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import Conflict, NotFound
 from caio.foundation.scope import TenantScope
 from caio.storage.sql.database import Database
-from caio.storage.sql.statements import insert_if_absent
-from caio.storage.sql.tables import api_keys, tenant_keys
+from caio.storage.sql.journal_within import append_within
+from caio.storage.sql.tables import api_keys
 from caio.tenancy.ports import ApiKey
 
 #: Columns that hold a JSON list.
@@ -28,20 +29,21 @@ class SqlApiKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, scope: TenantScope, key: ApiKey) -> None:
+    async def add(self, scope: TenantScope, key: ApiKey, leaf: Leaf) -> None:
         """Store the key in the scope's tenant. Raises ValueError for a key of another tenant (a mistake
         of the calling code) and Conflict ``already_exists`` for a known id or hash, or an unknown tenant."""
         if key.tenant_id != scope.tenant_id:
             raise ValueError("an API key is added in its own tenant's scope only")
         lists = {name: canonical_json(list(getattr(key, name))).decode() for name in _LISTS}
         row = asdict(key) | lists
-        try:
-            async with self._database.writing() as connection:
+        async with self._database.writing() as connection:
+            try:
                 await connection.execute(insert(api_keys).values(row))
-        except IntegrityError as error:
-            raise Conflict(
-                "An API key of this id or secret exists, or its tenant does not.", code="already_exists"
-            ) from error
+            except IntegrityError as error:
+                raise Conflict(
+                    "An API key of this id or secret exists, or its tenant does not.", code="already_exists"
+                ) from error
+            await append_within(connection, leaf)
 
     async def find(self, key_hash: bytes) -> ApiKey | None:
         async with self._database.reading() as connection:
@@ -55,34 +57,17 @@ class SqlApiKeys:
         async with self._database.reading() as connection:
             return [_api_key(row) for row in await connection.execute(query.order_by(api_keys.c.key_id).limit(limit))]
 
-    async def revoke(self, scope: TenantScope, key_id: str, now: int) -> ApiKey:
+    async def revoke(self, scope: TenantScope, key_id: str, now: int, leaf: Leaf) -> ApiKey:
         this_key = (api_keys.c.tenant_id == scope.tenant_id) & (api_keys.c.key_id == key_id)
+        standing = update(api_keys).where(this_key, api_keys.c.revoked_at.is_(None))
         async with self._database.writing() as connection:
-            await connection.execute(
-                update(api_keys).where(this_key, api_keys.c.revoked_at.is_(None)).values(revoked_at=now)
-            )
+            revoked = await connection.execute(standing.values(revoked_at=now))
             row = (await connection.execute(select(api_keys).where(this_key))).first()
-        if row is None:
-            raise NotFound("There is no such API key.")
+            if row is None:
+                raise NotFound("There is no such API key.")
+            if revoked.rowcount:
+                await append_within(connection, leaf)
         return _api_key(row)
-
-
-class SqlTenantKeys:
-    """The ``TenantKeyStore`` port."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def wrapped_key(self, scope: TenantScope, fresh: bytes) -> bytes:
-        """As the port says; raises NotFound for an unknown tenant."""
-        row = {"tenant_id": scope.tenant_id, "wrapped": fresh}
-        query = select(tenant_keys.c.wrapped).where(tenant_keys.c.tenant_id == scope.tenant_id)
-        try:
-            async with self._database.writing() as connection:
-                await connection.execute(insert_if_absent(self._database, tenant_keys, row))
-                return bytes((await connection.execute(query)).scalar_one())
-        except IntegrityError as error:
-            raise NotFound("There is no such tenant.") from error
 
 
 def _api_key(row: Row[Any]) -> ApiKey:

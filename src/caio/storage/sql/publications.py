@@ -8,7 +8,8 @@ from the head: the newest version is active, or retired with its name; the other
 
 Changes of a name take the head's row lock, so a revision is compared and counted in one step. A
 new name takes the lock of the tenant's row, so counting the active names and adding one is one
-step too. On SQLite the writing transaction itself is the lock.
+step too. On SQLite the writing transaction itself is the lock. The leaf that tells of a change is
+appended last in its transaction, so the log has the changes of a name in their order.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -16,6 +17,7 @@ Laws (each has a test of the same name)
   the quota has room for.
 - revision_changes_once_per_change: of concurrent changes with the same If-Match, one succeeds.
 - other_tenants_see_only_what_is_shared: and that through ``active`` and ``by_digest`` only.
+- a_refused_publication_leaves_no_leaf: nor does retiring what is retired.
 
 A retired name takes no further version: reviving it would pass by the quota.
 """
@@ -29,11 +31,13 @@ import msgspec
 from sqlalchemy import Row, Select, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from caio.audit.ports import Leaf
 from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import Conflict, NotFound, PreconditionFailed
 from caio.foundation.scope import TenantScope
 from caio.registry.ports import Page, Publication, PublicationStatus, Published, Standing
 from caio.storage.sql.database import Database
+from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.tables import publication_heads as heads
 from caio.storage.sql.tables import publication_tags as tags
 from caio.storage.sql.tables import publications as versions
@@ -50,7 +54,7 @@ class SqlPublications:
         self._database = database
         self._sort = sort
 
-    async def publish_first(self, scope: TenantScope, publication: Publication, quota: int) -> Published:
+    async def publish_first(self, scope: TenantScope, publication: Publication, quota: int, leaf: Leaf) -> Published:
         """As the port says; also raises NotFound for an unknown tenant."""
         async with self._database.writing() as connection:
             # NO KEY UPDATE: registering must not hold up the journal, whose rows refer to the tenant.
@@ -77,9 +81,10 @@ class SqlPublications:
                 )
             )
             await self._store(connection, scope, publication)
+            await append_within(connection, leaf)
         return Published(scope.tenant_id, publication, PublicationStatus.ACTIVE, 1)
 
-    async def publish_next(self, scope: TenantScope, publication: Publication, if_match: int) -> Published:
+    async def publish_next(self, scope: TenantScope, publication: Publication, if_match: int, leaf: Leaf) -> Published:
         """As the port says; also raises Conflict ``retired`` for a name out of service."""
         async with self._database.writing() as connection:
             head = await self._locked_head(connection, scope, publication.name)
@@ -95,9 +100,10 @@ class SqlPublications:
                 )
             await self._store(connection, scope, publication)
             await self._change_head(connection, scope, publication.name, version=publication.version)
+            await append_within(connection, leaf)
         return Published(scope.tenant_id, publication, PublicationStatus.ACTIVE, head.revision + 1)
 
-    async def retire(self, scope: TenantScope, name: str, if_match: int | None, now: int) -> Published:
+    async def retire(self, scope: TenantScope, name: str, if_match: int | None, now: int, leaf: Leaf) -> Published:
         """As the port says. Retiring a retired name succeeds whatever ``if_match`` says, which
         RFC 9110 section 13.1.1 allows when the wanted state is already there."""
         async with self._database.writing() as connection:
@@ -107,7 +113,10 @@ class SqlPublications:
                     _expect(head, if_match)
                 await self._change_head(connection, scope, name, retired_at=now)
             newest = self._versions(scope, name).where(versions.c.version == heads.c.version)
-            return _published((await connection.execute(newest)).one())
+            retired = _published((await connection.execute(newest)).one())
+            if head.retired_at is None:
+                await append_within(connection, leaf)
+        return retired
 
     async def get(self, scope: TenantScope, name: str, version: str | None = None) -> Published:
         wanted = heads.c.version if version is None else version

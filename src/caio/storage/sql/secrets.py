@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 
+from caio.audit.ports import Leaf
 from caio.foundation.errors import NotFound
 from caio.foundation.scope import TenantScope
 from caio.storage.sql.database import Database
+from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.statements import conflict_aware_insert
 from caio.storage.sql.tables import secrets
 
@@ -27,8 +29,8 @@ class SqlSecrets:
             raise NotFound(_MISSING)
         return bytes(sealed)
 
-    async def put(self, scope: TenantScope, name: str, sealed: bytes, now: int) -> None:
-        """Store the secret, in place of an earlier one of this name."""
+    async def put(self, scope: TenantScope, name: str, sealed: bytes, now: int, leaf: Leaf) -> None:
+        """Store the secret, in place of an earlier one of this name, and the leaf that says so, together."""
         row = {"tenant_id": scope.tenant_id, "name": name, "sealed": sealed, "updated_at": now}
         statement = conflict_aware_insert(self._database, secrets, row)
         statement = statement.on_conflict_do_update(
@@ -37,6 +39,7 @@ class SqlSecrets:
         )
         async with self._database.writing() as connection:
             await connection.execute(statement)
+            await append_within(connection, leaf)
 
     async def names(self, scope: TenantScope) -> Sequence[str]:
         """The names of the tenant's secrets, in order."""
@@ -44,12 +47,13 @@ class SqlSecrets:
         async with self._database.reading() as connection:
             return list((await connection.execute(query)).scalars())
 
-    async def delete(self, scope: TenantScope, name: str) -> None:
-        """Raises NotFound."""
+    async def delete(self, scope: TenantScope, name: str, leaf: Leaf) -> None:
+        """Remove the secret and write the leaf that says so, together. Raises NotFound."""
         statement = delete(secrets).where(secrets.c.tenant_id == scope.tenant_id, secrets.c.name == name)
         async with self._database.writing() as connection:
             if (await connection.execute(statement.returning(secrets.c.name))).first() is None:
                 raise NotFound(_MISSING)
+            await append_within(connection, leaf)
 
 
 _MISSING = "There is no secret of this name; store one with: caio secrets set NAME."
