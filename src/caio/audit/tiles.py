@@ -313,7 +313,7 @@ def _hash_in(tile: bytes, subtree: Subtree) -> bytes:
 @lru_cache(maxsize=256)
 def _rows_of(tile: bytes) -> tuple[bytes, ...]:
     """The tile's hashes and the rows of complete nodes above them, for the eight heights that it spans."""
-    rows = [tile]
+    rows = [tile[: len(tile) // HASH_BYTES * HASH_BYTES]]
     for _ in range(HEIGHT - 1):
         rows.append(row_above(rows[-1]))
     return tuple(rows)
