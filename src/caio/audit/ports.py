@@ -7,7 +7,7 @@ payload sealed with the tenant's key. Beside a leaf, in the same transaction, go
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -269,13 +269,17 @@ class LogHead:
 class Behind:
     """A tenant whose journal is ahead of its tree: leaves ``size`` to ``next - 1`` are to be taken in.
 
-    ``origin`` is empty when the log has no head yet; its size is 0 then.
+    ``origin`` and ``checkpoint`` are empty when the log has no checkpoint yet; its size is 0 then.
+    ``leased`` is whether the asking holder has the lease.
     """
 
     tenant_id: str
     origin: str
     size: int
+    root: bytes
+    checkpoint: str
     next: int
+    leased: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,40 +295,52 @@ class Advance:
 class LogStore(Protocol):
     """Storage of the trees. One suite in tests/conformance holds every adapter to it.
 
-    The first four methods are the sequencer's, which works for all tenants and shows nothing to any.
+    What takes no scope is the sequencer's, which works for all tenants and shows nothing to any.
     """
 
     async def behind(self, holder: str, now: int, until: int, limit: int) -> list[Behind]:
         """Up to ``limit`` tenants whose journal is ahead, leased to ``holder`` until ``until``: those that
-        were free, expired at ``now``, or held by it before."""
+        were free, expired at ``now``, or held by it before; those that it leased longest ago come first."""
         ...
 
     async def behind_one(self, tenant_id: str, holder: str, now: int, until: int) -> Behind | None:
-        """As ``behind`` for one tenant; None when its tree is up to date or another holder has the lease."""
+        """As ``behind`` for one tenant. None when its tree is up to date; not ``leased``, and unchanged, when
+        another holder has the lease."""
         ...
 
     async def commitments(self, ranges: Sequence[tuple[str, int, int]]) -> dict[str, list[bytes]]:
-        """The commitments of leaves ``start`` to ``end - 1`` of each (tenant, start, end), in order."""
+        """The commitments of leaves ``start`` to ``end - 1`` of each (tenant, start, end), in order; a tenant
+        is named once. One whose journal does not hold exactly these leaves is left out."""
         ...
 
     async def advance(self, holder: str, advances: Sequence[Advance]) -> set[str]:
-        """Write heads and tiles in one transaction; return the tenants whose size was still ``old_size``.
-        For the others nothing is written: somebody else took their leaves in."""
+        """Write heads and tiles in one transaction; return the tenants whose size was still ``old_size``
+        (0 for a log that has no row yet, which ``holder`` then leases). For the others nothing is written:
+        somebody else took their leaves in."""
         ...
 
-    async def edge(self, tenant_id: str, size: int) -> dict[int, bytes]:
-        """The stored partial tiles above level 0 of a tree of ``size``, by level, cut to what it had then."""
+    async def edges(self, logs: Sequence[tuple[str, int]]) -> dict[str, dict[int, bytes]]:
+        """For each (tenant, size) the stored partial tiles above level 0 of its tree at that size, by level,
+        cut to what they had then; those that are not stored, or too short, are left out."""
         ...
 
     async def release(self, holder: str) -> None:
         """Give up every lease of ``holder``: at a clean stop."""
         ...
 
+    async def heads(self, after: str, limit: int) -> list[LogHead]:
+        """The heads that have a checkpoint, of tenants beyond ``after``, in the tenants' order."""
+        ...
+
+    async def tiles_of(self, tenant_id: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """As ``tiles``, for the sequencer."""
+        ...
+
     async def head(self, scope: TenantScope) -> LogHead | None:
         """None while the log has no checkpoint."""
         ...
 
-    async def tiles(self, scope: TenantScope, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    async def tiles(self, scope: TenantScope, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         """Tiles by (level, position), as wide as they are now: at level 0, what has not been filled is
         hashed from the journal's commitments up to the head's size. Absent ones are left out."""
         ...
