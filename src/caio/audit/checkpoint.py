@@ -90,7 +90,8 @@ class SignedCheckpoint:
         """The id of the first of the ``trusted`` raw keys that signed as this log, or None.
 
         None also when a line of a trusted key fails to verify beside another that does: such a note was
-        tampered with. Lines of other names and keys, a witness' for instance, are passed over.
+        tampered with. Lines of other names and keys, a witness' for instance, are passed over. Not checked:
+        that this is the log you mean, since one key signs many; compare ``checkpoint.origin``.
         """
         origin, signers = self.checkpoint.origin, []
         for key_id, public_key in trusted.items():
