@@ -125,7 +125,7 @@ NOT_CANONICAL = {
     "underscore": (ORIGIN, "1_234", ROOT_TEXT),
     "space before": (ORIGIN, " 1234", ROOT_TEXT),
     "space behind": (ORIGIN, "1234 ", ROOT_TEXT),
-    "other digits": (ORIGIN, "١٢٣٤", ROOT_TEXT)
+    "other digits": (ORIGIN, "١٢٣٤", ROOT_TEXT),
     "superscript": (ORIGIN, "12³", ROOT_TEXT),
     "hexadecimal": (ORIGIN, "0x12", ROOT_TEXT),
     "exponent": (ORIGIN, "1e3", ROOT_TEXT),
@@ -163,8 +163,8 @@ def test_numbers_and_roots_have_one_text(lines):
 
 @pytest.mark.parametrize(
     "origin",
-    ["", " ", "a b", "a\tb", "a\nb", "a\rb", "a+b", "a\x00b", "a\x7fb", "a\u00a0b", "a\u200bb", "\u0430cme", "é", "\ud800",
-     "a" * (MAX_ORIGIN + 1), "a\n"],
+    ["", " ", "a b", "a\tb", "a\nb", "a\rb", "a+b", "a\x00b", "a\x7fb", "a\u00a0b", "a\u200bb", "\u0430cme", "é",
+     "\ud800", "a" * (MAX_ORIGIN + 1), "a\n"],
 )  # fmt: skip
 def test_impossible_origins_do_not_construct(origin):
     with pytest.raises(InvalidInput, match="origin"):
