@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from caio.config import Settings
+from caio.config import Settings, WitnessAddress
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 
@@ -41,6 +41,7 @@ _AFTER = """
 |---|---|---|
 | `CAIO_URL`, `CAIO_API_KEY` | commands that ask a server | the server, and the key to ask it with |
 | `CAIO_TRUST_STORE` | `caio verify`, `caio trust` | the file of pinned keys [`~/.config/caio/trusted-keys.json`] |
+| `AWS_…` | everything that speaks to AWS | region, credentials and endpoint, as in AWS's own tools |
 | `CAIO_DEBUG` | every command | `1` shows tracebacks |
 | `NO_COLOR` | every command | any value: no colour |
 
@@ -73,7 +74,7 @@ def _values(field: FieldInfo) -> Iterator[str]:
     elif annotation is Path:
         yield "directory"
     elif get_origin(annotation) is tuple:
-        yield "networks"
+        yield "witnesses" if get_args(annotation)[0] is WitnessAddress else "networks"
     else:
         yield "text"
     for bound, words in _BOUNDS.items():

@@ -11,19 +11,21 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from caio.audit.acts import Acts
+from caio.audit.anchor_directory import DirectoryAnchor
 from caio.audit.journal import Journal
 from caio.audit.key_files import load_or_create, load_or_create_master
-from caio.audit.ports import Status
+from caio.audit.ports import Anchor, KeyWrapping, Status
 from caio.audit.record import SALT_BYTES, OutcomeRecord, leaf_of
-from caio.audit.sealing import TenantVault, derive
+from caio.audit.sealing import LocalWrapping, TenantVault, derive
 from caio.audit.signing import Keyring
+from caio.aws.clients import aws_client
 from caio.config import Settings, read_settings
-from caio.foundation.errors import Misconfigured
+from caio.foundation.errors import Erased, Misconfigured
 from caio.foundation.ids import ENTROPY_BYTES, ulid
 from caio.foundation.money import Usage
 from caio.foundation.scope import DEFAULT_TENANT
@@ -126,7 +128,8 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
         stores = open_stores(database)
         master = load_or_create_master(settings.data_dir / "keys" / "master.key")
         keyring = load_or_create(settings.data_dir / "keys" / "signing")
-        vault = TenantVault(master, stores.tenant_keys, os.urandom)
+        wrapping = await stack.enter_async_context(open_wrapping(settings, master))
+        vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
         journal = Journal(stores.journal)
         await journal.start()
         stack.push_async_callback(journal.stop)
@@ -154,6 +157,37 @@ async def open_database(settings: Settings) -> Database:
     return database
 
 
+@asynccontextmanager
+async def open_wrapping(settings: Settings, master: bytes) -> AsyncIterator[KeyWrapping]:
+    """What wraps the tenants' data keys: the KMS key of the settings, otherwise the master key.
+
+    Raises Misconfigured when the extra ``aws``, a region or credentials are missing.
+    """
+    if settings.kms_key_id is None:
+        yield LocalWrapping(master, os.urandom)
+        return
+    async with aws_client("kms") as client:
+        from caio.aws.kms import KmsWrapping  # botocore stays out of a process that needs no AWS
+
+        yield KmsWrapping(client, settings.kms_key_id)
+
+
+@asynccontextmanager
+async def anchor_of(settings: Settings) -> AsyncIterator[Anchor | None]:
+    """Where checkpoints are anchored; None when the settings say ``none``.
+
+    Raises Misconfigured for a bucket that does not keep what it is given, and NotReady when S3 does not answer.
+    """
+    bucket = settings.anchor_bucket
+    if bucket is None:
+        yield None if settings.anchor_directory is None else DirectoryAnchor(settings.anchor_directory)
+        return
+    async with aws_client("s3") as client:
+        from caio.aws.object_lock import S3Anchor
+
+        yield await S3Anchor.open(client, bucket.name, bucket.prefix, settings.anchor_retention_days, now)
+
+
 async def _wire(
     settings: Settings,
     database: Database,
@@ -174,7 +208,8 @@ async def _wire(
     hash_key = derive(master, _API_KEY_HASHING)
     authenticator = Authenticator(stores.api_keys, stores.tenants, hash_key, now)
     await _default_tenant(settings, stores)
-    await vault.sealer(embedded_scope())  # a master key that is not this database's ends the start here
+    with suppress(Erased):  # of a default tenant whose key was destroyed; the others go on
+        await vault.sealer(embedded_scope())  # a master key that is not this database's ends the start here
     await _recover(stores, vault, journal, admission, histories)
     return Installation(
         settings,
@@ -219,8 +254,9 @@ async def _recover(
             charged=0,
             answer=None,
         )
-        sealer = await vault.sealer(embedded_scope(tenant_id))
-        await journal.append(leaf_of(record, sealer, os.urandom(SALT_BYTES)))
+        with suppress(Erased):  # nothing can be sealed for a tenant whose key was destroyed
+            sealer = await vault.sealer(embedded_scope(tenant_id))
+            await journal.append(leaf_of(record, sealer, os.urandom(SALT_BYTES)))
     await stores.idempotency.release_unfinished()
     await stores.observed.forget(now() - LONGEST)
     admitted: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)

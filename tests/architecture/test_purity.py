@@ -19,6 +19,7 @@ PURE = (
     "foundation",
     "contracts",
     "routing",
+    "audit/anchoring.py",
     "audit/checkpoint.py",
     "audit/merkle.py",
     "audit/notes.py",

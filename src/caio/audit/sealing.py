@@ -2,9 +2,12 @@
 
 Theory of operation
 -------------------
-The installation has one *master key*. Each tenant has one *data key*, kept wrapped by a key that
-is derived from the master key. Destroying a tenant's data key makes everything sealed with it
-unreadable for good, while the journal's commitments stay and can still be verified.
+Each tenant has one *data key*, kept wrapped: by a key that is derived from the installation's
+*master key* (``LocalWrapping``), or by a key service that never gives its key away. Destroying a
+tenant's data key makes everything sealed with it unreadable for good, while the journal's
+commitments stay and can still be verified. A vault keeps unwrapped keys in memory and looks every
+``LOOK_SECONDS`` whether the stored one is still there, so that a key which another process
+destroyed falls out of use.
 
 A sealed value is ``version (1 byte) || run (16) || nonce (12) || AES-256-GCM ciphertext and tag``.
 GCM with random nonces must not encrypt more than 2**32 values under one key (NIST SP 800-38D,
@@ -19,31 +22,39 @@ Laws (each has a test of the same name)
 - sealed_values_cannot_be_moved: to another tenant, kind or subject.
 - a_run_ends: no run's key seals more than SEALS_PER_RUN values.
 - first_writer_wins: concurrent first uses of a tenant's key agree on one key.
+- a_destroyed_key_falls_out_of_use: here at once, in other processes within LOOK_SECONDS and the time
+  of one look; no other key is ever made for that tenant.
 
-Not hidden: the length of a value. Not detected here: an old value put back under its own
+Not reached by destruction: values that were opened before, and copies of the wrapped key in backups
+of the database. Not hidden: the length of a value. Not detected here: an old value put back under its own
 context; the journal's order and its tree are for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from caio.audit.ports import TenantKeyStore
+from caio.audit.ports import KeyWrapping, TenantKeyStore
 from caio.foundation.canonical import canonical_json
-from caio.foundation.errors import SealBroken
+from caio.foundation.errors import Erased, SealBroken
 from caio.foundation.hashing import keyed
 from caio.foundation.scope import TenantScope
 
 #: ``entropy(n)`` returns n bytes from a cryptographic source: ``os.urandom`` outside of tests.
 Entropy = Callable[[int], bytes]
+#: Seconds that only ever grow: ``time.monotonic`` outside of tests.
+Clock = Callable[[], float]
 
 KEY_BYTES = 32
 SEALS_PER_RUN = 2**24
+#: How long a key is used before the vault looks whether it was destroyed.
+LOOK_SECONDS = 5.0
 
 _VERSION = b"\x01"
 _RUN_BYTES, _NONCE_BYTES, _TAG_BYTES = 16, 12, 16
@@ -108,31 +119,84 @@ class Sealer:
         return AESGCM(keyed(self._key, _RUN_PURPOSE + run))
 
 
+class LocalWrapping:
+    """The ``KeyWrapping`` port with the installation's own master key."""
+
+    def __init__(self, master: bytes, entropy: Entropy) -> None:
+        self._sealer = Sealer(derive(master, _WRAPPING), entropy)
+
+    async def wrap(self, key: bytes, tenant_id: str) -> bytes:
+        return self._sealer.seal(key, sealing_context(tenant_id, _TENANT_KEY, tenant_id))
+
+    async def unwrap(self, wrapped: bytes, tenant_id: str) -> bytes:
+        try:
+            return self._sealer.open(wrapped, sealing_context(tenant_id, _TENANT_KEY, tenant_id))
+        except SealBroken as broken:
+            raise SealBroken(
+                f"The data key of tenant {tenant_id} does not open with this master key. "
+                "Put back the master key file that belongs to this database."
+            ) from broken
+
+
+@dataclass(slots=True)
+class _Held:
+    """A tenant's key in memory, as it was stored when last looked at; ``until`` is when to look again."""
+
+    wrapped: bytes
+    sealer: Sealer
+    until: float
+
+
 class TenantVault:
     """The sealers of all tenants: data keys unwrapped once and kept in memory, never stored in clear."""
 
-    def __init__(self, master: bytes, keys: TenantKeyStore, entropy: Entropy) -> None:
-        self._wrapping = Sealer(derive(master, _WRAPPING), entropy)
+    def __init__(self, wrapping: KeyWrapping, keys: TenantKeyStore, entropy: Entropy, clock: Clock) -> None:
+        self._wrapping = wrapping
         self._keys = keys
         self._entropy = entropy
-        self._sealers: dict[str, Sealer] = {}
+        self._clock = clock
+        self._held: dict[str, _Held] = {}
 
     async def sealer(self, scope: TenantScope) -> Sealer:
         """The tenant's sealer; its data key is made on first use.
 
-        Raises SealBroken when the stored key was not wrapped by this master key.
+        Raises Erased ``tenant_key_destroyed`` after its destruction, and what the wrapping's ``unwrap`` raises.
         """
-        known = self._sealers.get(scope.tenant_id)
-        if known is not None:
-            return known
-        context = sealing_context(scope.tenant_id, _TENANT_KEY, scope.tenant_id)
-        fresh = self._wrapping.seal(self._entropy(KEY_BYTES), context)
-        wrapped = await self._keys.wrapped_key(scope, fresh)
+        held, now = self._held.get(scope.tenant_id), self._clock()
+        if held is not None and now < held.until:
+            return held.sealer
+        if held is not None:
+            held.until = now + LOOK_SECONDS  # one caller looks; whoever comes meanwhile does not wait
         try:
-            key = self._wrapping.open(wrapped, context)
-        except SealBroken as broken:
-            raise SealBroken(
-                f"The data key of tenant {scope.tenant_id} does not open with this master key. "
-                "Put back the master key file that belongs to this database."
-            ) from broken
-        return self._sealers.setdefault(scope.tenant_id, Sealer(key, self._entropy))
+            return await self._looked_up(scope, now)
+        except BaseException as error:
+            if isinstance(error, Erased):
+                self.forget(scope.tenant_id)
+            elif held is not None:
+                held.until = now  # nobody knows: the next caller looks
+            raise
+
+    def forget(self, tenant_id: str) -> None:
+        """Drop the tenant's key from memory; the next use reads it again."""
+        self._held.pop(tenant_id, None)
+
+    async def destroy(self, scope: TenantScope, now: int) -> bool:
+        """Destroy the tenant's data key for good at ``now`` (microseconds since the epoch); whether this call
+        did. Raises NotFound for an unknown tenant."""
+        destroyed = await self._keys.destroy(scope, now)
+        self.forget(scope.tenant_id)
+        return destroyed
+
+    async def _looked_up(self, scope: TenantScope, now: float) -> Sealer:
+        tenant_id = scope.tenant_id
+        wrapped = await self._keys.find(scope)
+        if wrapped is None:
+            fresh = await self._wrapping.wrap(self._entropy(KEY_BYTES), tenant_id)
+            wrapped = await self._keys.wrapped_key(scope, fresh)
+        if (held := self._held.get(tenant_id)) is not None and held.wrapped == wrapped:
+            return held.sealer
+        sealer = Sealer(await self._wrapping.unwrap(wrapped, tenant_id), self._entropy)
+        if (held := self._held.get(tenant_id)) is not None and held.wrapped == wrapped:
+            return held.sealer  # another first use was faster
+        self._held[tenant_id] = _Held(wrapped, sealer, now + LOOK_SECONDS)
+        return sealer

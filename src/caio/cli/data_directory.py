@@ -7,6 +7,7 @@ and write. Nothing here takes the directory's lock.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ async def opened(settings: Settings) -> AsyncIterator[SecretBox]:
     from caio.audit.acts import Acts
     from caio.audit.key_files import load_or_create_master
     from caio.audit.sealing import TenantVault
-    from caio.bootstrap import new_id, now, open_database, prepare_data_dir
+    from caio.bootstrap import new_id, now, open_database, open_wrapping, prepare_data_dir
     from caio.storage.sql.stores import open_stores
     from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 
@@ -59,7 +60,8 @@ async def opened(settings: Settings) -> AsyncIterator[SecretBox]:
         await stores.tenants.create(
             Tenant(DEFAULT_TENANT, "Default tenant", TenantStatus.ACTIVE, settings.currency, Quotas(), now())
         )
-        vault = TenantVault(master, stores.tenant_keys, os.urandom)
-        yield SecretBox(stores.secrets, vault, Acts(vault, now, new_id, os.urandom))
+        async with open_wrapping(settings, master) as wrapping:
+            vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
+            yield SecretBox(stores.secrets, vault, Acts(vault, now, new_id, os.urandom))
     finally:
         await database.close()

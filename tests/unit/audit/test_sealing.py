@@ -3,16 +3,22 @@
 import asyncio
 import hmac
 import os
+import time
 
 import pytest
 
 from caio.audit import sealing
-from caio.audit.sealing import Sealer, TenantVault, derive, sealing_context
-from caio.foundation.errors import SealBroken
+from caio.audit.sealing import LOOK_SECONDS, LocalWrapping, Sealer, TenantVault, derive, sealing_context
+from caio.foundation.errors import Erased, NotFound, NotReady, SealBroken
 from caio.foundation.scope import TenantScope
 from tests.audit_samples import counted
 
 CONTEXT = sealing_context("acme", "decision", "dec_1")
+ACME = TenantScope("acme")
+
+
+def vault_of(stores, letter=b"m", clock=time.monotonic):
+    return TenantVault(LocalWrapping(letter * 32, os.urandom), stores.tenant_keys, os.urandom, clock)
 
 
 def test_derive_is_hkdf_sha256():
@@ -58,32 +64,132 @@ def test_a_nonce_is_drawn_for_each_value():
 
 
 async def test_the_vault_keeps_one_key_per_tenant(stores):
-    vault = TenantVault(b"m" * 32, stores.tenant_keys, os.urandom)
+    vault = vault_of(stores, b"m")
     acme, other = await vault.sealer(TenantScope("acme")), await vault.sealer(TenantScope("other"))
     assert await vault.sealer(TenantScope("acme")) is acme
     sealed = acme.seal(b"secret", CONTEXT)
-    again = TenantVault(b"m" * 32, stores.tenant_keys, os.urandom)
+    again = vault_of(stores, b"m")
     assert (await again.sealer(TenantScope("acme"))).open(sealed, CONTEXT) == b"secret"
     with pytest.raises(SealBroken):
         other.open(sealed, CONTEXT)
 
 
 async def test_first_writer_wins(stores):
-    vaults = [TenantVault(b"m" * 32, stores.tenant_keys, os.urandom) for _ in range(8)]
+    vaults = [vault_of(stores, b"m") for _ in range(8)]
     sealers = await asyncio.gather(*(vault.sealer(TenantScope("acme")) for vault in vaults for _ in range(2)))
     sealed = sealers[0].seal(b"secret", CONTEXT)
     assert {sealer.open(sealed, CONTEXT) for sealer in sealers} == {b"secret"}
 
 
 async def test_another_master_key_is_named_as_the_cause(stores):
-    await TenantVault(b"m" * 32, stores.tenant_keys, os.urandom).sealer(TenantScope("acme"))
+    await vault_of(stores, b"m").sealer(TenantScope("acme"))
     with pytest.raises(SealBroken, match="master key"):
-        await TenantVault(b"n" * 32, stores.tenant_keys, os.urandom).sealer(TenantScope("acme"))
+        await vault_of(stores, b"n").sealer(TenantScope("acme"))
 
 
 async def test_a_wrapped_key_cannot_be_moved_to_another_tenant(stores):
     wrapped = await stores.tenant_keys.wrapped_key(TenantScope("acme"), b"")
-    vault = TenantVault(b"m" * 32, stores.tenant_keys, os.urandom)
+    vault = vault_of(stores, b"m")
     await stores.tenant_keys.wrapped_key(TenantScope("other"), wrapped)
     with pytest.raises(SealBroken):
         await vault.sealer(TenantScope("other"))
+
+
+class Ticks:
+    """A clock that stands still until it is set."""
+
+    def __init__(self):
+        self.seconds = 100.0
+
+    def __call__(self):
+        return self.seconds
+
+
+class Watched:
+    """A real key store that counts what it is asked, and is out of reach on demand."""
+
+    def __init__(self, keys):
+        self._keys, self.finds, self.out_of_reach = keys, 0, False
+
+    async def find(self, scope):
+        self.finds += 1
+        if self.out_of_reach:
+            raise NotReady("out of reach")
+        return await self._keys.find(scope)
+
+    async def wrapped_key(self, scope, fresh):
+        return await self._keys.wrapped_key(scope, fresh)
+
+    async def destroy(self, scope, now):
+        return await self._keys.destroy(scope, now)
+
+
+async def test_local_wrapping_reads_what_earlier_versions_wrote(stores):
+    # As TenantVault wrapped before wrappings were a port: the same key, context and form.
+    wrapper = Sealer(derive(b"m" * 32, "caio/tenant-key-wrapping/v1"), os.urandom)
+    earlier = wrapper.seal(b"k" * 32, sealing_context("acme", "tenant-key", "acme"))
+    await stores.tenant_keys.wrapped_key(ACME, earlier)
+    sealed = Sealer(b"k" * 32, os.urandom).seal(b"secret", CONTEXT)
+    assert (await vault_of(stores).sealer(ACME)).open(sealed, CONTEXT) == b"secret"
+
+
+async def test_a_destroyed_key_falls_out_of_use(stores):
+    clock = Ticks()
+    here, there = vault_of(stores), vault_of(stores, clock=clock)
+    before = await there.sealer(ACME)
+    await here.sealer(ACME)
+    assert await here.destroy(ACME, 7)
+    with pytest.raises(Erased) as refused:
+        await here.sealer(ACME)
+    assert refused.value.code == "tenant_key_destroyed"
+    clock.seconds += LOOK_SECONDS - 0.001
+    assert await there.sealer(ACME) is before
+    clock.seconds += 0.001
+    for vault in (there, there, vault_of(stores)):
+        with pytest.raises(Erased):
+            await vault.sealer(ACME)
+    await there.sealer(TenantScope("other"))
+
+
+async def test_a_key_is_destroyed_once_and_also_when_it_was_never_made(stores):
+    vault = vault_of(stores)
+    assert [await vault.destroy(ACME, 7), await vault.destroy(ACME, 8)] == [True, False]
+    with pytest.raises(Erased):
+        await vault.sealer(ACME)
+    with pytest.raises(NotFound):
+        await vault.destroy(TenantScope("nobody"), 7)
+
+
+async def test_the_vault_looks_every_five_seconds_and_one_caller_at_a_time(stores):
+    clock, keys = Ticks(), Watched(stores.tenant_keys)
+    vault = TenantVault(LocalWrapping(b"m" * 32, os.urandom), keys, os.urandom, clock)
+    first = await vault.sealer(ACME)
+    for _ in range(100):
+        assert await vault.sealer(ACME) is first
+    assert keys.finds == 1
+    for look in (2, 3):
+        clock.seconds += LOOK_SECONDS
+        assert set(await asyncio.gather(*(vault.sealer(ACME) for _ in range(20)))) == {first}
+        assert keys.finds == look
+
+
+async def test_a_look_that_fails_is_repeated_at_the_next_use(stores):
+    clock, keys = Ticks(), Watched(stores.tenant_keys)
+    vault = TenantVault(LocalWrapping(b"m" * 32, os.urandom), keys, os.urandom, clock)
+    first = await vault.sealer(ACME)
+    clock.seconds += LOOK_SECONDS
+    keys.out_of_reach = True
+    for _ in range(2):
+        with pytest.raises(NotReady):
+            await vault.sealer(ACME)
+    keys.out_of_reach = False
+    assert await vault.sealer(ACME) is first
+    assert keys.finds == 4
+
+
+async def test_a_forgotten_key_is_read_again(stores):
+    vault = vault_of(stores)
+    sealed = (await vault.sealer(ACME)).seal(b"secret", CONTEXT)
+    vault.forget("acme")
+    vault.forget("acme")
+    assert (await vault.sealer(ACME)).open(sealed, CONTEXT) == b"secret"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from caio.audit.ports import JournalStore
+from caio.audit.ports import JournalStore, LogStore
 from caio.storage.sql.database import Database
 from caio.storage.sql.idempotency import SqlIdempotency
 from caio.storage.sql.journal_sqlite import SqliteJournal
-from caio.storage.sql.keys import SqlApiKeys, SqlTenantKeys
+from caio.storage.sql.keys import SqlApiKeys
+from caio.storage.sql.log_sqlite import SqliteLog
 from caio.storage.sql.observed import SqlObservedHours
 from caio.storage.sql.publications import SqlPublications
 from caio.storage.sql.secrets import SqlSecrets
 from caio.storage.sql.snapshots import SqlInputSnapshots
+from caio.storage.sql.tenant_keys import SqlTenantKeys
 from caio.storage.sql.tenants import SqlTenants
 
 
@@ -25,6 +27,7 @@ class Stores:
     policies: SqlPublications
     snapshots: SqlInputSnapshots
     journal: JournalStore
+    log: LogStore
     observed: SqlObservedHours
     idempotency: SqlIdempotency
     secrets: SqlSecrets
@@ -40,6 +43,7 @@ def open_stores(database: Database) -> Stores:
         policies=SqlPublications(database, "policy"),
         snapshots=SqlInputSnapshots(database),
         journal=_journal(database),
+        log=_log(database),
         observed=SqlObservedHours(database),
         idempotency=SqlIdempotency(database),
         secrets=SqlSecrets(database),
@@ -52,3 +56,11 @@ def _journal(database: Database) -> JournalStore:
     from caio.storage.sql.journal_postgres import PostgresJournal  # needs the ``postgresql`` extra
 
     return PostgresJournal(database)
+
+
+def _log(database: Database) -> LogStore:
+    if database.dialect == "sqlite":
+        return SqliteLog(database)
+    from caio.storage.sql.log_postgres import PostgresLog  # needs the ``postgresql`` extra
+
+    return PostgresLog(database)

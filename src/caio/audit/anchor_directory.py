@@ -1,0 +1,121 @@
+"""Checkpoints anchored in a directory: one file each, written once, never overwritten.
+
+Theory of operation
+-------------------
+    DIRECTORY/<origin>/<size, 20 digits>.note     the signed note, mode 0444
+
+A note is written under a temporary name, synced, and linked to its own, which fails when that is taken;
+then the folder is synced, so that what ``put`` returned from survives power loss.
+
+What it is worth depends on who may write there. In the data directory it protects against mistakes and
+against a database that was set back, not against the machine's administrator: that takes a directory
+mounted from elsewhere that only grows, or ``caio.aws.object_lock``. The laws are the port's, held by
+tests/conformance/test_anchors.py. Needs a file system with hard links.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from caio.audit.anchoring import checkpoint_of, folder_of, held, must_agree, name_of, size_of
+from caio.audit.checkpoint import Checkpoint
+from caio.foundation.errors import NotReady
+
+
+class DirectoryAnchor:
+    """The ``Anchor`` port over a directory, which is made when the first checkpoint is put there."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def put(self, origin: str, size: int, note: str) -> None:
+        checkpoint = checkpoint_of(note, origin, size)
+        with _answering("written to"):
+            await asyncio.to_thread(_put, self._folder(origin), checkpoint, note)
+
+    async def latest(self, origin: str) -> str | None:
+        with _answering("read"):
+            sizes = await asyncio.to_thread(_sizes, self._folder(origin))
+            return await self._note(origin, sizes[-1]) if sizes else None
+
+    async def notes(self, origin: str, after: int = -1) -> AsyncIterator[str]:
+        with _answering("read"):
+            sizes = await asyncio.to_thread(_sizes, self._folder(origin))
+        for size in sizes:
+            if size > after:
+                with _answering("read"):
+                    note = await self._note(origin, size)
+                yield note
+
+    def _folder(self, origin: str) -> Path:
+        return self._directory / folder_of(origin)
+
+    async def _note(self, origin: str, size: int) -> str:
+        note = await asyncio.to_thread(_read, self._folder(origin) / name_of(size))
+        held(note, origin, size)
+        return note
+
+
+def _put(folder: Path, checkpoint: Checkpoint, note: str) -> None:
+    path = folder / name_of(checkpoint.size)
+    if not path.exists():
+        _make(folder)
+        with suppress(FileExistsError):  # another process was first
+            _create(path, note.encode())
+    must_agree(_read(path), checkpoint)
+
+
+def _read(path: Path) -> str:
+    return path.read_bytes().decode(errors="replace")  # what is no UTF-8 is no note, and is found out as such
+
+
+def _sizes(folder: Path) -> list[int]:
+    """The sizes of all checkpoints in a folder, ascending; other files are none."""
+    try:
+        return sorted(size for path in folder.iterdir() if (size := size_of(path.name)) is not None)
+    except FileNotFoundError:
+        return []
+
+
+def _make(folder: Path) -> None:
+    """Make the folder and those above it, each durable in the one it lies in."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _create(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o444)  # whatever the umask: auditors read it
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _answering(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotReady(f"The directory of anchored checkpoints cannot be {what}: {error.strerror}.") from error
