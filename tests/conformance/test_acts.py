@@ -249,3 +249,14 @@ async def test_the_log_has_the_changes_of_a_name_in_their_order(stores_of_two_pr
     async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(publish(each, f"2.0.{n}") for n, each in enumerate(stores_of_two_processes * 4)))
     assert await log(stores_of_two_processes[0], acme) == [by_revision[revision] for revision in range(1, 10)]
+
+
+async def test_the_latest_act_is_the_last_in_the_log(stores, acme, rival):
+    rotations = ("key.activated", "key.rotated")
+    assert await stores.journal.latest_act(acme, LeafKind.KEY, rotations) is None
+    leaves = [act_leaf(acme, action, subject) for action, subject in zip(rotations, ("one", "two"), strict=True)]
+    await stores.journal.append([leaves[1], decision("dec_1", "acme")])  # its id is the later one
+    await stores.journal.append([leaves[0], act_leaf(acme, "key.created"), act_leaf(rival, "key.rotated")])
+    assert await stores.journal.latest_act(acme, LeafKind.KEY, rotations) == leaves[0].projection
+    assert await stores.journal.latest_act(acme, LeafKind.KEY, rotations[1:]) == leaves[1].projection
+    assert await stores.journal.latest_act(acme, LeafKind.TENANT, rotations) is None

@@ -167,6 +167,11 @@ class JournalStore(Protocol):
         """Leaves with ``seq > after`` in order (-1 starts); projections are not read back."""
         ...
 
+    async def latest_act(self, scope: TenantScope, kind: LeafKind, actions: Collection[str]) -> ActRow | None:
+        """The last act of ``kind`` in the tenant's log that is one of ``actions``. Walks all acts of that
+        kind: for start-up only."""
+        ...
+
     async def decisions(
         self, scope: TenantScope, before: tuple[int, str] | None, limit: int
     ) -> list[tuple[DecisionRow, OutcomeRow | None]]:

@@ -1,21 +1,20 @@
 """Acts as records and leaves, and reads that are written down before they are released."""
 
-import os
 from dataclasses import replace
 
 import pytest
 
-from caio.audit.acts import SYSTEM, Act, ActRecord, Acts
+from caio.audit.acts import SYSTEM, Act, ActRecord
 from caio.audit.journal import Journal
 from caio.audit.ports import ActRow, LeafKind, StoredLeaf
 from caio.audit.reads import Reads
 from caio.audit.record import leaf_of, open_leaf
-from caio.audit.sealing import Sealer, TenantVault
+from caio.audit.sealing import Sealer
 from caio.foundation.canonical import canonical_json, read_canonical
 from caio.foundation.errors import Erased, NotReady, SealBroken
-from caio.foundation.ids import ulid
 from caio.foundation.scope import TenantScope
 from tests.audit_samples import NOW, counted
+from tests.support.acts import acts_over
 
 ACME = TenantScope("acme")
 KINDS = {
@@ -27,6 +26,7 @@ KINDS = {
     "tenant.suspended": LeafKind.TENANT,
     "key.created": LeafKind.KEY,
     "key.revoked": LeafKind.KEY,
+    "key.activated": LeafKind.KEY,
     "key.rotated": LeafKind.KEY,
     "secret.stored": LeafKind.SECRET,
     "secret.removed": LeafKind.SECRET,
@@ -44,12 +44,6 @@ def sealer():
 
 def record(action="contract.published", **details):
     return ActRecord("acme", "act_1", NOW, Act(action, "key_1", "echo", details))
-
-
-def acts(stores, now=NOW):
-    entropy = counted()
-    vault = TenantVault(b"m" * 32, stores.tenant_keys, os.urandom)
-    return Acts(vault, lambda: now, lambda prefix: ulid(prefix, now, entropy(10)), entropy), vault
 
 
 @pytest.mark.parametrize("action", KINDS)
@@ -111,7 +105,7 @@ def test_an_action_of_no_kind_is_refused(action):
 
 
 async def test_a_leaf_of_an_act_is_made_now_with_the_tenants_key_and_a_fresh_salt(stores):
-    made, vault = acts(stores)
+    made, vault = acts_over(stores, NOW)
     act = Act("policy.retired", "key_7", "careful")
     first, second = await made.leaf(ACME, act), await made.leaf(ACME, act)
     assert first.subject_id != second.subject_id
@@ -131,7 +125,7 @@ async def journal(stores):
 
 
 async def test_a_read_is_recorded_before_it_is_released(stores, journal):
-    made, vault = acts(stores)
+    made, vault = acts_over(stores, NOW)
     reads = Reads(made, journal)
     seq = await reads.record(ACME, "key_1", "audit.read", "dec_1", {"entries": 3})
     (stored,) = await stores.journal.page(ACME, -1, 9)
@@ -147,7 +141,7 @@ async def test_a_read_is_recorded_before_it_is_released(stores, journal):
 
 @pytest.mark.parametrize("action", ["contract.published", "hold.placed", "content.erased"])
 async def test_only_reads_are_recorded_as_reads(stores, journal, action):
-    made, _ = acts(stores)
+    made, _ = acts_over(stores, NOW)
     with pytest.raises(ValueError, match="not a read"):
         await Reads(made, journal).record(ACME, "key_1", action, "subject", {})
     assert await stores.journal.page(ACME, -1, 9) == []

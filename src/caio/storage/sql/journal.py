@@ -6,14 +6,15 @@ indexes, so that looking back a day costs a day's rows, however long the journal
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, select, tuple_
 
-from caio.audit.ports import Attempt, DecisionRow, Leaf, LeafKind, Mode, OutcomeRow, Status, StoredLeaf
+from caio.audit.ports import ActRow, Attempt, DecisionRow, Leaf, LeafKind, Mode, OutcomeRow, Status, StoredLeaf
 from caio.foundation.scope import TenantScope
 from caio.storage.sql.database import Database
-from caio.storage.sql.tables import attempts, decisions, journal, outcomes, tenants
+from caio.storage.sql.tables import acts, attempts, decisions, journal, outcomes, tenants
 
 
 class SqlJournalReads:
@@ -33,6 +34,17 @@ class SqlJournalReads:
     async def page(self, scope: TenantScope, after: int, limit: int) -> list[StoredLeaf]:
         query = select(journal).where(journal.c.tenant_id == scope.tenant_id, journal.c.seq > after)
         return [_stored_leaf(row) for row in await self._rows(query.order_by(journal.c.seq).limit(limit))]
+
+    async def latest_act(self, scope: TenantScope, kind: LeafKind, actions: Collection[str]) -> ActRow | None:
+        """As the port says. Not ordered in SQL: a database might look for the last one among all leaves."""
+        same = and_(acts.c.tenant_id == journal.c.tenant_id, acts.c.act_id == journal.c.subject_id)
+        query = (
+            select(acts, journal.c.seq)
+            .join_from(journal, acts, same)
+            .where(journal.c.tenant_id == scope.tenant_id, journal.c.kind == kind.value, acts.c.action.in_(actions))
+        )
+        last = max(await self._rows(query), key=lambda row: int(row.seq), default=None)
+        return None if last is None else _act(last)
 
     async def decisions(
         self, scope: TenantScope, before: tuple[int, str] | None, limit: int
@@ -95,6 +107,17 @@ class SqlJournalReads:
     async def _rows(self, query: Select[Any]) -> list[Row[Any]]:
         async with self._database.reading() as connection:
             return list((await connection.execute(query)).all())
+
+
+def _act(row: Row[Any]) -> ActRow:
+    return ActRow(
+        act_id=row.act_id,
+        kind=LeafKind(row.kind),
+        recorded_at=row.recorded_at,
+        action=row.action,
+        principal_id=row.principal_id,
+        subject=row.subject,
+    )
 
 
 def _attempt(row: Row[Any]) -> Attempt:

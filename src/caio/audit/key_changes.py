@@ -1,0 +1,38 @@
+"""The signing key in the log: from which place on which key signs.
+
+Theory of operation
+-------------------
+The signing key lives in files, the log in a database, so no transaction can hold both. Every start
+compares the key that it will sign with to the last one recorded, and records the change before it
+signs anything. That catches each way a key changes: rotated by command, restored from a backup, or
+replaced by hand. Who did it is not known to the process, which names itself. A key that was replaced
+again before the next start never signed, and is not recorded. The signing key is the installation's;
+it is recorded in the operator's tenant, and other tenants see it in their checkpoints' signatures.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- every_signing_key_is_recorded_before_it_signs: as ``key.activated`` the first, as ``key.rotated`` the others.
+- the_same_key_is_recorded_once: however often the process starts.
+"""
+
+from __future__ import annotations
+
+from caio.audit.acts import SYSTEM, Act, Acts
+from caio.audit.journal import Journal
+from caio.audit.ports import JournalStore, LeafKind
+from caio.foundation.scope import TenantScope
+
+_FIRST, _FURTHER = "key.activated", "key.rotated"
+
+
+async def record_signing_key(
+    scope: TenantScope, key_id: str, store: JournalStore, acts: Acts, journal: Journal
+) -> None:
+    """Record in the log of ``scope`` that this process signs with ``key_id``, unless the log says so already.
+    Raises as ``Journal.append`` and ``TenantVault.sealer`` do."""
+    last = await store.latest_act(scope, LeafKind.KEY, (_FIRST, _FURTHER))
+    if last is not None and last.subject == key_id:
+        return
+    before = {} if last is None else {"before": last.subject}
+    act = Act(_FURTHER if before else _FIRST, SYSTEM, key_id, {"use": "signing", **before})
+    await journal.append(await acts.leaf(scope, act))
