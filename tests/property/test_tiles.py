@@ -192,6 +192,13 @@ def test_every_tile_asked_for_is_needed(size, index, old):
             root_from(size, {**known, tile: known[tile][:-1]})
 
 
+def test_the_root_is_made_of_the_partial_tiles():
+    edge = Edge.empty()
+    for leaf in LEAVES:
+        edge, _ = edge.grow([leaf])
+        assert tiles_for_root(edge.size) == set(tiles_of(edge, []))
+
+
 @given(small, st.integers(0, 2**13 - 1))
 def test_any_flipped_byte_of_a_tile_changes_the_root(size, place):
     tiles = cut(small_log(), tiles_for_root(size), size)

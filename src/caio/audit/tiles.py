@@ -178,8 +178,7 @@ class Edge:
         Raises ValueError if a tile is missing, is there but should not be, or has another width than
         the size says. Whether its hashes are the tree's is not checked: compare ``root``.
         """
-        if not 0 <= size <= MAX_SIZE:
-            raise ValueError(f"a tree has 0 to 2^63 - 1 leaves, not {size}")
+        _check_size(size)
         partial: list[bytes] = []
         while size >> HEIGHT * len(partial):
             level = len(partial)
@@ -240,15 +239,20 @@ class Edge:
 
 
 def tiles_for_root(size: int) -> frozenset[TileId]:
-    """The tiles that the root of a tree of ``size`` leaves is made of."""
+    """The tiles that the root of a tree of ``size`` leaves is made of: its partial ones, none if it is empty.
+
+    Raises ValueError for a size that no tree has.
+    """
+    _check_size(size)
     return _tiles_of([Span(0, size)])
 
 
 def root_from(size: int, tiles: Mapping[TileId, bytes]) -> bytes:
     """The root of the tree of ``size`` leaves, from (at least) its ``tiles_for_root``.
 
-    Raises InvalidInput if a tile is missing or too short.
+    Raises ValueError for a size that no tree has, InvalidInput if a tile is missing or too short.
     """
+    _check_size(size)
     return _root_of(Span(0, size), tiles) if size else EMPTY_ROOT
 
 
@@ -281,6 +285,11 @@ def consistency_proof(old: int, new: int, tiles: Mapping[TileId, bytes]) -> list
     return [_root_of(span, tiles) for span in consistency_spans(old, new)]
 
 
+def _check_size(size: int) -> None:
+    if not 0 <= size <= MAX_SIZE:
+        raise ValueError(f"a tree has 0 to 2^63 - 1 leaves, not {size}")
+
+
 def _tile_of(subtree: Subtree) -> TileId:
     """The tile whose hashes the subtree's root is made of."""
     return TileId(subtree.level // HEIGHT, subtree.number >> HEIGHT - subtree.level % HEIGHT)
@@ -305,7 +314,7 @@ def _hash_in(tile: bytes, subtree: Subtree) -> bytes:
     """The root of a subtree from the tile that has its hashes; empty if they are not all there."""
     height = subtree.level % HEIGHT
     at = subtree.number % (WIDTH >> height) * HASH_BYTES
-    return _rows_of(tile)[height][at : at + HASH_BYTES]
+    return _rows_of(tile[:TILE_BYTES])[height][at : at + HASH_BYTES]
 
 
 # Proofs from one tree share their upper and right tiles, and those of neighbours all of them. 256

@@ -253,3 +253,11 @@ def test_little_is_needed_at_the_ends():
 def test_a_missing_tile_is_named():
     with pytest.raises(InvalidInput, match="tile/0/001"):
         root_from(300, {TileId(1, 0): root_of(LEAVES[:256])})
+
+
+@pytest.mark.parametrize("size", [-1, MAX_SIZE + 1])
+def test_sizes_that_no_tree_has_are_refused(size):
+    with pytest.raises(ValueError, match="a tree has"):
+        tiles_for_root(size)
+    with pytest.raises(ValueError, match="a tree has"):
+        root_from(size, {})
