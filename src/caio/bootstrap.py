@@ -22,6 +22,7 @@ from caio.audit.key_files import load_or_create, load_or_create_master
 from caio.audit.ports import Anchor, KeyWrapping, Status
 from caio.audit.record import SALT_BYTES, OutcomeRecord, leaf_of
 from caio.audit.sealing import LocalWrapping, TenantVault, derive
+from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
 from caio.aws.clients import aws_client
 from caio.config import Settings, read_settings
@@ -38,6 +39,7 @@ from caio.observability.logging import configure_logging
 from caio.providers import providers
 from caio.providers.outbound import OutboundClient
 from caio.registry.advice import Advisor
+from caio.registry.audit_log import AuditLog
 from caio.registry.catalog import Catalog
 from caio.registry.decisions import Decisions
 from caio.registry.histories import Histories, since
@@ -55,6 +57,10 @@ from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 from caio.tenancy.rate_limit import DAY
 
 _API_KEY_HASHING = "caio/api-key-hash/v1"
+
+#: Whose leases on the logs are. A process lock keeps a second process from the database, so one name
+#: serves, and a process that was killed need not wait for its own leases to expire.
+_HOLDER = "caio"
 
 
 def now() -> int:
@@ -76,6 +82,8 @@ class Installation:
     keyring: Keyring
     vault: TenantVault
     journal: Journal
+    sequencer: Sequencer
+    audit_log: AuditLog
     acts: Acts
     admission: InProcessAdmission
     catalog: Catalog
@@ -130,12 +138,22 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
         keyring = load_or_create(settings.data_dir / "keys" / "signing")
         wrapping = await stack.enter_async_context(open_wrapping(settings, master))
         vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
+        sequencer = Sequencer(
+            stores.log,
+            keyring,
+            lambda tenant_id: f"{settings.audit_origin}/{tenant_id}",
+            _HOLDER,
+            now,
+            every_seconds=settings.audit_checkpoint_seconds,
+        )
+        await sequencer.start()
+        stack.push_async_callback(sequencer.stop)  # after the journal's end, so that its last leaves are taken in
         journal = Journal(stores.journal)
         await journal.start()
         stack.push_async_callback(journal.stop)
         outbound = OutboundClient(settings.outbound_allow)
         stack.push_async_callback(outbound.close)
-        installation = await _wire(settings, database, stores, keyring, vault, journal, outbound, master)
+        installation = await _wire(settings, database, stores, keyring, vault, journal, sequencer, outbound, master)
         stack.push_async_callback(installation.gateway.books.settled)
         yield installation
 
@@ -195,6 +213,7 @@ async def _wire(
     keyring: Keyring,
     vault: TenantVault,
     journal: Journal,
+    sequencer: Sequencer,
     outbound: OutboundClient,
     master: bytes,
 ) -> Installation:
@@ -218,6 +237,8 @@ async def _wire(
         keyring,
         vault,
         journal,
+        sequencer,
+        AuditLog(stores.log, sequencer),
         acts,
         admission,
         Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views), acts),

@@ -1,0 +1,298 @@
+"""The sequencer: takes what the journals hold into their trees, and signs how far they have come.
+
+Theory of operation
+-------------------
+A leaf's place in its log is fixed when it becomes durable; the tree only follows. So one task a
+process looks each second which logs are behind, leases them, and takes their leaves in, in steps that
+mix many logs: none gets more than its share of a step, and what remains comes in the next. Somebody who
+needs a leaf under a checkpoint now asks for its log; between two steps those who asked are served, all
+who ask for one log together.
+
+Leases spare two processes the same work. That they cannot fork a log rests on the store alone, which
+writes a head only over the one that it grew from.
+
+A store that is away is tried again at the next look. A log that does not hold together is set aside and
+tried again after a while; the others go on. Nothing is written or signed while nothing is appended.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- everything_durable_is_taken_in: in order, under a checkpoint that verifies.
+- asking_waits_for_what_is_durable: and those who ask during one step share the next.
+- a_busy_log_starves_nobody: another log's leaf waits for a step, not for the busy log's end.
+- one_broken_log_stops_alone: its fault is said once, and again when it is another.
+- an_absent_store_is_tried_again: nothing is lost; ``failing`` says so meanwhile.
+- an_idle_log_is_left_alone: no head is written, and none signed, without a new leaf.
+- another_holder_is_waited_for_briefly: then the asker is let go without.
+- stopping_takes_in_the_rest: and gives the leases back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from caio.audit.ports import Behind, LogStore
+from caio.audit.signing import Keyring
+from caio.audit.trees import Share, Trees
+from caio.foundation.errors import CaioError, NotReady, SealBroken
+
+_logger = structlog.get_logger("caio.audit")
+
+EVERY_SECONDS = 1.0
+LEASE_SECONDS = 10.0
+
+#: How long somebody who asks waits for a log that another holder works on, and how often it is looked at.
+PATIENCE_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = 0.05
+
+#: How long a log that does not hold together is left alone before it is tried again.
+ASIDE_SECONDS = 60.0
+
+#: Logs leased at a look; leaves of one log, and of all together, in a step.
+LOGS = 1000
+SHARE = 10_000
+STEP = 20_000
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """Somebody, or several, waiting for a log to be taken in up to ``target``, once it is known."""
+
+    tenant_id: str
+    until: float
+    target: int | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    fault: CaioError
+    until: float
+
+
+class Sequencer:
+    """The one of a process. ``start`` it in the event loop it shall run in.
+
+    ``holder`` names it in leases: processes that run at the same time need different names; one that
+    is the only one keeps its name, so that after a restart it need not wait for its own lease.
+    """
+
+    def __init__(
+        self,
+        store: LogStore,
+        keyring: Keyring,
+        origin_of: Callable[[str], str],
+        holder: str,
+        clock: Callable[[], int],
+        *,
+        every_seconds: float = EVERY_SECONDS,
+        lease_seconds: float = LEASE_SECONDS,
+        share: int = SHARE,
+        step: int = STEP,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._trees = Trees(store, keyring, origin_of, clock)
+        self._holder = holder
+        self._clock = clock
+        self._every = every_seconds
+        self._lease = int(lease_seconds * 1_000_000)
+        self._share = share
+        self._step = max(step, share)
+        self._monotonic = monotonic
+        self._asked: dict[str, _Asked] = {}  # not looked at yet: whoever comes may still join
+        self._looked_at: list[_Asked] = []
+        self._woken = asyncio.Event()
+        self._aside: dict[str, _Aside] = {}
+        self._failure: str | None = None
+        self._current_at = monotonic()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    # --- what the process is told -------------------------------------------------------------
+
+    @property
+    def failing(self) -> str | None:
+        """Why the last look or step failed, None when it did not; says nothing of single logs."""
+        return self._failure
+
+    @property
+    def faults(self) -> Mapping[str, CaioError]:
+        """The logs that are set aside, and why: nothing is signed for them."""
+        return {tenant: each.fault for tenant, each in self._aside.items()}
+
+    @property
+    def lag(self) -> float:
+        """Seconds since a look found every leaf taken in, or had it taken in; logs set aside do not count."""
+        return self._monotonic() - self._current_at
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin; raises RuntimeError when already started."""
+        if self._task is not None:
+            raise RuntimeError("the sequencer is already started")
+        self._current_at = self._monotonic()
+        self._task = asyncio.create_task(self._run(), name="sequencer")
+
+    async def stop(self) -> None:
+        """Take in what is there, give the leases back, and end. May be called twice."""
+        self._stopping = True
+        self._woken.set()
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def take_in(self, tenant_id: str) -> None:
+        """Return when everything of this log that is durable now is under a signed checkpoint.
+
+        Returns without when the log is set aside, the store is away, the sequencer does not run, or another
+        holder keeps the log for longer than PATIENCE_SECONDS.
+        """
+        if self._task is None or self._task.done():
+            return
+        asked = self._asked.get(tenant_id)
+        if asked is None:
+            asked = self._asked[tenant_id] = _Asked(tenant_id, self._monotonic() + PATIENCE_SECONDS)
+            self._woken.set()
+        await asked.done.wait()
+
+    async def _run(self) -> None:
+        try:
+            while not self._stopping:
+                await self._attempt(self._look)
+                await self._wait(self._monotonic() + self._every)
+            await self._attempt(self._look)
+            await self._attempt(lambda: self._store.release(self._holder))
+        finally:
+            self._let_go()
+
+    async def _wait(self, until: float) -> None:
+        """Serve those who ask until it is time for the next look."""
+        while not self._stopping and (left := until - self._monotonic()) > 0:
+            pause = min(left, _LOOK_AGAIN_SECONDS) if self._looked_at else left
+            try:
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            self._woken.clear()
+            if self._asked or self._looked_at:
+                await self._attempt(self._serve)
+
+    async def _attempt(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do some work; a failure is remembered, and logged when it is not the one of before."""
+        try:
+            await work()
+            failure = None
+        except NotReady as error:
+            failure = error.message
+        except Exception as error:  # whatever it is, the other logs and the next look go on
+            failure = f"{type(error).__name__}: see the log"
+            if failure != self._failure:
+                _logger.exception("audit_log_failing", holder=self._holder)
+        if failure is not None:
+            self._let_go()
+        if failure != self._failure:
+            self._failure = failure
+            if failure is None:
+                _logger.info("audit_log_recovered", holder=self._holder)
+            else:
+                _logger.error("audit_log_failing", holder=self._holder, detail=failure)
+
+    def _let_go(self) -> None:
+        """Release everybody who waits, with whatever they have."""
+        for asked in (*self._looked_at, *self._asked.values()):
+            asked.done.set()
+        self._looked_at, self._asked = [], {}
+
+    # --- the work -----------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Take in whatever any log is behind by, until a look finds nothing more."""
+        while True:
+            began = self._monotonic()
+            now = self._clock()
+            behind = await self._store.behind(self._holder, now, now + self._lease, LOGS)
+            waiting = [each for each in behind if not self._is_aside(each.tenant_id)]
+            taken = 0
+            for step in _steps(waiting, self._share, self._step):
+                taken += await self._take_in(step)
+                await self._serve()
+            more = len(behind) == LOGS or any(each.next - each.size > self._share for each in waiting)
+            if not more:
+                self._current_at = began
+            if not more or not taken or self._stopping:
+                return
+
+    async def _serve(self) -> None:
+        """One step for those who asked; who is still behind then stays."""
+        self._looked_at += self._asked.values()
+        self._asked = {}
+        found: dict[str, Behind] = {}
+        for asked in list(self._looked_at):
+            now = self._clock()
+            behind = await self._store.behind_one(asked.tenant_id, self._holder, now, now + self._lease)
+            if behind is None or self._is_served(asked, behind):
+                asked.done.set()
+                self._looked_at.remove(asked)
+            elif behind.leased:
+                found[asked.tenant_id] = behind
+        for step in _steps(list(found.values()), self._share, self._step):
+            await self._take_in(step)
+        if found:
+            self._woken.set()  # look again at once
+
+    def _is_served(self, asked: _Asked, behind: Behind) -> bool:
+        if asked.target is None:
+            asked.target = behind.next
+        late = not behind.leased and self._monotonic() > asked.until
+        return behind.size >= asked.target or late or self._is_aside(asked.tenant_id)
+
+    async def _take_in(self, step: Sequence[Share]) -> int:
+        """Grow and write one step; return how many logs have grown."""
+        try:
+            growth = await self._trees.grow(step)
+            written = await self._store.advance(self._holder, growth.advances) if growth.advances else set()
+        except NotReady:
+            raise
+        except Exception as error:
+            if len(step) > 1:  # whichever log it is, the others shall not suffer
+                return sum([await self._take_in([share]) for share in step])
+            _logger.exception("audit_log_step_failed", tenant_id=step[0].behind.tenant_id)
+            self._set_aside(step[0].behind.tenant_id, SealBroken(f"{type(error).__name__}: see the log"))
+            return 0
+        self._trees.settle(growth, written)
+        for name in written:
+            if self._aside.pop(name, None):
+                _logger.info("audit_log_resumed", tenant_id=name)
+        for name, fault in growth.faults.items():
+            self._set_aside(name, fault)
+        return len(written)
+
+    def _set_aside(self, tenant_id: str, fault: CaioError) -> None:
+        known = self._aside.get(tenant_id)
+        self._aside[tenant_id] = _Aside(fault, self._monotonic() + ASIDE_SECONDS)
+        if known is None or known.fault.message != fault.message:
+            _logger.error("audit_log_stopped", tenant_id=tenant_id, code=fault.code, detail=fault.message)
+
+    def _is_aside(self, tenant_id: str) -> bool:
+        aside = self._aside.get(tenant_id)
+        return aside is not None and self._monotonic() < aside.until
+
+
+def _steps(behind: Sequence[Behind], share: int, step: int) -> list[list[Share]]:
+    """The logs' next shares, as many together as ``step`` leaves allow."""
+    steps: list[list[Share]] = []
+    room = 0
+    for each in behind:
+        leaves = min(each.next - each.size, share)
+        if leaves > room:
+            steps.append([])
+            room = step
+        room -= leaves
+        steps[-1].append(Share(each, each.size + leaves))
+    return steps

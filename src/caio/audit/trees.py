@@ -1,0 +1,201 @@
+"""Growing the trees of many logs: from leaves that are durable to heads that can be written.
+
+Theory of operation
+-------------------
+Of each log the edge of its tree is kept in memory, for as many logs as fit. Growing needs nothing
+else but the new commitments. Whenever the stored head is not the one that the kept edge leads to,
+because another process was faster or this one has just started, the edge is read again: its partial
+tiles from the store, that of level 0 out of the journal. Before an edge that was read is built upon, it is
+held against the head: the same root, under a checkpoint that a key of ours signed.
+
+A big chunk is hashed in slices between which the event loop gets its turn.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- heads_are_the_trees: after any steps, on kept edges and on edges read again, roots and tiles are those
+  of the journal's leaves.
+- nothing_is_signed_upon_a_doubtful_head: another root, a missing tile, a checkpoint not ours, a gap.
+- one_broken_log_stops_alone: the others of the same step grow.
+- the_loop_keeps_turning: however large the chunk.
+
+Not here: who may grow a log and when (``sequencer``), and that two do not (``LogStore.advance``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from caio.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
+from caio.audit.merkle import leaf_hash
+from caio.audit.ports import Advance, Behind, LogHead, LogStore
+from caio.audit.signing import Keyring
+from caio.audit.tiles import HEIGHT, WIDTH, Edge, TileId
+from caio.foundation.errors import InvalidInput, SealBroken
+
+#: Edges kept in memory, of at most some 8 KB a level each.
+KEPT = 2048
+
+#: How many leaves are hashed at once, and for how long others may wait for their turn, in seconds.
+_SLICE = 256
+_TURN = 0.002
+
+
+def log_broken(tenant_id: str, fault: str) -> SealBroken:
+    """What is raised, and logged, for a log that cannot be trusted any more."""
+    return SealBroken(
+        f"The audit log of {tenant_id!r} does not hold together: {fault}. Its last signed checkpoint stays valid, and "
+        "nothing more is signed. Compare the database with its last backup and with the anchored checkpoints.",
+        code="log_broken",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The leaves ``behind.size`` to ``end - 1`` of one log, to be taken in in one step."""
+
+    behind: Behind
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What came of a step: the advances to write with the edges they lead to, and what is wrong with the rest."""
+
+    advances: list[Advance] = field(default_factory=list)
+    edges: dict[str, Edge] = field(default_factory=dict)
+    faults: dict[str, SealBroken] = field(default_factory=dict)
+
+
+class Trees:
+    """The edges of the logs this process grows. For one task at a time."""
+
+    def __init__(
+        self,
+        store: LogStore,
+        keyring: Keyring,
+        origin_of: Callable[[str], str],
+        clock: Callable[[], int],
+        *,
+        kept: int = KEPT,
+    ) -> None:
+        self._store = store
+        self._key = keyring.active
+        self._trusted = keyring.trusted_keys()
+        self._origin_of = origin_of
+        self._clock = clock
+        self._kept = kept
+        self._edges: OrderedDict[str, Edge] = OrderedDict()
+        self._turn_began = 0.0
+
+    async def grow(self, shares: Sequence[Share], expected: Mapping[str, Checkpoint] | None = None) -> Growth:
+        """Read what is missing, hash and sign; writes nothing. A tenant occurs once.
+
+        ``expected`` holds, for some, a checkpoint that the grown tree must pass through.
+        """
+        known = {each.behind.tenant_id: self._edge_of(each.behind) for each in shares}
+        strange = [each.behind for each in shares if known[each.behind.tenant_id] is None]
+        tiles = await self._store.edges([(each.tenant_id, each.size) for each in strange]) if strange else {}
+        entries = await self._store.commitments([_range(each, known[each.behind.tenant_id]) for each in shares])
+        growth = Growth()
+        self._turn_began = time.monotonic()
+        for share in shares:
+            name = share.behind.tenant_id
+            try:
+                if (found := entries.pop(name, None)) is None:
+                    raise log_broken(name, f"the journal lacks leaves before number {share.end}")
+                edge = known[name]
+                if edge is None:
+                    before = share.behind.size % WIDTH
+                    edge = self._restored(share.behind, tiles[name], found[:before])
+                    found = found[before:]
+                growth.advances.append(await self._advance(growth, share, edge, found, (expected or {}).get(name)))
+            except SealBroken as fault:
+                growth.faults[name] = fault
+        return growth
+
+    def settle(self, growth: Growth, written: Collection[str]) -> None:
+        """Keep the edges of what was written; forget those of the others, whose logs others have grown."""
+        for name in (*growth.faults, *growth.edges):
+            self._edges.pop(name, None)
+        for name in written:
+            self._edges[name] = growth.edges[name]
+        while len(self._edges) > self._kept:
+            self._edges.popitem(last=False)
+
+    def _edge_of(self, behind: Behind) -> Edge | None:
+        edge = self._edges.get(behind.tenant_id)
+        return edge if edge is not None and edge.size == behind.size and edge.root() == behind.root else None
+
+    def _restored(self, behind: Behind, tiles: Mapping[int, bytes], entries: Sequence[bytes]) -> Edge:
+        try:
+            edge = Edge.of(behind.size, {**tiles, 0: b"".join([leaf_hash(entry) for entry in entries])})
+        except ValueError as error:
+            raise log_broken(behind.tenant_id, str(error)) from error
+        if edge.root() != behind.root:
+            raise log_broken(behind.tenant_id, f"at size {behind.size} its tiles and leaves do not have its root")
+        if behind.size > 0:
+            self._check_signed(behind)
+        return edge
+
+    def _check_signed(self, behind: Behind) -> None:
+        try:
+            signed = read_checkpoint(behind.checkpoint)
+        except InvalidInput as error:
+            raise log_broken(behind.tenant_id, "its newest checkpoint cannot be read") from error
+        if signed.checkpoint != Checkpoint(behind.origin, behind.size, behind.root):
+            raise log_broken(behind.tenant_id, "its newest checkpoint is of another size, root or origin")
+        if signed.signed_by(self._trusted) is None:
+            raise log_broken(behind.tenant_id, "no key of this installation signed its newest checkpoint")
+
+    async def _advance(
+        self, growth: Growth, share: Share, edge: Edge, entries: Sequence[bytes], expected: Checkpoint | None
+    ) -> Advance:
+        behind, new = share.behind, edge
+        full: list[tuple[TileId, bytes]] = []
+        for part in _parts(behind.size, entries, expected):
+            for at in range(0, len(part), _SLICE):
+                new, filled = new.grow([leaf_hash(entry) for entry in part[at : at + _SLICE]])
+                full += filled
+                await self._give_way()
+            if expected is not None and new.size == expected.size and new.root() != expected.root:
+                fault = f"a checkpoint of {new.size} leaves was anchored with another root: the journal was rewritten"
+                raise log_broken(behind.tenant_id, fault)
+        origin = behind.origin or self._origin_of(behind.tenant_id)
+        root = new.root()
+        note = sign_checkpoint(Checkpoint(origin, new.size, root), self._key)
+        await self._give_way()
+        growth.edges[behind.tenant_id] = new
+        head = LogHead(behind.tenant_id, origin, new.size, root, note, self._clock())
+        tiles = [(each.level, each.index, tile) for each, tile in full]
+        return Advance(behind.size, head, [*tiles, *_partial(edge, new)])
+
+    async def _give_way(self) -> None:
+        if time.monotonic() - self._turn_began > _TURN:
+            await asyncio.sleep(0)
+            self._turn_began = time.monotonic()
+
+
+def _range(share: Share, edge: Edge | None) -> tuple[str, int, int]:
+    """Which commitments are read: from the last full tile on when there is no edge to build upon."""
+    size = share.behind.size
+    return share.behind.tenant_id, size if edge is not None else size - size % WIDTH, share.end
+
+
+def _parts(size: int, entries: Sequence[bytes], expected: Checkpoint | None) -> list[Sequence[bytes]]:
+    """The new entries, cut where the tree has the size of the expected checkpoint."""
+    cut = 0 if expected is None else expected.size - size
+    return [entries[:cut], entries[cut:]] if 0 < cut < len(entries) else [entries]
+
+
+def _partial(old: Edge, new: Edge) -> list[tuple[int, int, bytes]]:
+    """The partial tiles above level 0 that have changed."""
+    before = old.partial()
+    return [
+        (level, new.size >> HEIGHT * (level + 1), tile)
+        for level, tile in new.partial().items()
+        if level > 0 and before.get(level) != tile
+    ]
