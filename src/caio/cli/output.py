@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,6 +118,17 @@ def failure(error: CaioError) -> None:
     if error.decision_id is not None:
         telling = "explain" if isinstance(error, NoServiceSatisfies) else "get"
         note(f"The decision is recorded: caio decisions {telling} {error.decision_id}")
+
+
+@contextmanager
+def counting(text: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A function to tell how far the block has come; shown behind ``text``, only on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    of = "" if total is None else f" of {total:,}"
+    with _console(to_stderr=True).status(text) as status:
+        yield lambda done: status.update(f"{text}: {done:,}{of}")
 
 
 @contextmanager

@@ -1,0 +1,9 @@
+"""``caio audit``: the tenant's audit log, from reading an entry to proving the whole of it."""
+
+from __future__ import annotations
+
+from caio.cli import audit_log
+from caio.cli.parameters import group
+
+app = group("Export, verify and watch the audit log.")
+app.add_typer(audit_log.app)
