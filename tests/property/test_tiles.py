@@ -3,7 +3,7 @@
 from functools import cache
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from caio.audit.merkle import MAX_SIZE, Frontier, leaf_hash, root_of, verify_consistency, verify_inclusion
@@ -62,6 +62,7 @@ def flipped(value, place):
     return bytes(changed)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.integers(0, 3), st.integers(0, 600)), max_size=8))
 @example([255, 1, 256, 1])
 @example([256, 0, 512])
@@ -145,6 +146,7 @@ def test_growing_keeps_the_old_edge(size, more):
     assert edge.grow(LEAVES[:more]) == once
 
 
+@settings(max_examples=40)
 @given(small, st.integers(0, MOST), st.integers(0, MOST))
 def test_proofs_from_tiles_are_the_rfcs(size, index, old):
     index, old = index % size, old % size + 1
@@ -169,6 +171,7 @@ def test_proofs_of_a_deep_log_verify(size, index, old):
     assert verify_consistency(old, old_root, size, root, proof)
 
 
+@settings(max_examples=40)
 @given(small, st.integers(0, MOST), st.integers(0, MOST))
 def test_every_tile_asked_for_is_needed(size, index, old):
     index, old = index % size, old % size + 1
