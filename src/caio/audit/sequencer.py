@@ -53,7 +53,7 @@ _LOOK_AGAIN_SECONDS = 0.05
 ASIDE_SECONDS = 60.0
 
 #: Logs leased at a look; leaves of one log, and of all together, in a step.
-LOGS = 1000
+LOGS = 4096
 SHARE = 10_000
 STEP = 20_000
 
