@@ -58,8 +58,8 @@ MAX_ENTRY_BYTES = 2**16 - 1
 MAX_LEVEL = 63  # of the path's grammar; a tree of MAX_SIZE leaves ends at level 7
 MAX_INDEX = MAX_SIZE >> HEIGHT
 
-# At most seven groups: larger numbers are no tile's, however long the text.
-_PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([0-9]{1,3}))?")
+# At most six groups: larger numbers are no tile's, however long the text.
+_PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([0-9]{1,3}))?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
