@@ -35,7 +35,7 @@ from botocore.exceptions import ClientError
 from caio.audit.anchoring import checkpoint_of, folder_of, held, must_agree, name_of, size_of, tampered
 from caio.audit.checkpoint import Checkpoint
 from caio.aws.outage import answers_of, code_of
-from caio.foundation.errors import Misconfigured
+from caio.foundation.errors import Misconfigured, NotReady
 
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _NO_SUCH_BUCKET = frozenset({"NoSuchBucket", "404"})
@@ -70,8 +70,10 @@ class S3Anchor:
         checkpoint = checkpoint_of(note, origin, size)
         with answers_of("S3"):
             # A delete marker would let the conditional write pass; only the versions tell.
-            if not await self._agreed(checkpoint) and not await self._written(checkpoint, note.encode()):
-                await self._agreed(checkpoint)
+            if await self._agreed(checkpoint) or await self._written(checkpoint, note.encode()):
+                return
+            if not await self._agreed(checkpoint):
+                raise NotReady("AWS S3 neither took a checkpoint nor has one of its size; try again shortly.")
 
     async def latest(self, origin: str) -> str | None:
         newest: tuple[int, list[str]] | None = None
@@ -90,9 +92,8 @@ class S3Anchor:
 
     async def _agreed(self, checkpoint: Checkpoint) -> bool:
         """Whether the bucket holds this checkpoint; False when none of its size. Raises Conflict for another."""
-        origin, size = checkpoint.origin, checkpoint.size
-        async for found, versions in self._sizes(origin, size - 1, size):
-            must_agree(await self._first(origin, found, versions), checkpoint)
+        async for size, versions in self._sizes(checkpoint.origin, only=checkpoint.size):
+            must_agree(await self._first(checkpoint.origin, size, versions), checkpoint)
             return True
         return False
 
@@ -105,6 +106,7 @@ class S3Anchor:
                 Key=self._folder(checkpoint.origin) + name_of(checkpoint.size),
                 Body=body,
                 ContentType="text/plain; charset=utf-8",
+                ChecksumAlgorithm="SHA256",  # S3 demands that a locked object's upload states one
                 ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode(),
                 IfNoneMatch="*",
                 ObjectLockMode="COMPLIANCE",
@@ -129,7 +131,7 @@ class S3Anchor:
         async for page in pages:
             for each in page.get("Versions", ()):
                 size = size_of(each["Key"].removeprefix(folder))
-                if size is None:
+                if size is None or size <= after:
                     continue
                 if size != current and versions:
                     yield current, versions[::-1]
