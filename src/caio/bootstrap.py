@@ -15,9 +15,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from caio.audit.acts import Acts
+from caio.audit.acts import SYSTEM, Acts
 from caio.audit.anchor_directory import DirectoryAnchor
 from caio.audit.journal import Journal
+from caio.audit.key_changes import record_signing_key
 from caio.audit.key_files import load_or_create, load_or_create_master
 from caio.audit.ports import Anchor, KeyWrapping, Status
 from caio.audit.record import SALT_BYTES, OutcomeRecord, leaf_of
@@ -53,6 +54,7 @@ from caio.storage.sql.stores import Stores, open_stores
 from caio.storage.sql.upgrade import is_at_head, upgrade_apart
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator, embedded_scope
+from caio.tenancy.lifecycle import Tenants
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 from caio.tenancy.rate_limit import DAY
 
@@ -85,6 +87,7 @@ class Installation:
     sequencer: Sequencer
     audit_log: AuditLog
     acts: Acts
+    tenants: Tenants
     admission: InProcessAdmission
     catalog: Catalog
     decisions: Decisions
@@ -146,14 +149,19 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
             now,
             every_seconds=settings.audit_checkpoint_seconds,
         )
-        await sequencer.start()
         stack.push_async_callback(sequencer.stop)  # after the journal's end, so that its last leaves are taken in
         journal = Journal(stores.journal)
         await journal.start()
         stack.push_async_callback(journal.stop)
+        acts = Acts(vault, now, new_id, os.urandom)
+        tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
+        await _begin(settings, stores, keyring, vault, journal, acts, tenants)
+        await sequencer.start()
         outbound = OutboundClient(settings.outbound_allow)
         stack.push_async_callback(outbound.close)
-        installation = await _wire(settings, database, stores, keyring, vault, journal, sequencer, outbound, master)
+        installation = await _wire(
+            settings, database, stores, keyring, vault, journal, sequencer, acts, tenants, outbound, master
+        )
         stack.push_async_callback(installation.gateway.books.settled)
         yield installation
 
@@ -214,10 +222,11 @@ async def _wire(
     vault: TenantVault,
     journal: Journal,
     sequencer: Sequencer,
+    acts: Acts,
+    tenants: Tenants,
     outbound: OutboundClient,
     master: bytes,
 ) -> Installation:
-    acts = Acts(vault, now, new_id, os.urandom)
     histories = Histories(stores.snapshots)
     views = Views(stores.contracts, stores.policies, stores.snapshots)
     admission = InProcessAdmission()
@@ -226,10 +235,8 @@ async def _wire(
     gateway = Gateway(views, histories, admission, attempts, books, stores.idempotency, vault, now, new_id)
     hash_key = derive(master, _API_KEY_HASHING)
     authenticator = Authenticator(stores.api_keys, stores.tenants, hash_key, now)
-    await _default_tenant(settings, stores)
-    with suppress(Erased):  # of a default tenant whose key was destroyed; the others go on
-        await vault.sealer(embedded_scope())  # a master key that is not this database's ends the start here
     await _recover(stores, vault, journal, admission, histories)
+    audit_log = AuditLog(stores.log, sequencer)
     return Installation(
         settings,
         database,
@@ -238,11 +245,12 @@ async def _wire(
         vault,
         journal,
         sequencer,
-        AuditLog(stores.log, sequencer),
+        audit_log,
         acts,
+        tenants,
         admission,
         Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views), acts),
-        Decisions(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, keyring),
+        Decisions(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, keyring, audit_log),
         ObservedServices(stores.contracts, stores.observed, now),
         WhatIf(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, now),
         gateway,
@@ -252,9 +260,27 @@ async def _wire(
     )
 
 
-async def _default_tenant(settings: Settings, stores: Stores) -> None:
-    tenant = Tenant(DEFAULT_TENANT, "Default tenant", TenantStatus.ACTIVE, settings.currency, Quotas(), now())
-    await stores.tenants.create(tenant)
+def default_tenant(settings: Settings) -> Tenant:
+    """The operator's tenant, which there always is: made by the first start, or a command before it."""
+    return Tenant(DEFAULT_TENANT, "Default tenant", TenantStatus.ACTIVE, settings.currency, Quotas(), now())
+
+
+async def _begin(
+    settings: Settings,
+    stores: Stores,
+    keyring: Keyring,
+    vault: TenantVault,
+    journal: Journal,
+    acts: Acts,
+    tenants: Tenants,
+) -> None:
+    """What the operator's log says before anything is signed. Raises SealBroken when the master key is not
+    this database's."""
+    scope = embedded_scope()
+    await tenants.create(scope, SYSTEM, default_tenant(settings))
+    with suppress(Erased):  # of a default tenant whose key was destroyed; the others go on
+        await vault.sealer(scope)
+        await record_signing_key(scope, keyring.active.key_id, stores.journal, acts, journal)
 
 
 async def _recover(

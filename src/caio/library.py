@@ -40,7 +40,7 @@ from caio.registry.views import Reference
 from caio.routing.model import History
 from caio.routing.plans import PlanDecision
 from caio.routing.plans.milp import guided, solver_is_installed
-from caio.tenancy.authentication import embedded_caller, embedded_scope
+from caio.tenancy.authentication import EMBEDDED, embedded_caller, embedded_scope
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 from caio.tenancy.principals import Caller
 
@@ -158,9 +158,9 @@ class Orchestrator:
         self.close()
 
     async def _register(self, source: bytes | Mapping[str, Any], tenant_id: str) -> Published:
-        stores, settings = self._installation.stores, self._installation.settings
-        tenant = Tenant(tenant_id, tenant_id, TenantStatus.ACTIVE, settings.currency, Quotas(), now())
-        if await stores.tenants.create(tenant):
+        currency = self._installation.settings.currency
+        tenant = Tenant(tenant_id, tenant_id, TenantStatus.ACTIVE, currency, Quotas(), now())
+        if await self._installation.tenants.create(embedded_scope(tenant_id), EMBEDDED, tenant):
             self._installation.admission.open(tenant)
         caller = await self._caller(tenant_id)
         accepted = await self._installation.catalog.register(caller, source)

@@ -14,7 +14,7 @@ from caio.foundation.scope import TenantScope
 from caio.storage.sql import Database, open_stores
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import upgrade
-from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+from tests.support.tenants import add_bare_tenants, tenant_named
 
 ACME, RIVAL = TenantScope("acme"), TenantScope("rival")
 
@@ -48,9 +48,7 @@ async def _prepare(url):
 
 
 async def _add_tenants(database):
-    for scope in (ACME, RIVAL):
-        tenant = Tenant(scope.tenant_id, scope.tenant_id.title(), TenantStatus.ACTIVE, "USD", Quotas(), 1)
-        await open_stores(database).tenants.create(tenant)
+    await add_bare_tenants(database, *(tenant_named(scope.tenant_id) for scope in (ACME, RIVAL)))
 
 
 async def _delete_everything(url):

@@ -5,14 +5,14 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, insert, update
 
 from caio.audit.merkle import EMPTY_ROOT, leaf_hash, root_of
 from caio.audit.ports import ActRow, Advance, Behind, Leaf, LeafKind, LogHead
 from caio.audit.tiles import Edge, TileId, inclusion_proof, root_from, tiles_for_inclusion, tiles_for_root
 from caio.storage.sql import Database
-from caio.storage.sql.tables import journal, log_tiles
-from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+from caio.storage.sql.tables import journal, log_tiles, tenants
+from tests.support.tenants import add_bare_tenants, tenant_named
 
 NOW, UNTIL = 1_000, 5_000
 
@@ -64,7 +64,12 @@ def waiting(tenant, next_seq, **changes):
     return replace(Behind(tenant, "", 0, EMPTY_ROOT, "", next_seq), **changes)
 
 
-async def tenants(behind):
+def a_tenant(name):
+    quotas = {f"quota_{each}": 1 for each in ("services", "per_minute", "per_hour", "per_day")}
+    return {"tenant_id": name, "name": name, "status": "active", "currency": "USD", "created_at": 1, **quotas}
+
+
+async def names_of(behind):
     return [each.tenant_id for each in await behind]
 
 
@@ -95,24 +100,23 @@ async def test_a_lease_is_kept_from_others(stores, acme):
     await append(stores, "acme", 0, 1)
     await append(stores, "rival", 0, 1)
     assert await log.behind_one("acme", "one", NOW, UNTIL) == waiting("acme", 1)
-    assert await tenants(log.behind("two", NOW, UNTIL, 10)) == ["rival"]
+    assert await names_of(log.behind("two", NOW, UNTIL, 10)) == ["rival"]
     assert await log.behind_one("acme", "two", UNTIL - 1, UNTIL + 1) == waiting("acme", 1, leased=False)
     assert await log.behind_one("acme", "one", NOW, UNTIL) == waiting("acme", 1)
     assert await log.behind_one("acme", "two", UNTIL, 2 * UNTIL) == waiting("acme", 1)
-    assert await tenants(log.behind("one", UNTIL, 2 * UNTIL, 10)) == ["rival"]
+    assert await names_of(log.behind("one", UNTIL, 2 * UNTIL, 10)) == ["rival"]
     await log.release("two")
-    assert sorted(await tenants(log.behind("one", NOW, UNTIL, 10))) == ["acme", "rival"]
+    assert sorted(await names_of(log.behind("one", NOW, UNTIL, 10))) == ["acme", "rival"]
 
 
 async def test_whoever_waited_longest_comes_first(stores):
     names = ["acme", "rival", "third", "fourth"]
-    for name in names[2:]:
-        await stores.tenants.create(Tenant(name, name, TenantStatus.ACTIVE, "USD", Quotas(), 1))
+    await add_bare_tenants(stores.tenants._database, *map(tenant_named, names[2:]))
     for name in names:
         await append(stores, name, 0, 1)
     seen = []
     for turn in range(4):  # nothing is taken in, so every log stays behind
-        seen += await tenants(stores.log.behind("one", NOW + turn, UNTIL + turn, 2))
+        seen += await names_of(stores.log.behind("one", NOW + turn, UNTIL + turn, 2))
     assert seen == sorted(names) * 2
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from caio.foundation.errors import Conflict, NotFound
 from caio.foundation.scope import TenantScope
@@ -26,10 +27,21 @@ def api_key(key_id="key_1", tenant_id="acme", **changes):
     return ApiKey(key_id, tenant_id, **fields | changes)
 
 
+def created(stores, tenant, **changes):
+    """Ask for the creation of ``tenant``, with a key and a leaf that no other is like."""
+    tenant = replace(tenant, **changes)
+    leaf = act_leaf(TenantScope(tenant.tenant_id), "tenant.created", tenant.tenant_id)
+    return stores.tenants.create(tenant, b"key beside " + leaf.sealed, leaf)
+
+
+async def leaves(stores, tenant_id):
+    return [entry.leaf for entry in await stores.journal.page(TenantScope(tenant_id), -1, 99)]
+
+
 async def test_a_tenant_reads_back_as_it_was(stores):
     quotas = Quotas(services=1, per_minute=2, per_hour=3, per_day=4, budget=2**62)
     tenant = Tenant("new", "Nový & Söhne", TenantStatus.ACTIVE, "EUR", quotas, 1_700_000_000_000_000)
-    assert await stores.tenants.create(tenant)
+    assert await created(stores, tenant)
     assert await stores.tenants.get(TenantScope("new")) == tenant
     with pytest.raises(NotFound):
         await stores.tenants.get(TenantScope("nobody"))
@@ -37,20 +49,40 @@ async def test_a_tenant_reads_back_as_it_was(stores):
 
 async def test_a_taken_tenant_id_changes_nothing(stores, acme):
     before = await stores.tenants.get(acme)
-    assert not await stores.tenants.create(replace(before, name="Impostor"))
+    assert not await created(stores, before, name="Impostor")
     assert await stores.tenants.get(acme) == before
+    assert (await stores.tenant_keys.find(acme), await leaves(stores, "acme")) == (None, [])
+
+
+async def test_a_tenant_begins_with_its_key_and_its_leaf(stores, acme):
+    tenant = replace(await stores.tenants.get(acme), tenant_id="new")
+    leaf = act_leaf(TenantScope("new"), "tenant.created", "new")
+    for broken in (act_leaf(TenantScope("nobody")), act_leaf(acme)):
+        if broken.tenant_id == "acme":
+            await stores.journal.append([broken])  # taken: the leaf cannot be written again
+        with pytest.raises(IntegrityError):
+            await stores.tenants.create(tenant, b"wrapped", broken)
+        with pytest.raises(NotFound):
+            await stores.tenants.get(TenantScope("new"))
+        assert await stores.tenant_keys.find(TenantScope("new")) is None
+    assert await stores.tenants.create(tenant, b"wrapped", leaf)
+    assert await stores.tenants.get(TenantScope("new")) == tenant
+    assert await stores.tenant_keys.find(TenantScope("new")) == b"wrapped"
+    assert await leaves(stores, "new") == [replace(leaf, projection=None)]
 
 
 async def test_of_concurrent_creations_one_succeeds(stores_of_two_processes, acme):
     tenant = replace(await stores_of_two_processes[0].tenants.get(acme), tenant_id="new")
-    created = await asyncio.gather(*(stores.tenants.create(tenant) for stores in stores_of_two_processes * 3))
-    assert sum(created) == 1
+    made = await asyncio.gather(*(created(stores, tenant) for stores in stores_of_two_processes * 3))
+    assert sum(made) == 1
+    (leaf,) = await leaves(stores_of_two_processes[0], "new")
+    assert await stores_of_two_processes[1].tenant_keys.find(TenantScope("new")) == b"key beside " + leaf.sealed
 
 
 async def test_only_active_tenants_are_listed_for_start_up(stores, acme):
     tenant = await stores.tenants.get(acme)
     for status in (TenantStatus.SUSPENDED, TenantStatus.CANCELLED):
-        await stores.tenants.create(replace(tenant, tenant_id=status.value, status=status))
+        await created(stores, tenant, tenant_id=status.value, status=status)
     assert [found.tenant_id for found in await stores.tenants.all_active()] == ["acme", "rival"]
 
 

@@ -300,7 +300,7 @@ async def test_a_replay_ends(caio: Served, monkeypatch: pytest.MonkeyPatch) -> N
 
 async def test_another_tenants_decisions_never_count(caio: Served) -> None:
     rival = Tenant("rival", "Rival", TenantStatus.ACTIVE, "USD", Quotas(), 1)
-    await caio.installation.stores.tenants.create(rival)
+    assert await caio.installation.tenants.create(embedded_scope("rival"), "embedded", rival)
     key = await caio.installation.api_keys.create_first(embedded_scope("rival"))
     assert key is not None
     await two_services(caio)

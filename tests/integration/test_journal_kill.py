@@ -13,7 +13,7 @@ from caio.audit.ports import LeafKind
 from caio.foundation.scope import TenantScope
 from caio.storage.sql import Database, open_stores
 from caio.storage.sql.upgrade import upgrade
-from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+from tests.support.tenants import add_bare_tenants, tenant_named
 
 APPENDER = Path(__file__).parent / "journal_appender.py"
 ROUNDS = 6
@@ -44,7 +44,7 @@ async def test_acknowledged_leaves_survive_a_kill(dialect, request, tmp_path):
     url = f"sqlite:///{tmp_path / 'caio.db'}" if dialect == "sqlite" else request.getfixturevalue("postgres_url")
     await asyncio.to_thread(upgrade, url)
     database = await Database.open(url)
-    await open_stores(database).tenants.create(Tenant("acme", "Acme", TenantStatus.ACTIVE, "USD", Quotas(), 1))
+    await add_bare_tenants(database, tenant_named("acme"))
     await database.close()
 
     rng, acknowledged = random.Random(), set()

@@ -25,17 +25,17 @@ from caio.routing.model import History, Principal, Track
 from caio.routing.rules import policies_hash
 from caio.storage.sql import Database, open_stores
 from caio.storage.sql.upgrade import upgrade
-from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 from caio.tenancy.principals import ROLES, Caller, Permission
 from tests.support.acts import act_leaf, acts_over
+from tests.support.tenants import add_bare_tenants, tenant_named
 
 ACME, RIVAL = TenantScope("acme"), TenantScope("rival")
 NOW = 1_700_000_000_000_000
 
 
 def caller(scope, *further):
-    tenant = Tenant(scope.tenant_id, "T", TenantStatus.ACTIVE, "USD", Quotas(), 1)
-    return Caller(scope, tenant, Principal("key_1", "api_key", frozenset({"admin"}), ROLES["admin"] | set(further)))
+    principal = Principal("key_1", "api_key", frozenset({"admin"}), ROLES["admin"] | set(further))
+    return Caller(scope, tenant_named(scope.tenant_id), principal)
 
 
 BY_ACME, BY_RIVAL, BY_PLATFORM = caller(ACME), caller(RIVAL), caller(RIVAL, Permission.SERVICES_SHARE)
@@ -73,8 +73,7 @@ async def registry(migrated_registry, tmp_path):
     (tmp_path / "caio.db").write_bytes(migrated_registry)
     database = await Database.open(f"sqlite:///{tmp_path / 'caio.db'}")
     stores = open_stores(database)
-    for scope in (ACME, RIVAL):
-        await stores.tenants.create(Tenant(scope.tenant_id, "T", TenantStatus.ACTIVE, "USD", Quotas(), 1))
+    await add_bare_tenants(database, tenant_named("acme"), tenant_named("rival"))
     yield Registry(stores)
     await database.close()
 

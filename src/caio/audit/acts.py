@@ -21,7 +21,7 @@ from typing import Any
 
 from caio.audit.ports import ActRow, Leaf, LeafKind
 from caio.audit.record import RECORD_VERSION, SALT_BYTES, leaf_of
-from caio.audit.sealing import Entropy, TenantVault
+from caio.audit.sealing import Entropy, Sealer, TenantVault
 from caio.foundation.canonical import canonical_json
 from caio.foundation.scope import TenantScope
 
@@ -112,5 +112,9 @@ class Acts:
 
     async def leaf(self, scope: TenantScope, act: Act) -> Leaf:
         """The sealed leaf of ``act``, made now and written by the caller. Raises as ``TenantVault.sealer`` does."""
+        return self.sealed(scope, act, await self._vault.sealer(scope))
+
+    def sealed(self, scope: TenantScope, act: Act, sealer: Sealer) -> Leaf:
+        """As ``leaf``, under a key that the vault does not hold yet: of a tenant that is being made."""
         record = ActRecord(scope.tenant_id, self._new_id("act"), self._clock(), act)
-        return leaf_of(record, await self._vault.sealer(scope), self._entropy(SALT_BYTES))
+        return leaf_of(record, sealer, self._entropy(SALT_BYTES))

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caio.foundation.scope import DEFAULT_TENANT
-
 if TYPE_CHECKING:
     from caio.audit.acts import Acts
     from caio.audit.sealing import TenantVault
@@ -47,21 +45,22 @@ async def opened(settings: Settings) -> AsyncIterator[SecretBox]:
     from caio.audit.acts import Acts
     from caio.audit.key_files import load_or_create_master
     from caio.audit.sealing import TenantVault
-    from caio.bootstrap import new_id, now, open_database, open_wrapping, prepare_data_dir
+    from caio.bootstrap import default_tenant, new_id, now, open_database, open_wrapping, prepare_data_dir
     from caio.storage.sql.stores import open_stores
-    from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+    from caio.tenancy.authentication import EMBEDDED, embedded_scope
+    from caio.tenancy.lifecycle import Tenants
 
     prepare_data_dir(settings.data_dir)
     database = await open_database(settings)
     try:
         stores = open_stores(database)
         master = load_or_create_master(settings.data_dir / "keys" / "master.key")
-        # Secrets may be stored before the first start of a server.
-        await stores.tenants.create(
-            Tenant(DEFAULT_TENANT, "Default tenant", TenantStatus.ACTIVE, settings.currency, Quotas(), now())
-        )
         async with open_wrapping(settings, master) as wrapping:
             vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
-            yield SecretBox(stores.secrets, vault, Acts(vault, now, new_id, os.urandom))
+            acts = Acts(vault, now, new_id, os.urandom)
+            # Secrets may be stored before the first start of a server.
+            tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
+            await tenants.create(embedded_scope(), EMBEDDED, default_tenant(settings))
+            yield SecretBox(stores.secrets, vault, acts)
     finally:
         await database.close()

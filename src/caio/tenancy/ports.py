@@ -57,8 +57,9 @@ class ApiKey:
 
 
 class TenantStore(Protocol):
-    async def create(self, tenant: Tenant) -> bool:
-        """Store the tenant; False (and no change) when the id is taken."""
+    async def create(self, tenant: Tenant, wrapped_key: bytes, leaf: Leaf) -> bool:
+        """Store the tenant, its wrapped data key and the leaf that tells of it in one transaction; False
+        (and no change) when the id is taken."""
         ...
 
     async def get(self, scope: TenantScope) -> Tenant:

@@ -7,7 +7,7 @@ import pytest
 from caio.storage.sql.database import Database
 from caio.storage.sql.stores import open_stores
 from caio.storage.sql.upgrade import upgrade
-from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+from tests.support.tenants import add_bare_tenants, tenant_named
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,6 @@ async def stores(migrated, tmp_path):
     shutil.copy(migrated, tmp_path / "caio.db")
     database = await Database.open(f"sqlite:///{tmp_path}/caio.db")
     stores = open_stores(database)
-    for name in ("acme", "other"):
-        await stores.tenants.create(Tenant(name, name, TenantStatus.ACTIVE, "USD", Quotas(), 0))
+    await add_bare_tenants(database, tenant_named("acme"), tenant_named("other"))
     yield stores
     await database.close()

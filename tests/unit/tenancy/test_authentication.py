@@ -13,9 +13,10 @@ from caio.storage.sql.upgrade import upgrade
 from caio.tenancy import authentication
 from caio.tenancy.api_keys import MAX_POLICIES, ApiKeys
 from caio.tenancy.authentication import CACHE_MICROSECONDS, LONGEST_TOKEN, Authenticator, embedded_caller
-from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+from caio.tenancy.ports import TenantStatus
 from caio.tenancy.principals import ROLES, Permission
 from tests.support.acts import acts_over
+from tests.support.tenants import add_bare_tenants, tenant_named
 
 ACME, RIVAL = TenantScope("acme"), TenantScope("rival")
 START = 1_700_000_000_000_000
@@ -64,8 +65,8 @@ async def door(migrated, tmp_path):
     (tmp_path / "caio.db").write_bytes(migrated)
     database = await Database.open(f"sqlite:///{tmp_path / 'caio.db'}")
     stores = open_stores(database)
-    for name, status in (("acme", "active"), ("rival", "active"), ("late", "suspended"), ("gone", "cancelled")):
-        await stores.tenants.create(Tenant(name, name, TenantStatus(status), "USD", Quotas(), 1))
+    standing = {"acme": "active", "rival": "active", "late": "suspended", "gone": "cancelled"}
+    await add_bare_tenants(database, *(tenant_named(name, TenantStatus(each)) for name, each in standing.items()))
     yield Door(stores)
     await database.close()
 
