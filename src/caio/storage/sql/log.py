@@ -1,5 +1,5 @@
-"""Reading the Merkle trees, alike on both databases; what the sequencer needs is in ``log_sqlite`` and
-``log_postgres``.
+"""Storing the Merkle trees: what is alike on both databases. The statements are in ``log_sqlite`` and
+``log_postgres``, raw ones: a proof shall take no longer than its reads.
 
 Theory of operation
 -------------------
@@ -19,90 +19,30 @@ Laws (each has a test of the same name, for both databases)
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
-
-from sqlalchemy import CompoundSelect, Row, Select, and_, literal, select, tuple_, union_all
 
 from caio.audit.merkle import HASH_BYTES, leaf_hash
 from caio.audit.ports import Advance, LogHead
 from caio.audit.tiles import HEIGHT, WIDTH
-from caio.foundation.scope import TenantScope
-from caio.storage.sql.database import Database
-from caio.storage.sql.tables import journal, log_heads, log_tiles
-
-#: In the level's place, of a row that is a leaf of level 0's partial tile and not a tile.
-_LEAF = -1
 
 PartialTiles = dict[str, dict[int, bytes]]
 
 
-class SqlLogReads:
-    """The part of the ``LogStore`` port that serves readers."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def head(self, scope: TenantScope) -> LogHead | None:
-        found = await self._rows(_heads().where(log_heads.c.tenant_id == scope.tenant_id))
-        return _head(found[0]) if found else None
-
-    async def heads(self, after: str, limit: int) -> list[LogHead]:
-        query = _heads().where(log_heads.c.tenant_id > after).order_by(log_heads.c.tenant_id).limit(limit)
-        return [_head(row) for row in await self._rows(query)]
-
-    async def tiles(self, scope: TenantScope, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        return await self.tiles_of(scope.tenant_id, wanted)
-
-    async def tiles_of(self, tenant_id: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        found: dict[tuple[int, int], bytes] = {}
-        leaves: list[tuple[int, bytes]] = []
-        rows: list[Any] = await self._rows(_tiles(tenant_id, wanted)) if wanted else []
-        for level, place, content in rows:
-            if level == _LEAF:
-                leaves.append((place, bytes(content)))
-            else:
-                found[level, place] = bytes(content)
-        leaves.sort()
-        if leaves:
-            first = leaves[0][0]
-            if first % WIDTH == 0 and leaves[-1][0] - first == len(leaves) - 1:  # no leaf is missing
-                found[0, first >> HEIGHT] = b"".join(leaf_hash(entry) for _, entry in leaves)
-        return found
-
-    async def _rows(self, query: Select[Any] | CompoundSelect[Any]) -> list[Row[Any]]:
-        async with self._database.reading() as connection:
-            return list((await connection.execute(query)).all())
+def head_of(row: Sequence[Any]) -> LogHead:
+    """The head in a row of tenant, origin, size, root, checkpoint and time."""
+    tenant_id, origin, size, root, checkpoint, signed_at = row
+    return LogHead(tenant_id, origin, size, root, checkpoint, signed_at)
 
 
-def _heads() -> Select[Any]:
-    return select(log_heads).where(log_heads.c.checkpoint != "")
+def tile_of(entries: Sequence[bytes]) -> bytes:
+    """The tile of level 0 over these commitments."""
+    return b"".join([leaf_hash(entry) for entry in entries])
 
 
-def _head(row: Row[Any]) -> LogHead:
-    return LogHead(row.tenant_id, row.origin, row.size, bytes(row.root), row.checkpoint, row.signed_at)
-
-
-def _tiles(tenant_id: str, wanted: Collection[tuple[int, int]]) -> Select[Any] | CompoundSelect[Any]:
-    """Rows of (level, position, hashes), and of (_LEAF, seq, commitment) when level 0's partial tile is wanted."""
-    place = tuple_(log_tiles.c.level, log_tiles.c.position)
-    stored = select(log_tiles.c.level, log_tiles.c.position, log_tiles.c.hashes).where(
-        log_tiles.c.tenant_id == tenant_id, place.in_(list(wanted))
-    )
-    bundles = [position for level, position in wanted if level == 0]
-    if not bundles:
-        return stored
-    size = log_heads.c.size
-    leaves = (
-        select(literal(_LEAF), journal.c.seq, journal.c.commitment)
-        .join_from(log_heads, journal, and_(journal.c.tenant_id == tenant_id, journal.c.seq < size))
-        .where(
-            log_heads.c.tenant_id == tenant_id,
-            (size // WIDTH).in_(bundles),
-            journal.c.seq >= size - size % WIDTH,
-        )
-    )
-    return union_all(stored, leaves)
+def entries_in(joined: bytes) -> list[bytes]:
+    """The commitments that were joined to one value."""
+    return [joined[at : at + HASH_BYTES] for at in range(0, len(joined), HASH_BYTES)]
 
 
 def edge_places(tenant_id: str, size: int) -> list[tuple[str, int, int, int]]:

@@ -1,4 +1,5 @@
-"""The sequencer's statements on PostgreSQL: raw asyncpg, over the journal's connections.
+"""The Merkle trees on PostgreSQL: raw asyncpg over connections of their own, so that the journal never
+waits for the sequencer or for readers.
 
 Sets of tenants, ranges and tiles go in as arrays, so that a thousand tenants cost as many round
 trips as one. Rows of ``log_heads`` are locked in the order of the tenant ids, by claims and by
@@ -8,17 +9,20 @@ their sizes to its commit: what was compared is still so when it is swapped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
 
 from caio.audit.merkle import EMPTY_ROOT, HASH_BYTES
-from caio.audit.ports import Advance, Behind
+from caio.audit.ports import Advance, Behind, LogHead
 from caio.foundation.errors import NotReady
+from caio.foundation.scope import TenantScope
+from caio.storage.sql import postgres
 from caio.storage.sql.database import Database
-from caio.storage.sql.log import PartialTiles, SqlLogReads, edge_places, tile_rows, unmoved
+from caio.storage.sql.log import PartialTiles, edge_places, entries_in, head_of, tile_of, tile_rows, unmoved
 from caio.storage.sql.outage import outages_are_not_ready
 
 _BEHIND = """
@@ -97,40 +101,62 @@ _KEEP_TILES = """
     ON CONFLICT (tenant_id, level, position) DO UPDATE SET hashes = excluded.hashes
 """
 
+_HEAD = """
+    SELECT tenant_id, origin, size, root, checkpoint, signed_at FROM log_heads
+    WHERE tenant_id = $1 AND checkpoint <> ''
+"""
+
+_HEADS = """
+    SELECT tenant_id, origin, size, root, checkpoint, signed_at FROM log_heads
+    WHERE tenant_id > $1 AND checkpoint <> '' ORDER BY tenant_id LIMIT $2
+"""
+
+# Tiles by level and position; and, as of level -1, the commitments of level 0's partial tile, if that is
+# wanted and no leaf is missing.
+_TILES = """
+    SELECT tile.level, tile.position, tile.hashes
+    FROM unnest($2::integer[], $3::bigint[]) AS wanted (level, position)
+    JOIN log_tiles AS tile ON (tile.tenant_id, tile.level, tile.position) = ($1, wanted.level, wanted.position)
+    UNION ALL
+    SELECT -1, log.size / 256, found.entries
+    FROM log_heads AS log CROSS JOIN LATERAL (
+        SELECT string_agg(commitment, ''::bytea ORDER BY seq) AS entries, count(*) AS leaves
+        FROM journal WHERE journal.tenant_id = $1 AND seq >= log.size - log.size % 256 AND seq < log.size
+    ) AS found
+    WHERE log.tenant_id = $1 AND log.size / 256 = ANY($4::bigint[])
+      AND log.size % 256 > 0 AND found.leaves = log.size % 256
+"""
+
 _RELEASE = "UPDATE log_heads SET holder = '', leased_until = 0 WHERE holder = $1"
 
 
-class PostgresLog(SqlLogReads):
+class PostgresLog:
     """The ``LogStore`` port on PostgreSQL. Raises NotReady when the server does not answer."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self._pool = database.journal_pool
+        self._database = database
+        self._opening = asyncio.Lock()
+        self._pool: Any = None
+        database.before_close(self._close)
 
     async def behind(self, holder: str, now: int, until: int, limit: int) -> list[Behind]:
-        with _outages():
-            names = [name for (name,) in await self._pool.fetch(_BEHIND, holder, now, limit)]
-            return await self._claim(names, holder, now, until) if names else []
+        names = [name for (name,) in await self._fetch(_BEHIND, holder, now, limit)]
+        return await self._claim(names, holder, now, until) if names else []
 
     async def behind_one(self, tenant_id: str, holder: str, now: int, until: int) -> Behind | None:
-        with _outages():
-            seen = await self._pool.fetchrow(_BEHIND_ONE, tenant_id, EMPTY_ROOT)
-            claimed = await self._claim([tenant_id], holder, now, until) if seen else []
-        return claimed[0] if claimed else _behind(seen, leased=False) if seen else None
+        seen = await self._fetch(_BEHIND_ONE, tenant_id, EMPTY_ROOT)
+        claimed = await self._claim([tenant_id], holder, now, until) if seen else []
+        return claimed[0] if claimed else _behind(seen[0], leased=False) if seen else None
 
     async def commitments(self, ranges: Sequence[tuple[str, int, int]]) -> dict[str, list[bytes]]:
-        with _outages():
-            rows = await self._pool.fetch(_COMMITMENTS, *_columns(ranges, 3), HASH_BYTES)
-        return {
-            tenant: [entries[at : at + HASH_BYTES] for at in range(0, len(entries), HASH_BYTES)]
-            for tenant, entries in rows
-        }
+        rows = await self._fetch(_COMMITMENTS, *_columns(ranges, 3), HASH_BYTES)
+        return {tenant: entries_in(joined) for tenant, joined in rows}
 
     async def advance(self, holder: str, advances: Sequence[Advance]) -> set[str]:
         names = [each.head.tenant_id for each in advances]
         first = [each.head.tenant_id for each in advances if each.old_size == 0]
         with _outages():
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with (await self._connections()).acquire() as connection, connection.transaction():
                 if first:
                     await connection.execute(_FIRST_HEADS, first, EMPTY_ROOT, holder)
                 kept = unmoved(advances, dict(await connection.fetch(_LOCK, names)))
@@ -145,18 +171,48 @@ class PostgresLog(SqlLogReads):
         found: PartialTiles = {tenant: {} for tenant, _ in logs}
         places = [place for tenant, size in logs for place in edge_places(tenant, size)]
         if places:
-            with _outages():
-                rows = await self._pool.fetch(_EDGES, *_columns(places, 4))
-            for tenant, level, hashes in rows:
+            for tenant, level, hashes in await self._fetch(_EDGES, *_columns(places, 4)):
                 found[tenant][level] = hashes
         return found
 
     async def release(self, holder: str) -> None:
+        await self._fetch(_RELEASE, holder)
+
+    async def heads(self, after: str, limit: int) -> list[LogHead]:
+        return [head_of(row) for row in await self._fetch(_HEADS, after, limit)]
+
+    async def head(self, scope: TenantScope) -> LogHead | None:
+        found = await self._fetch(_HEAD, scope.tenant_id)
+        return head_of(found[0]) if found else None
+
+    async def tiles(self, scope: TenantScope, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        return await self.tiles_of(scope.tenant_id, wanted)
+
+    async def tiles_of(self, tenant_id: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        bundles = [position for level, position in wanted if level == 0]
+        rows = await self._fetch(_TILES, tenant_id, *_columns(list(wanted), 2), bundles)
+        return {
+            (0, position) if level < 0 else (level, position): tile_of(entries_in(content)) if level < 0 else content
+            for level, position, content in rows
+        }
+
+    async def _fetch(self, query: str, *asked: object) -> list[Any]:
         with _outages():
-            await self._pool.execute(_RELEASE, holder)
+            return list(await (await self._connections()).fetch(query, *asked))
+
+    async def _connections(self) -> Any:
+        """The pool, opened when it is first needed."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await postgres.log_pool(self._database.address.dsn)
+            return self._pool
+
+    async def _close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
 
     async def _claim(self, names: Sequence[str], holder: str, now: int, until: int) -> list[Behind]:
-        rows = await self._pool.fetch(_CLAIM, holder, now, until, EMPTY_ROOT, names)
+        rows = await self._fetch(_CLAIM, holder, now, until, EMPTY_ROOT, names)
         return [_behind(row) for row in rows]
 
 

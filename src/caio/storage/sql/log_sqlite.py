@@ -1,4 +1,5 @@
-"""The sequencer's statements on SQLite: one thread, one connection, raw statements.
+"""The Merkle trees on SQLite: raw statements on two threads, each with a connection of its own, so that
+readers do not wait for the sequencer's writes.
 
 Sets of tenants and ranges go in as one JSON array, so that a thousand tenants cost as many
 statements as one. A look that finds nothing takes no lock. Leases need not survive a power cut, so
@@ -11,16 +12,18 @@ import asyncio
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from caio.audit.merkle import EMPTY_ROOT, HASH_BYTES
-from caio.audit.ports import Advance, Behind
+from caio.audit.ports import Advance, Behind, LogHead
+from caio.audit.tiles import HEIGHT, WIDTH
+from caio.foundation.scope import TenantScope
 from caio.storage.sql import sqlite
 from caio.storage.sql.database import Database
-from caio.storage.sql.log import PartialTiles, SqlLogReads, edge_places, tile_rows, unmoved
+from caio.storage.sql.log import PartialTiles, edge_places, head_of, tile_of, tile_rows, unmoved
 from caio.storage.sql.outage import outages_are_not_ready
 
 _T = TypeVar("_T")
@@ -81,29 +84,51 @@ _EDGES = """
       AND tile.level = json_extract(wanted.value, '$[1]') AND tile.position = json_extract(wanted.value, '$[2]')
 """
 
+_HEAD = """
+    SELECT tenant_id, origin, size, root, checkpoint, signed_at FROM log_heads
+    WHERE tenant_id = ? AND checkpoint <> ''
+"""
+
+_HEADS = """
+    SELECT tenant_id, origin, size, root, checkpoint, signed_at FROM log_heads
+    WHERE tenant_id > ? AND checkpoint <> '' ORDER BY tenant_id LIMIT ?
+"""
+
+# Tiles by level and position; and, as of level -1, the leaves of level 0's partial tile, if that is wanted.
+_TILES = """
+    SELECT tile.level, tile.position, tile.hashes FROM json_each(:wanted) AS wanted CROSS JOIN log_tiles AS tile
+    WHERE tile.tenant_id = :tenant
+      AND tile.level = json_extract(wanted.value, '$[0]') AND tile.position = json_extract(wanted.value, '$[1]')
+    UNION ALL
+    SELECT -1, journal.seq, journal.commitment FROM log_heads AS log CROSS JOIN journal
+    WHERE log.tenant_id = :tenant AND log.size / 256 IN (SELECT value FROM json_each(:bundles))
+      AND journal.tenant_id = :tenant AND journal.seq >= log.size - log.size % 256 AND journal.seq < log.size
+    ORDER BY 1, 2
+"""
+
 _RELEASE = "UPDATE log_heads SET holder = '', leased_until = 0 WHERE holder = ?"
 
 
-class SqliteLog(SqlLogReads):
+class SqliteLog:
     """The ``LogStore`` port on SQLite. Raises NotReady for a busy or full disk."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="caio-log")
-        self._open: sqlite3.Connection | None = None
+        self._database = database
+        self._writer = _Thread(database, "caio-log")
+        self._reader = _Thread(database, "caio-log-reads")
         database.before_close(self._close)
 
     async def behind(self, holder: str, now: int, until: int, limit: int) -> list[Behind]:
         asked = {"holder": holder, "now": now, "root": EMPTY_ROOT, "limit": limit}
-        return await self._run(lambda: self._claim(_BEHIND, asked, until))
+        return await self._writer.run(lambda connection: _claim(connection, _BEHIND, asked, until))
 
     async def behind_one(self, tenant_id: str, holder: str, now: int, until: int) -> Behind | None:
         asked = {"holder": holder, "now": now, "root": EMPTY_ROOT, "tenant": tenant_id}
-        found = await self._run(lambda: self._claim(_BEHIND_ONE, asked, until))
+        found = await self._writer.run(lambda connection: _claim(connection, _BEHIND_ONE, asked, until))
         return found[0] if found else None
 
     async def commitments(self, ranges: Sequence[tuple[str, int, int]]) -> dict[str, list[bytes]]:
-        rows = await self._run(lambda: self._connection().execute(_COMMITMENTS, (json.dumps(ranges),)).fetchall())
+        rows = await self._writer.fetch(_COMMITMENTS, (json.dumps(ranges),))
         found: defaultdict[int, list[bytes]] = defaultdict(list)
         broken = set()
         for number, seq, commitment in rows:
@@ -117,11 +142,11 @@ class SqliteLog(SqlLogReads):
         }
 
     async def advance(self, holder: str, advances: Sequence[Advance]) -> set[str]:
-        return await self._run(lambda: self._advance(holder, advances))
+        return await self._writer.run(lambda connection: _advance(connection, holder, advances))
 
     async def edges(self, logs: Sequence[tuple[str, int]]) -> PartialTiles:
         wanted = json.dumps([place for tenant, size in logs for place in edge_places(tenant, size)])
-        rows = await self._run(lambda: self._connection().execute(_EDGES, (wanted,)).fetchall())
+        rows = await self._writer.fetch(_EDGES, (wanted,))
         found: PartialTiles = {tenant: {} for tenant, _ in logs}
         for tenant, level, hashes, length in rows:
             if len(hashes) == length:
@@ -129,62 +154,99 @@ class SqliteLog(SqlLogReads):
         return found
 
     async def release(self, holder: str) -> None:
-        await self._run(lambda: self._connection().execute(_RELEASE, (holder,)))
+        await self._writer.fetch(_RELEASE, (holder,))
 
-    def _claim(self, query: str, asked: dict[str, object], until: int) -> list[Behind]:
-        if not self._connection().execute(query, asked).fetchone():
-            return []
-        with self._writing(durable=False) as connection:
-            found = [_behind(*row) for row in connection.execute(query, asked).fetchall()]
-            lease = {"holder": asked["holder"], "root": EMPTY_ROOT, "until": until}
-            connection.executemany(_CLAIM, [{"tenant": each.tenant_id, **lease} for each in found if each.leased])
+    async def heads(self, after: str, limit: int) -> list[LogHead]:
+        return [head_of(row) for row in await self._reader.fetch(_HEADS, (after, limit))]
+
+    async def head(self, scope: TenantScope) -> LogHead | None:
+        found = await self._reader.fetch(_HEAD, (scope.tenant_id,))
+        return head_of(found[0]) if found else None
+
+    async def tiles(self, scope: TenantScope, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        return await self.tiles_of(scope.tenant_id, wanted)
+
+    async def tiles_of(self, tenant_id: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        bundles = [position for level, position in wanted if level == 0]
+        asked = {"tenant": tenant_id, "wanted": json.dumps(list(wanted)), "bundles": json.dumps(bundles)}
+        rows = await self._reader.fetch(_TILES, asked)
+        found = {(level, position): hashes for level, position, hashes in rows if level >= 0}
+        leaves = [(seq, commitment) for level, seq, commitment in rows if level < 0]
+        if leaves:
+            first = leaves[0][0]
+            if first % WIDTH == 0 and leaves[-1][0] - first == len(leaves) - 1:  # no leaf is missing
+                found[0, first >> HEIGHT] = tile_of([commitment for _, commitment in leaves])
         return found
 
-    def _advance(self, holder: str, advances: Sequence[Advance]) -> set[str]:
-        first = [(each.head.tenant_id, EMPTY_ROOT, holder) for each in advances if each.old_size == 0]
-        names = json.dumps([each.head.tenant_id for each in advances])
-        with self._writing(durable=True) as connection:
-            connection.executemany(_FIRST_HEADS, first)
-            kept = unmoved(advances, dict(connection.execute(_SIZES, (names,)).fetchall()))
-            heads = [each.head for each in kept]
-            connection.executemany(
-                _ADVANCE, [(h.origin, h.size, h.root, h.checkpoint, h.signed_at, h.tenant_id) for h in heads]
-            )
-            connection.executemany(_KEEP_TILE, tile_rows(kept))
-        return {head.tenant_id for head in heads}
+    async def _close(self) -> None:
+        await self._reader.close()
+        await self._writer.close()
 
-    @contextmanager
-    def _writing(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
-        connection = self._connection()
-        connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
+class _Thread:
+    """A thread with a connection, opened when it is first needed."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._path = database.address.path
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._open: sqlite3.Connection | None = None
+
+    async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         def guarded() -> _T:
             with outages_are_not_ready():
-                return work()
+                if self._open is None:
+                    self._open = sqlite.connect(self._path)
+                return work(self._open)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
 
-    def _connection(self) -> sqlite3.Connection:
-        if self._open is None:
-            self._open = sqlite.connect(self._database.address.path)
-        return self._open
+    async def fetch(self, query: str, asked: Sequence[object] | Mapping[str, object]) -> list[Any]:
+        return await self.run(lambda connection: connection.execute(query, asked).fetchall())
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown()
 
     def _disconnect(self) -> None:
         if self._open is not None:
             self._open.close()
+
+
+@contextmanager
+def _writing(connection: sqlite3.Connection, *, durable: bool) -> Iterator[None]:
+    connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _claim(connection: sqlite3.Connection, query: str, asked: dict[str, object], until: int) -> list[Behind]:
+    if not connection.execute(query, asked).fetchone():
+        return []
+    with _writing(connection, durable=False):
+        found = [_behind(*row) for row in connection.execute(query, asked).fetchall()]
+        lease = {"holder": asked["holder"], "root": EMPTY_ROOT, "until": until}
+        connection.executemany(_CLAIM, [{"tenant": each.tenant_id, **lease} for each in found if each.leased])
+    return found
+
+
+def _advance(connection: sqlite3.Connection, holder: str, advances: Sequence[Advance]) -> set[str]:
+    first = [(each.head.tenant_id, EMPTY_ROOT, holder) for each in advances if each.old_size == 0]
+    names = json.dumps([each.head.tenant_id for each in advances])
+    with _writing(connection, durable=True):
+        connection.executemany(_FIRST_HEADS, first)
+        kept = unmoved(advances, dict(connection.execute(_SIZES, (names,)).fetchall()))
+        heads = [each.head for each in kept]
+        connection.executemany(
+            _ADVANCE, [(h.origin, h.size, h.root, h.checkpoint, h.signed_at, h.tenant_id) for h in heads]
+        )
+        connection.executemany(_KEEP_TILE, tile_rows(kept))
+    return {head.tenant_id for head in heads}
 
 
 def _behind(tenant_id: str, origin: str, size: int, root: bytes, checkpoint: str, upcoming: int, leased: int) -> Behind:

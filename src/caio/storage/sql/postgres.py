@@ -1,7 +1,7 @@
 """PostgreSQL as CAIO uses it: asyncpg alone, for SQLAlchemy's connections and for our own.
 
 Importing this module needs the ``postgresql`` extra. Per process: 5 connections for the control
-plane, 2 for the journal, 1 for the process lock.
+plane, 2 for the journal, 3 for the audit logs' trees, 1 for the process lock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COMMAND_SECONDS = 30
 
 
 class JournalConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
-    """A connection of the journal's pool: its statements leave no session state to be reset."""
+    """A connection of the pools of our own: its statements leave no session state to be reset."""
 
     def get_reset_query(self) -> str:
         return ""
@@ -37,17 +37,7 @@ async def connect(dsn: str, **settings: Any) -> Any:
 async def journal_pool(dsn: str) -> Any:
     """The journal's own connections; raises as ``connect`` does, and Misconfigured for a server that
     acknowledges commits before they are on disk."""
-    try:
-        pool = await asyncpg.create_pool(
-            dsn,
-            min_size=1,
-            max_size=2,
-            timeout=CONNECT_SECONDS,
-            command_timeout=COMMAND_SECONDS,
-            connection_class=JournalConnection,
-        )
-    except Exception as error:
-        raise _refusal(error) from error
+    pool = await _pool(dsn, 2)
     if await pool.fetchval("SHOW synchronous_commit") == "off":
         await pool.close()
         raise Misconfigured(
@@ -55,6 +45,25 @@ async def journal_pool(dsn: str) -> Any:
             "lost; set it on for CAIO's role: ALTER ROLE … SET synchronous_commit = on."
         )
     return pool
+
+
+async def log_pool(dsn: str) -> Any:
+    """Connections for the trees of the audit logs; raises as ``connect`` does."""
+    return await _pool(dsn, 3)
+
+
+async def _pool(dsn: str, size: int) -> Any:
+    try:
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            connection_class=JournalConnection,
+        )
+    except Exception as error:
+        raise _refusal(error) from error
 
 
 def postgres_engine(dsn: str) -> AsyncEngine:
