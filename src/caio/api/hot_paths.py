@@ -5,22 +5,35 @@ Three paths are answered here with nothing between the socket and the gateway bu
 to the control plane. FastAPI's machinery would cost more than the whole decision.
 
 A caller who goes away cancels the work: the upstream call ends and what was used is settled.
+
+With the header ``x-caio-receipt: body`` an orchestrated answer carries its receipt in place of the
+receipt's address. The outcome commits to the answer's bytes, and the receipt shows that commitment,
+so it is over the bytes with the address: whoever puts it back has them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from time import monotonic
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 
 from caio.api.errors import MethodNotAllowed, as_caio_error, headers_of, openai_error, problem, status_of
 from caio.api.platform import Platform
 from caio.api.request_log import log_request, new_request_id
-from caio.api.wanted import fingerprint_of, from_chat, from_embeddings, from_orchestrate, idempotency_key
+from caio.api.wanted import (
+    fingerprint_of,
+    from_chat,
+    from_embeddings,
+    from_orchestrate,
+    idempotency_key,
+    receipt_in_body,
+)
 from caio.foundation.errors import CaioError, TooLarge
 from caio.foundation.quantity import decimal_text
 from caio.gateway.run import Answer
@@ -28,6 +41,8 @@ from caio.gateway.streams import OpenStream
 from caio.tenancy.principals import Caller, Permission
 
 T = TypeVar("T")
+
+_logger = structlog.get_logger("caio.api")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -81,9 +96,24 @@ class HotPaths:
         )
 
     async def _orchestrate(self, request: _Request, caller: Caller, raw: bytes) -> None:
+        in_body = receipt_in_body(request.headers)
+        if in_body:
+            caller.require(Permission.DECISIONS_READ)
         wanted = from_orchestrate(raw, caller, *request.idempotency(caller, raw))
         wanted = replace(wanted, render=lambda answer: _orchestrated(answer, caller.tenant.currency))
-        await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
+        answer = await request.unless_gone(self._platform.gateway.orchestrate(wanted))
+        await request.answer(await self._with_receipt(answer, caller) if in_body else answer)
+
+    async def _with_receipt(self, answer: Answer, caller: Caller) -> Answer:
+        """The answer with its receipt in place of the receipt's address. What was called and paid for is
+        answered, also when there is no receipt to be had now: then with the address."""
+        try:
+            receipt = await self._platform.decisions.receipt(caller.scope, answer.decision_id, time.time_ns() // 1000)
+        except CaioError as error:
+            _logger.warning("receipt_left_out", decision_id=answer.decision_id, code=error.code)
+            return answer
+        before = answer.content.removesuffix(msgspec.json.encode(_address(answer.decision_id)) + b"}")
+        return replace(answer, content=before + msgspec.json.encode(receipt) + b"}")
 
     async def _chat(self, request: _Request, caller: Caller, raw: bytes) -> None:
         wanted = from_chat(raw, request.headers, caller, *request.idempotency(caller, raw))
@@ -98,7 +128,7 @@ class HotPaths:
 
 
 def _orchestrated(answer: Answer, currency: str) -> bytes:
-    """The native surface's answer: the output with where it came from and what it cost."""
+    """The native surface's answer: the output with where it came from and what it cost. The receipt is last."""
     document = {
         "decision_id": answer.decision_id,
         "service": {"id": answer.service_id, "version": answer.version},
@@ -110,9 +140,13 @@ def _orchestrated(answer: Answer, currency: str) -> bytes:
         "violations": [
             {"clause": each.clause, "required": each.required, "observed": each.observed} for each in answer.breaches
         ],
-        "receipt": f"/api/v1/decisions/{answer.decision_id}/receipt",
+        "receipt": _address(answer.decision_id),
     }
     return msgspec.json.encode(document)
+
+
+def _address(decision_id: str) -> str:
+    return f"/api/v1/decisions/{decision_id}/receipt"
 
 
 class _Request:

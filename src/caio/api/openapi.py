@@ -85,8 +85,19 @@ _ORCHESTRATED = {
         "latency_ms": {"type": "integer"},
         "attempts": {"type": "integer"},
         "violations": {"type": "array", "items": {"type": "object"}},
-        "receipt": {"type": "string"},
+        "receipt": {
+            "description": "Where to fetch the receipt; the receipt itself with `x-caio-receipt: body`.",
+            "oneOf": [{"type": "string"}, {"type": "object"}],
+        },
     },
+}
+
+_RECEIPT_IN_BODY = {
+    "name": "x-caio-receipt",
+    "in": "header",
+    "required": False,
+    "description": "`body`: the answer holds the signed receipt instead of its address.",
+    "schema": {"type": "string", "enum": ["body"]},
 }
 
 #: Every status an operation may answer with, beyond its own success.
@@ -139,6 +150,7 @@ def _hot_operations() -> dict[str, Any]:
         "OrchestrateBody",
         {"application/json": {"schema": {"$ref": "#/components/schemas/OrchestrateAnswer"}}},
     )
+    orchestrate["parameters"].append(_RECEIPT_IN_BODY)
     chat = _operation(
         "openai",
         "OpenAI-compatible chat; `model` is a service id, `auto` or `auto:<capability>`",

@@ -17,6 +17,7 @@ from caio.gateway.run import Wanted
 from caio.tenancy.principals import Caller
 
 AUTO = "auto"
+RECEIPT = "x-caio-receipt"
 LONGEST_IDEMPOTENCY_KEY = 255
 
 _NO_BODY = b"null"
@@ -111,6 +112,16 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
         violations = [Violation("/header/idempotency-key", rule)]
         raise InvalidInput(f"Idempotency-Key {rule}", violations, code="invalid_header")
     return key
+
+
+def receipt_in_body(headers: Mapping[str, str]) -> bool:
+    """Whether the ``x-caio-receipt`` header asks for the receipt itself; raises InvalidInput for another wish."""
+    wish = headers.get(RECEIPT)
+    if wish not in (None, "body"):
+        raise InvalidInput(
+            f"{RECEIPT} may only be: body", [Violation(f"/header/{RECEIPT}", "must be body")], code="invalid_header"
+        )
+    return wish == "body"
 
 
 #: Routing wishes as headers, and where they stand in ``metadata.caio``.
