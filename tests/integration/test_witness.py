@@ -232,7 +232,8 @@ async def test_a_conflict_at_the_same_size_needs_no_number(outbound):
 
 async def test_a_witness_is_bounded(outbound):
     line = cosign(read_checkpoint(TREE.note(4)), NAME, WITNESS, TIME)
-    await failed(ask(outbound, answering(line + "x" * MAX_ANSWER_BYTES)), UpstreamFault.GARBAGE)
+    failure = await failed(ask(outbound, answering(line + "x" * MAX_ANSWER_BYTES)), UpstreamFault.GARBAGE)
+    assert "more than a witness may" in failure.message
 
     async def silent(request):
         await asyncio.sleep(5)

@@ -95,6 +95,10 @@ def test_only_its_own_log_signs_a_checkpoint():
     # One failing line of a trusted key spoils the note, wherever it stands.
     assert signer(own, broken) is None
     assert signer(broken, own) is None
+    both = {**TRUSTED, OTHER.key_id: OTHER.public_key}
+    others = NoteSignature(ORIGIN, key_hash(ORIGIN, 1, OTHER.public_key), OTHER.sign(text))
+    assert signer(own, others, trusted=both) == KEY.key_id
+    assert signer(broken, others, trusted=both) is None
     assert signer(own, trusted={}) is None
     assert signer(own, trusted={OTHER.key_id: OTHER.public_key}) is None
 
