@@ -197,7 +197,8 @@ def _place(read: shapes.Receipt, trusted_keys: Mapping[str, bytes]) -> tuple[Cla
     try:
         signed = read_checkpoint(log.checkpoint)
     except InvalidInput as error:
-        return Claim("checkpoint", False, str(error)), *_unchecked_inclusions("there is no checkpoint to check it with")
+        fault, _, _ = error.message.partition(". ")  # what to do next is told to those who have a log
+        return Claim("checkpoint", False, fault), *_unchecked_inclusions("there is no checkpoint to check it with")
     seq, commitment = (None, "") if outcome is None else (outcome.seq, outcome.commitment)
     return (
         _checkpoint(signed, read.tenant, trusted_keys),

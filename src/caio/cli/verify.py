@@ -59,18 +59,21 @@ def verify(
 
 def _verdict(verification: Verification, with_evidence: bool) -> str:
     """One sentence on what was proved, and what was not."""
-    refuted = [claim.name for claim in verification.claims if claim.proved is False]
-    open_claims = [claim.name for claim in verification.claims if claim.proved is None and claim.name != "decision"]
+    claims = {claim.name: claim.proved for claim in verification.claims}
+    refuted = [name for name, proved in claims.items() if proved is False]
+    open_claims = [name for name, proved in claims.items() if proved is None and name != "decision"]
     if refuted:
         return f"Not verified: {', '.join(refuted)} {'does' if len(refuted) == 1 else 'do'} not hold."
     left = f" Not checked: {', '.join(open_claims)}." if open_claims else ""
+    logged = bool(claims.get("checkpoint") and claims.get("decision inclusion"))
     if with_evidence:
         return (
-            "Verified: a trusted key signed this record, and the decision, worked out again from the evidence, "
-            f"is the one recorded.{left}"
+            f"Verified: a trusted key signed this record, {'the log holds it, ' * logged}and the decision, worked out "
+            f"again from the evidence, is the one recorded.{left}"
         )
+    held = ", its hashes hold, and the log holds it" if logged else " and its hashes hold"
     return (
-        "Verified: a trusted key signed this record and its hashes hold. Not proved: that the decision was right; "
+        f"Verified: a trusted key signed this record{held}. Not proved: that the decision was right; "
         f"that takes the evidence.{left}"
     )
 
@@ -80,6 +83,9 @@ def _advise(verification: Verification, receipt: str, decision_id: str, keys: st
     if claims.get("trusted key") is False and keys is None:
         output.say(f"Pinned keys are read from {store_path()}; pin the issuer's, once, from where you trust it.")
         output.next_step("caio trust add URL")
+    elif verification.ok and claims.get("checkpoint", True) is None:
+        output.say("It does not show its place in the log. Fetched again, it may.")
+        output.next_step(f"caio decisions receipt {decision_id} -o {'receipt.json' if receipt == '-' else receipt}")
     elif verification.ok and claims.get("decision", True) is None:
         output.next_step(
             f"caio decisions evidence {decision_id} -o evidence.json",
