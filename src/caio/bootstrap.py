@@ -21,6 +21,7 @@ from caio.audit.journal import Journal
 from caio.audit.key_changes import record_signing_key
 from caio.audit.key_files import load_or_create, load_or_create_master
 from caio.audit.ports import Anchor, KeyWrapping, Status
+from caio.audit.reads import Reads
 from caio.audit.record import SALT_BYTES, OutcomeRecord, leaf_of
 from caio.audit.sealing import LocalWrapping, TenantVault, derive
 from caio.audit.sequencer import Sequencer
@@ -40,6 +41,7 @@ from caio.observability.logging import configure_logging
 from caio.providers import providers
 from caio.providers.outbound import OutboundClient
 from caio.registry.advice import Advisor
+from caio.registry.audit_export import AuditExports
 from caio.registry.audit_log import AuditLog
 from caio.registry.catalog import Catalog
 from caio.registry.decisions import Decisions
@@ -86,6 +88,7 @@ class Installation:
     journal: Journal
     sequencer: Sequencer
     audit_log: AuditLog
+    audit_exports: AuditExports
     acts: Acts
     tenants: Tenants
     admission: InProcessAdmission
@@ -246,6 +249,7 @@ async def _wire(
         journal,
         sequencer,
         audit_log,
+        AuditExports(stores.journal, vault, audit_log, Reads(acts, journal), keyring, now),
         acts,
         tenants,
         admission,

@@ -11,6 +11,8 @@ from caio.audit.journal import Journal
 from caio.audit.signing import Keyring
 from caio.gateway.pipeline import Gateway
 from caio.gateway.streams import Streams
+from caio.registry.audit_export import AuditExports
+from caio.registry.audit_log import AuditLog
 from caio.registry.catalog import Catalog
 from caio.registry.decisions import Decisions
 from caio.registry.observed import ObservedServices
@@ -30,6 +32,10 @@ class Platform(Protocol):
     def catalog(self) -> Catalog: ...
     @property
     def decisions(self) -> Decisions: ...
+    @property
+    def audit_log(self) -> AuditLog: ...
+    @property
+    def audit_exports(self) -> AuditExports: ...
     @property
     def observed(self) -> ObservedServices: ...
     @property

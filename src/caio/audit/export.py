@@ -25,14 +25,12 @@ Not checked here: that commitments open, that the tree is the signed one, who si
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from caio.audit.ports import StoredLeaf
+from caio.audit.ports import Leaf, StoredLeaf
 from caio.audit.record import SALT_BYTES, Commitment
 from caio.audit.sealing import Sealer, sealing_context
 from caio.audit.shapes import Count, Digest, KeyId, Micros, Text
@@ -41,7 +39,7 @@ from caio.foundation.canonical import NotCanonical, canonical_json, read_canonic
 from caio.foundation.errors import InvalidInput, SealBroken
 
 VERSION = 1
-KIND = "caio-audit-export"
+KIND: Literal["caio-audit-export"] = "caio-audit-export"
 #: A line beyond this is no entry's: records hold no payloads of callers.
 MAX_LINE_BYTES = 64 * 2**20
 
@@ -49,7 +47,11 @@ MAX_LINE_BYTES = 64 * 2**20
 Kind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\Z")]
 
 _PURPOSE = b"caio/audit-export/v1\x00"
-_HAS_LARGE_INTEGER = re.compile(rb"9[0-9]{15}|[0-9]{17}")
+#: What stands before a number becomes ``:``, and every digit ``0``; sixteen of these may be too large a number.
+_SHAPE = bytes(b":0"[chr(each).isdigit()] if chr(each) in ":,[-0123456789" else each for each in range(128)) + bytes(
+    128
+)
+_LARGE = b":" + b"0" * 16
 _FLAT_ENOUGH = 100  # brackets; what holds fewer cannot nest deeper than canonical JSON may
 
 
@@ -115,6 +117,28 @@ def read_line(raw: bytes) -> EntryLine:
     if line.written() != raw:
         raise _refused("it is not in canonical form")
     return line
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an export was asked to disclose: entries of these kinds (none: of all), recorded from ``since``
+    to before ``until`` (microseconds since the epoch). The others are withheld."""
+
+    kinds: tuple[str, ...] = ()
+    since: int | None = None
+    until: int | None = None
+
+    def includes(self, leaf: Leaf) -> bool:
+        return (
+            (not self.kinds or leaf.kind in self.kinds)
+            and (self.since is None or leaf.recorded_at >= self.since)
+            and (self.until is None or leaf.recorded_at < self.until)
+        )
+
+    def document(self) -> dict[str, Any]:
+        """As a manifest states it: what is not asked for is absent."""
+        stated = {"kind": sorted(set(self.kinds)) or None, "since": self.since, "until": self.until}
+        return {name: value for name, value in stated.items() if value is not None}
 
 
 def entry_line(stored: StoredLeaf, sealer: Sealer | None, *, disclosed: bool) -> EntryLine:
@@ -225,7 +249,8 @@ def fault_of_payload(raw: bytes) -> str | None:
     Most records hold no floats, no large integers and no letters beyond ASCII. Of those it is enough that
     they are encoded again to the same bytes; the others are looked through member by member.
     """
-    if raw.isascii() and raw.count(b"{") + raw.count(b"[") <= _FLAT_ENOUGH and not _HAS_LARGE_INTEGER.search(raw):
+    flat = raw.count(b"{") + raw.count(b"[") <= _FLAT_ENOUGH
+    if flat and raw.startswith(b"{") and raw.isascii() and not _may_hold_large(raw):
         try:
             if _sorted.encode(_no_floats.decode(raw)) == raw:
                 return None
@@ -236,6 +261,17 @@ def fault_of_payload(raw: bytes) -> str | None:
     except NotCanonical as error:
         return str(error)
     return None
+
+
+def _may_hold_large(raw: bytes) -> bool:
+    """Whether there may be an integer beyond 2**53 - 1, which has 16 digits and begins with 9."""
+    shape = raw.translate(_SHAPE)
+    at = shape.find(_LARGE)
+    while at >= 0:
+        if raw[at + 1 : at + 2] == b"9" or shape[at + len(_LARGE) : at + len(_LARGE) + 1] == b"0":
+            return True
+        at = shape.find(_LARGE, at + 1)
+    return False
 
 
 class _Float(ValueError):
@@ -270,7 +306,3 @@ class Tally:
             self.withheld + line.is_withheld,
             self.unreadable + (line.unreadable is not None),
         )
-
-    def members(self) -> Mapping[str, int]:
-        """As a manifest states it."""
-        return {name: getattr(self, name) for name in ("count", "erased", "withheld", "unreadable")}
