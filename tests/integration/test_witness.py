@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 from aiohttp import web
 
-from caio.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
+from caio.audit.checkpoint import Checkpoint, log_key, read_checkpoint, sign_checkpoint
 from caio.audit.merkle import consistency_spans, leaf_hash, root_of
 from caio.audit.signing import SigningKey
 from caio.audit.witnessing import WitnessConflict, add_cosignature, cosign, has_quorum, verify_cosignature, witness_key
@@ -265,3 +265,11 @@ async def test_private_witnesses_must_be_allowed(witness):
 def test_an_address_that_is_no_prefix_is_misconfigured(outbound, url):
     with pytest.raises(Misconfigured, match="witness"):
         WitnessClient(outbound, url, KEY)
+
+
+async def test_a_log_is_no_witness(outbound, client, witness):
+    with pytest.raises(Misconfigured, match="log's"):
+        WitnessClient(outbound, witness.url, log_key(NAME, WITNESS.public_key))
+    with pytest.raises(InvalidInput, match="own name"):
+        await client.cosign(TREE.note(4, origin=NAME), 0, [])
+    assert witness.asked == 0

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from caio.audit.checkpoint import SignedCheckpoint, read_checkpoint
-from caio.audit.notes import VerifierKey
+from caio.audit.notes import COSIGNATURE_V1, VerifierKey
 from caio.audit.witnessing import AddCheckpoint, WitnessConflict, cosignature_in, size_in
 from caio.foundation.errors import InvalidInput, Misconfigured, UpstreamFailed, UpstreamFault
 from caio.providers.faults import fault_of_status, quotable
@@ -43,7 +43,8 @@ _MEANING = {
 class WitnessClient:
     """One witness: its submission prefix ``url`` and the key ``vkey`` that was pinned for it.
 
-    ``seconds`` bounds a whole exchange. Raises Misconfigured for an address that cannot be a prefix.
+    ``seconds`` bounds a whole exchange. Raises Misconfigured for an address that cannot be a prefix, and for
+    a key that is not of a witness.
     """
 
     def __init__(self, outbound: OutboundClient, url: str, vkey: VerifierKey, *, seconds: float = 10.0) -> None:
@@ -53,6 +54,8 @@ class WitnessClient:
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
             raise Misconfigured(f"The address of the witness {vkey.name} must be an http or https URL without a query.")
+        if vkey.algorithm != COSIGNATURE_V1:
+            raise Misconfigured(f"The key of {vkey.name} is a log's; the witness publishes another for cosignatures.")
         self._outbound = outbound
         self._address = url.rstrip("/") + "/add-checkpoint"
         self._seconds = seconds
@@ -67,6 +70,10 @@ class WitnessClient:
         InvalidInput for a note or proof that cannot be sent. How current its time is, is not checked.
         """
         signed = read_checkpoint(note)
+        if signed.checkpoint.origin == self.key.name:
+            raise InvalidInput(
+                f"{self._subject} has this log's own name, so that its line could not be told from the log's."
+            )
         body = AddCheckpoint(old_size, tuple(proof), note).body()
         async with self._outbound.request(
             "POST", self._address, subject=self._subject, seconds=self._seconds, body=body
