@@ -110,6 +110,23 @@ def test_verify_agrees_with_the_published_vectors(caio, tmp_path, case):
     assert shown["verdict"].startswith("Verified" if case["ok"] else "Not verified")
 
 
+def test_the_verdict_says_whether_the_log_holds_it(caio, tmp_path):
+    cases = {case["name"]: case for case in VECTORS["cases"]}
+    said = {}
+    for name in (
+        "in a log of seven entries",
+        "the log does not hold the decision yet",
+        "a log too small for the outcome",
+    ):
+        (tmp_path / "r.json").write_text(json.dumps(cases[name]["receipt"]))
+        said[name] = caio("verify", "r.json", *pin(tmp_path))[1]
+    held, absent, refuted = said.values()
+    assert "its hashes hold, and the log holds it." in held
+    assert "the log holds it." not in absent
+    assert "caio decisions receipt dec_01kzbn3nr00000000000000001 -o r.json" in absent
+    assert "Not verified: outcome inclusion does not hold." in refuted
+
+
 def test_what_is_no_receipt_is_invalid_input(caio, tmp_path):
     (tmp_path / "r.json").write_text('{"a": 1, "a": 2}')
     assert caio("verify", "r.json", *pin(tmp_path))[0] == 4
@@ -125,11 +142,12 @@ def test_only_pinned_keys_are_trusted(caio, tmp_path):
     assert not (tmp_path / "trusted.json").exists()
     assert caio("trust", "add", "keys.json", "--yes")[0] == 0
     assert caio("verify", "r.json")[0] == 0
-    (key_id,) = json.loads(caio("trust", "list", "--json")[1])["trusted"]
+    key_id = VECTORS["cases"][0]["receipt"]["key_id"]
+    assert key_id in json.loads(caio("trust", "list", "--json")[1])["trusted"]
     assert caio("trust", "remove", key_id)[0] == 0
     assert caio("verify", "r.json")[0] == 11
     assert caio("trust", "remove", key_id)[0] == 6
-    assert json.loads(caio("trust", "list", "--json")[1])["trusted"] == []
+    assert key_id not in json.loads(caio("trust", "list", "--json")[1])["trusted"]
 
 
 def test_a_key_under_a_false_name_is_refused(caio, tmp_path):
