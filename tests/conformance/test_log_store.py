@@ -5,13 +5,13 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, update
 
 from caio.audit.merkle import EMPTY_ROOT, leaf_hash, root_of
 from caio.audit.ports import ActRow, Advance, Behind, Leaf, LeafKind, LogHead
 from caio.audit.tiles import Edge, TileId, inclusion_proof, root_from, tiles_for_inclusion, tiles_for_root
 from caio.storage.sql import Database
-from caio.storage.sql.tables import journal, log_tiles, tenants
+from caio.storage.sql.tables import journal, log_tiles
 from tests.support.tenants import add_bare_tenants, tenant_named
 
 NOW, UNTIL = 1_000, 5_000

@@ -11,6 +11,9 @@ who ask for one log together.
 Leases spare two processes the same work. That they cannot fork a log rests on the store alone, which
 writes a head only over the one that it grew from.
 
+Before a log grows by this process for the first time it is compared with what was anchored of it
+(``forks``); how far it has grown is anchored in turn (``publishing``).
+
 A store that is away is tried again at the next look. A log that does not hold together is set aside and
 tried again after a while; the others go on. Nothing is written or signed while nothing is appended.
 
@@ -35,7 +38,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from caio.audit.ports import Behind, LogStore
+from caio.audit import publishing
+from caio.audit.cosigning import Cosigners, Witness
+from caio.audit.forks import ForkWatch
+from caio.audit.ports import Anchor, Behind, LogStore
+from caio.audit.publishing import Publisher
 from caio.audit.signing import Keyring
 from caio.audit.trees import Share, Trees
 from caio.foundation.errors import CaioError, NotReady, SealBroken
@@ -90,12 +97,16 @@ class Sequencer:
         clock: Callable[[], int],
         *,
         every_seconds: float = EVERY_SECONDS,
+        anchor: Anchor | None = None,
+        anchor_every_seconds: float = publishing.EVERY_SECONDS,
+        witnesses: Sequence[Witness] = (),
         lease_seconds: float = LEASE_SECONDS,
         share: int = SHARE,
         step: int = STEP,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._origin_of = origin_of
         self._trees = Trees(store, keyring, origin_of, clock)
         self._holder = holder
         self._clock = clock
@@ -112,6 +123,13 @@ class Sequencer:
         self._current_at = monotonic()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
+        self._watch = ForkWatch(anchor, keyring.trusted_keys(), store, self._look_at)
+        self._publisher: Publisher | None = None
+        if anchor is not None:
+            cosigners = Cosigners(witnesses, store)
+            self._publisher = Publisher(
+                anchor, cosigners, self._watch, store, self._set_aside, every_seconds=anchor_every_seconds
+            )
 
     # --- what the process is told -------------------------------------------------------------
 
@@ -119,6 +137,11 @@ class Sequencer:
     def failing(self) -> str | None:
         """Why the last look or step failed, None when it did not; says nothing of single logs."""
         return self._failure
+
+    @property
+    def anchor_failing(self) -> str | None:
+        """Why checkpoints were not anchored at the last attempt; None when they were, or need not be."""
+        return self._publisher.failing if self._publisher is not None else None
 
     @property
     def faults(self) -> Mapping[str, CaioError]:
@@ -138,13 +161,17 @@ class Sequencer:
             raise RuntimeError("the sequencer is already started")
         self._current_at = self._monotonic()
         self._task = asyncio.create_task(self._run(), name="sequencer")
+        if self._publisher is not None:
+            await self._publisher.start()
 
     async def stop(self) -> None:
-        """Take in what is there, give the leases back, and end. May be called twice."""
+        """Take in what is there, anchor it, give the leases back, and end. May be called twice."""
         self._stopping = True
         self._woken.set()
         if self._task is not None:
             await asyncio.shield(self._task)
+        if self._publisher is not None:
+            await self._publisher.stop()
 
     async def take_in(self, tenant_id: str) -> None:
         """Return when everything of this log that is durable now is under a signed checkpoint.
@@ -234,8 +261,7 @@ class Sequencer:
         self._asked = {}
         found: dict[str, Behind] = {}
         for asked in list(self._looked_at):
-            now = self._clock()
-            behind = await self._store.behind_one(asked.tenant_id, self._holder, now, now + self._lease)
+            behind = await self._look_at(asked.tenant_id)
             if behind is None or self._is_served(asked, behind):
                 asked.done.set()
                 self._looked_at.remove(asked)
@@ -255,7 +281,10 @@ class Sequencer:
     async def _take_in(self, step: Sequence[Share]) -> int:
         """Grow and write one step; return how many logs have grown."""
         try:
-            growth = await self._trees.grow(step)
+            step = await self._examined(step)
+            if not step:
+                return 0
+            growth = await self._trees.grow(step, self._watch.expected)
             written = await self._store.advance(self._holder, growth.advances) if growth.advances else set()
         except NotReady:
             raise
@@ -266,12 +295,36 @@ class Sequencer:
             self._set_aside(step[0].behind.tenant_id, SealBroken(f"{type(error).__name__}: see the log"))
             return 0
         self._trees.settle(growth, written)
-        for name in written:
-            if self._aside.pop(name, None):
-                _logger.info("audit_log_resumed", tenant_id=name)
+        for head in (each.head for each in growth.advances if each.head.tenant_id in written):
+            self._watch.grown(head.tenant_id, head.size)
+            if self._publisher is not None:
+                self._publisher.grown(head)
+            if self._aside.pop(head.tenant_id, None):
+                _logger.info("audit_log_resumed", tenant_id=head.tenant_id)
         for name, fault in growth.faults.items():
             self._set_aside(name, fault)
         return len(written)
+
+    async def _examined(self, step: Sequence[Share]) -> list[Share]:
+        """The shares of those logs that do not contradict what was anchored of them."""
+
+        async def passes(share: Share) -> bool:
+            name, origin = share.behind.tenant_id, share.behind.origin
+            try:
+                await self._watch.examine(share.behind, origin or self._origin_of(name))
+            except SealBroken as fault:
+                self._set_aside(name, fault)
+                return False
+            except NotReady:  # of the anchor, which stops nothing; its publisher says so and compares later
+                return True
+            return True
+
+        passed = await asyncio.gather(*map(passes, step))
+        return [share for share, good in zip(step, passed, strict=True) if good]
+
+    async def _look_at(self, tenant_id: str) -> Behind | None:
+        now = self._clock()
+        return await self._store.behind_one(tenant_id, self._holder, now, now + self._lease)
 
     def _set_aside(self, tenant_id: str, fault: CaioError) -> None:
         known = self._aside.get(tenant_id)
