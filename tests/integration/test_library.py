@@ -22,6 +22,8 @@ from caio.foundation.errors import (
     NotReady,
 )
 from caio.routing.model import History, Track
+from caio.tenancy.authentication import embedded_scope
+from tests.support.acts import acts_told
 from tests.support.upstreams import upstream
 
 ASKED = {"capability": "text.sentiment", "payload": {"text": "Fine."}}
@@ -137,6 +139,20 @@ def test_tenants_are_apart(opened, write):
             read(decided.decision_id, "yours")
     with pytest.raises(NotFound):
         opened.route_request(ASKED, tenant_id="nobody")
+
+
+def test_what_the_library_changes_is_told(opened, write):
+    published = opened.register_service(write(), tenant_id="told").publication
+    opened.register_service(write("further"), tenant_id="told")
+    parts = opened._installation
+    told = opened._run(acts_told(parts.stores.journal, parts.vault, embedded_scope("told")))
+    actions = [(act["action"], act["principal"], act["subject"]) for act in told]
+    assert actions == [
+        ("tenant.created", "embedded", "told"),
+        ("contract.published", "embedded", "echo"),
+        ("contract.published", "embedded", "further"),
+    ]
+    assert told[1]["details"] == {"version": published.version, "digest": published.digest, "shared": False}
 
 
 def test_history_and_seed_are_arguments(opened, write):
