@@ -104,6 +104,7 @@ def the_story_is_told(steps):
     (refusal,) = steps["refusal"]["acts"]
     assert (refusal["status"], refusal["service"], refusal["charged"]) == (422, None, "0")
     assert {reason["clause"] for reason in refusal["reasons"]} >= {"guarantee", "compliance", "residency"}
+    assert any("Merkle log" in check["claim"] for check in steps["receipts"]["checks"])
     report, recovered = steps["violation"]["acts"]
     assert (report["violation"], len(report["attempts"])) == ("output_schema", 1)
     assert (recovered["violation"], len(recovered["attempts"])) == ("output_schema", 2)

@@ -28,6 +28,7 @@ async def receipts(stage: Stage) -> Step:
         files.write_json(stage.evidence_of(decision_id), await _fetched(stage, decision_id, "evidence"))
     verified = {decision_id: verify_saved(stage, decision_id) for decision_id in decisions}
     proved = [decision_id for decision_id, verification in verified.items() if all_proved(verification)]
+    logged = [decision_id for decision_id, verification in verified.items() if in_the_log(verification)]
     stage.verified = len(proved)
     claims = sum(len([one for one in each.claims if one.proved]) for each in verified.values())
     step = Step("receipts", "Every receipt verified offline, every decision recomputed from its evidence")
@@ -42,6 +43,11 @@ async def receipts(stage: Stage) -> Step:
             f"{len(proved)} of {len(decisions)} receipts verified",
             bool(decisions) and len(proved) == len(decisions),
             "; ".join(_refuted(verified[one]) for one in decisions if one not in proved),
+        ),
+        Check(
+            f"{len(logged)} of {len(decisions)} show their place in a Merkle log that the same key signed",
+            bool(decisions) and len(logged) == len(decisions),
+            f"not shown to be in the log: {', '.join(one for one in decisions if one not in logged)}",
         ),
     ]
     if proved:
@@ -58,6 +64,14 @@ def verify_saved(stage: Stage, decision_id: str) -> Verification:
 def all_proved(verification: Verification) -> bool:
     """Nothing refuted, and the decision itself recomputed: not merely nothing found."""
     return verification.ok and any(one.name.startswith("decision: ") and one.proved for one in verification.claims)
+
+
+def in_the_log(verification: Verification) -> bool:
+    """The log holds every entry that the receipt shows."""
+    claims = {one.name: one.proved for one in verification.claims}
+    with_outcome = claims["outcome commitment"] is not None
+    places = ["checkpoint", "decision inclusion", *(["outcome inclusion"] if with_outcome else [])]
+    return all(claims[name] for name in places)
 
 
 async def restart(stage: Stage) -> Step:
