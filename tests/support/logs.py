@@ -60,41 +60,21 @@ async def signed_heads(store: LogStore) -> dict[str, LogHead]:
     return heads
 
 
-class KeptAnchor:
-    """An anchor in memory, of what was put and in which order; ``away`` it raises what it is given."""
+class Faulty:
+    """Something whose methods raise ``away`` while that is set; ``calls`` names those that were called."""
 
-    def __init__(self) -> None:
-        self.put_notes: list[str] = []
+    def __init__(self, real: Any) -> None:
+        self._real = real
         self.away: Exception | None = None
+        self.calls: list[str] = []
 
-    async def put(self, origin: str, size: int, note: str) -> None:
-        self._answer()
-        for each in self._of(origin):
-            if each.checkpoint.size == size:
-                if each.checkpoint != read_checkpoint(note).checkpoint:
-                    from caio.foundation.errors import Conflict
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._real, name)
 
-                    raise Conflict("another is there", code="anchor_conflict")
-                return
-        self.put_notes.append(note)
+        async def guarded(*arguments: Any) -> Any:
+            self.calls.append(name)
+            if self.away is not None:
+                raise self.away
+            return await method(*arguments)
 
-    async def latest(self, origin: str) -> str | None:
-        self._answer()
-        notes = sorted(self._of(origin), key=lambda each: each.checkpoint.size)
-        return str(notes[-1].note) if notes else None
-
-    async def notes(self, origin: str, after: int = -1) -> Any:
-        self._answer()
-        for each in sorted(self._of(origin), key=lambda each: each.checkpoint.size):
-            if each.checkpoint.size > after:
-                yield str(each.note)
-
-    def sizes(self, tenant: str) -> list[int]:
-        return [each.checkpoint.size for each in self._of(origin_of(tenant))]
-
-    def _of(self, origin: str) -> list[Any]:
-        return [each for each in map(read_checkpoint, self.put_notes) if each.checkpoint.origin == origin]
-
-    def _answer(self) -> None:
-        if self.away is not None:
-            raise self.away
+        return guarded

@@ -76,6 +76,7 @@ class ForkWatch:
         self._condemned: dict[str, SealBroken] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._quiet_until = 0.0
+        self._silence = ""
         #: Checkpoints, by tenant, that the growing tree must still pass through.
         self.expected: dict[str, Checkpoint] = {}
 
@@ -108,13 +109,14 @@ class ForkWatch:
 
     async def _latest(self, anchor: Anchor, origin: str) -> Checkpoint | None:
         if self._monotonic() < self._quiet_until:
-            raise NotReady("The anchor of the audit logs did not answer lately.")
+            raise NotReady(self._silence)
         try:
             async with self._slots, asyncio.timeout(ANSWER_SECONDS):
                 note = await anchor.latest(origin)
         except (NotReady, TimeoutError) as error:
             self._quiet_until = self._monotonic() + _QUIET_SECONDS
-            raise NotReady("The anchor of the audit logs does not answer.") from error
+            self._silence = error.message if isinstance(error, NotReady) else "The anchor does not answer."
+            raise NotReady(self._silence) from error
         if note is None:
             return None
         try:

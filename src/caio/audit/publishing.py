@@ -88,19 +88,15 @@ class Publisher:
         failures: list[str] = []
         try:
             await self._survey()
-        except CaioError as error:
-            failures.append(error.message)
+        except Exception as error:  # noqa: BLE001 - the store's; what has grown is anchored all the same
+            failures.append(error.message if isinstance(error, CaioError) else f"{type(error).__name__}: {error}")
         waiting = list(self._grown.values())
         failures += [each for each in await asyncio.gather(*map(self._publish, waiting)) if each]
         self._say(failures[0] if failures else None)
 
     async def _run(self) -> None:
         while True:
-            try:
-                await self.round()
-            except Exception as error:  # whatever it is, the next round is tried
-                _logger.exception("anchor_failing")
-                self._say(f"{type(error).__name__}: see the log")
+            await self.round()
             await asyncio.sleep(self._every)
 
     async def _survey(self) -> None:
@@ -132,6 +128,10 @@ class Publisher:
                 return None
             except (NotReady, TimeoutError) as error:
                 return error.message if isinstance(error, NotReady) else "The anchor of the audit logs does not answer."
+            except Exception as error:  # whatever it is, the other logs are anchored
+                if self.failing is None:
+                    _logger.exception("anchor_failing", tenant_id=head.tenant_id)
+                return f"{type(error).__name__}: see the log"
         if self._grown.get(head.tenant_id) is head:
             del self._grown[head.tenant_id]
         return None
@@ -141,12 +141,11 @@ class Publisher:
         self._set_aside(head.tenant_id, fault)
 
     def _say(self, failure: str | None) -> None:
-        if failure != self.failing:
-            self.failing = failure
-            if failure is None:
-                _logger.info("anchor_recovered")
-            else:
-                _logger.error("anchor_failing", detail=failure)
+        before, self.failing = self.failing, failure
+        if before is not None and failure is None:
+            _logger.info("anchor_recovered")
+        elif before is None and failure is not None:
+            _logger.error("anchor_failing", detail=failure)
 
 
 def _as_it_is(head: LogHead) -> Behind:

@@ -8,34 +8,15 @@ from sqlalchemy import delete, update
 from structlog.testing import capture_logs
 
 from caio.audit import sequencer as sequencing
+from caio.audit.signing import Keyring, SigningKey
 from caio.foundation.errors import NotReady
 from caio.storage.sql.tables import journal, log_heads, log_tiles
-from tests.support.logs import append, commitment, root, sequencer, signed_heads
-
-
-class Watched:
-    """A store that counts its calls, and fails while it is ``away``."""
-
-    def __init__(self, store):
-        self._store = store
-        self.calls = []
-        self.away = None
-
-    def __getattr__(self, name):
-        method = getattr(self._store, name)
-
-        async def watched(*arguments):
-            self.calls.append(name)
-            if self.away is not None:
-                raise self.away
-            return await method(*arguments)
-
-        return watched
+from tests.support.logs import Faulty, append, commitment, root, sequencer, signed_heads
 
 
 @pytest.fixture
 def watched(stores):
-    return Watched(stores.log)
+    return Faulty(stores.log)
 
 
 @pytest.fixture
@@ -105,7 +86,7 @@ async def test_a_busy_log_starves_nobody(stores, running, watched, wait_for_asyn
     await append(stores, "acme", 0, 2000)
     await append(stores, "other", 0, 1)
     sizes = []
-    advance = watched._store.advance
+    advance = stores.log.advance
 
     async def noting(holder, advances):
         sizes.append({each.head.tenant_id: each.head.size for each in advances})
@@ -161,8 +142,6 @@ async def test_nothing_is_signed_upon_a_doubtful_head(stores, running, harm, wai
 
 
 async def test_a_head_that_a_stranger_signed_is_doubtful(stores, running, wait_for_async):
-    from caio.audit.signing import Keyring, SigningKey
-
     strangers = Keyring(SigningKey.generate(b"stranger".ljust(32)))
     await append(stores, "acme", 0, 3)
     one = await running(keyring=strangers)
