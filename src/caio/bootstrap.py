@@ -20,6 +20,7 @@ from caio.audit.anchor_directory import DirectoryAnchor
 from caio.audit.journal import Journal
 from caio.audit.key_changes import record_signing_key
 from caio.audit.key_files import load_or_create, load_or_create_master
+from caio.audit.notes import read_verifier_key
 from caio.audit.ports import Anchor, KeyWrapping, Status
 from caio.audit.reads import Reads
 from caio.audit.record import SALT_BYTES, OutcomeRecord, leaf_of
@@ -40,6 +41,7 @@ from caio.gateway.streams import Streams
 from caio.observability.logging import configure_logging
 from caio.providers import providers
 from caio.providers.outbound import OutboundClient
+from caio.providers.witness import WitnessClient
 from caio.registry.advice import Advisor
 from caio.registry.audit_export import AuditExports
 from caio.registry.audit_log import AuditLog
@@ -144,14 +146,10 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
         keyring = load_or_create(settings.data_dir / "keys" / "signing")
         wrapping = await stack.enter_async_context(open_wrapping(settings, master))
         vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
-        sequencer = Sequencer(
-            stores.log,
-            keyring,
-            lambda tenant_id: f"{settings.audit_origin}/{tenant_id}",
-            _HOLDER,
-            now,
-            every_seconds=settings.audit_checkpoint_seconds,
-        )
+        outbound = OutboundClient(settings.outbound_allow)
+        stack.push_async_callback(outbound.close)
+        anchor = await stack.enter_async_context(anchor_of(settings))
+        sequencer = _sequencer(settings, stores, keyring, anchor, outbound)
         stack.push_async_callback(sequencer.stop)  # after the journal's end, so that its last leaves are taken in
         journal = Journal(stores.journal)
         await journal.start()
@@ -160,8 +158,6 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
         tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
         await _begin(settings, stores, keyring, vault, journal, acts, tenants)
         await sequencer.start()
-        outbound = OutboundClient(settings.outbound_allow)
-        stack.push_async_callback(outbound.close)
         installation = await _wire(
             settings, database, stores, keyring, vault, journal, sequencer, acts, tenants, outbound, master
         )
@@ -215,6 +211,22 @@ async def anchor_of(settings: Settings) -> AsyncIterator[Anchor | None]:
         from caio.aws.object_lock import S3Anchor
 
         yield await S3Anchor.open(client, bucket.name, bucket.prefix, settings.anchor_retention_days, now)
+
+
+def _sequencer(
+    settings: Settings, stores: Stores, keyring: Keyring, anchor: Anchor | None, outbound: OutboundClient
+) -> Sequencer:
+    return Sequencer(
+        stores.log,
+        keyring,
+        lambda tenant_id: f"{settings.audit_origin}/{tenant_id}",
+        _HOLDER,
+        now,
+        every_seconds=settings.audit_checkpoint_seconds,
+        anchor=anchor,
+        anchor_every_seconds=settings.anchor_every_seconds,
+        witnesses=[WitnessClient(outbound, each.url, read_verifier_key(each.key)) for each in settings.witnesses],
+    )
 
 
 async def _wire(
