@@ -19,7 +19,7 @@ The laws are the port's, held by tests/conformance/test_anchors.py, with these b
 Not protected: notes after their retention, and sizes that somebody with the credentials takes before the
 log gets there, which shows as Conflict ``anchor_conflict`` when it does. Sources: Amazon S3 user guide,
 "Locking objects with Object Lock", "Conditional writes"; API reference, ListObjectVersions (versions of a
-key are listed newest first). ``latest`` lists every key of a log, a thousand to a request.
+key are listed newest first).
 """
 
 from __future__ import annotations
@@ -76,11 +76,9 @@ class S3Anchor:
                 raise NotReady("AWS S3 neither took a checkpoint nor has one of its size; try again shortly.")
 
     async def latest(self, origin: str) -> str | None:
-        newest: tuple[int, list[str]] | None = None
         with answers_of("S3"):
-            async for found in self._sizes(origin):
-                newest = found
-            return await self._first(origin, *newest) if newest else None
+            size = await self._largest(origin)
+            return None if size is None else await self._held(origin, size)
 
     async def notes(self, origin: str, after: int = -1) -> AsyncIterator[str]:
         with answers_of("S3"):
@@ -92,10 +90,29 @@ class S3Anchor:
 
     async def _agreed(self, checkpoint: Checkpoint) -> bool:
         """Whether the bucket holds this checkpoint; False when none of its size. Raises Conflict for another."""
-        async for size, versions in self._sizes(checkpoint.origin, only=checkpoint.size):
-            must_agree(await self._first(checkpoint.origin, size, versions), checkpoint)
-            return True
-        return False
+        note = await self._held(checkpoint.origin, checkpoint.size)
+        if note is not None:
+            must_agree(note, checkpoint)
+        return note is not None
+
+    async def _held(self, origin: str, size: int) -> str | None:
+        async for found, versions in self._sizes(origin, only=size):
+            return await self._first(origin, found, versions)
+        return None
+
+    async def _largest(self, origin: str) -> int | None:
+        """The largest size: lists from ever further on until nothing is there, then from ever less far.
+        Takes a few dozen requests however many notes there are."""
+        largest, step = await self._next(origin, -1), 1
+        while largest is not None and step:
+            further = await self._next(origin, largest + step - 1)
+            largest, step = (largest, step // 2) if further is None else (further, step * 2)
+        return largest
+
+    async def _next(self, origin: str, after: int) -> int | None:
+        async for size, _ in self._sizes(origin, after, page=2):
+            return size
+        return None
 
     async def _written(self, checkpoint: Checkpoint, body: bytes) -> bool:
         """Write a new object; False when another writer was first."""
@@ -119,17 +136,19 @@ class S3Anchor:
         return True
 
     async def _sizes(
-        self, origin: str, after: int = -1, only: int | None = None
+        self, origin: str, after: int = -1, only: int | None = None, page: int = 1000
     ) -> AsyncIterator[tuple[int, list[str]]]:
         """Each size beyond ``after`` (``only`` that one) with the ids of its versions, the first one first."""
         folder = self._folder(origin)
         where = {"Prefix": folder if only is None else folder + name_of(only)}
         if after >= 0:
             where["KeyMarker"] = folder + name_of(after)
-        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, **where)
+        pages = self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self._bucket, PaginationConfig={"PageSize": page}, **where
+        )
         current, versions = -1, list[str]()
-        async for page in pages:
-            for each in page.get("Versions", ()):
+        async for listed in pages:
+            for each in listed.get("Versions", ()):
                 size = size_of(each["Key"].removeprefix(folder))
                 if size is None or size <= after:
                     continue
