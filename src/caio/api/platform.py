@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from caio.audit.journal import Journal
+from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
 from caio.gateway.pipeline import Gateway
 from caio.gateway.streams import Streams
@@ -46,6 +47,8 @@ class Platform(Protocol):
     def keyring(self) -> Keyring: ...
     @property
     def journal(self) -> Journal: ...
+    @property
+    def sequencer(self) -> Sequencer: ...
     @property
     def max_body_bytes(self) -> int: ...
 

@@ -56,6 +56,9 @@ LEASE_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.05
 
+#: How far behind the trees may be before that is said to be trouble.
+LAGGING_SECONDS = 30.0
+
 #: How long a log that does not hold together is left alone before it is tried again.
 ASIDE_SECONDS = 60.0
 
@@ -147,6 +150,21 @@ class Sequencer:
     def faults(self) -> Mapping[str, CaioError]:
         """The logs that are set aside, and why: nothing is signed for them."""
         return {tenant: each.fault for tenant, each in self._aside.items()}
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong, in a few words that name no tenant, or None: the log says more. For readiness."""
+        if self._task is None or self._task.done():
+            return "the sequencer is not running"
+        if self._failure is not None:
+            return f"new entries are not taken into the audit logs: {self._failure}"
+        if self._aside:
+            return f"{len(self._aside)} of the audit logs do not hold together, and nothing is signed for them"
+        if self.lag > LAGGING_SECONDS + self._every:
+            return f"the audit logs are {self.lag:.0f} s behind their journals"
+        if self.anchor_failing is not None:
+            return "checkpoints are not anchored"
+        return None
 
     @property
     def lag(self) -> float:

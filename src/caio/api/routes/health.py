@@ -39,16 +39,27 @@ async def live() -> Health:
 @router.get("/health", responses={503: {"model": Health}}, response_model=Health)
 @router.get("/health/ready", responses={503: {"model": Health}}, response_model=Health)
 async def ready(platform: ThePlatform) -> JSONResponse:
-    """The process can serve: the database answers and the journal writes."""
+    """The process can serve: the database answers and the journal writes.
+
+    An audit log that lags behind its journal, or cannot be anchored, is shown and makes the status
+    `degraded`, but takes no process out of service: every decision is durable in the journal, and what
+    lacks is only its proof, which another process could not give either.
+    """
 
     async def journal() -> None:
         if platform.journal.failing:
             raise NotReady("the last write to the journal failed")
 
+    async def audit_log() -> None:
+        if trouble := platform.sequencer.trouble:
+            raise NotReady(trouble)
+
     components = {"database": await _check(platform.ping_database), "journal": await _check(journal)}
-    healthy = all(each.status == "healthy" for each in components.values())
-    health = Health(status="healthy" if healthy else "unhealthy", components=components)
-    return JSONResponse(health.model_dump(exclude_none=True), status_code=200 if healthy else 503)
+    serving = all(each.status == "healthy" for each in components.values())
+    components["audit_log"] = proving = await _check(audit_log)
+    status = "unhealthy" if not serving else "degraded" if proving.status != "healthy" else "healthy"
+    health = Health(status=status, components=components)
+    return JSONResponse(health.model_dump(exclude_none=True), status_code=200 if serving else 503)
 
 
 @router.get("/.well-known/caio-keys.json", tags=["receipts"])

@@ -1,0 +1,34 @@
+"""What the probes say, and what takes a process out of service."""
+
+from sqlalchemy import delete
+
+from caio.storage.sql.tables import journal
+from caio.tenancy.authentication import embedded_scope
+from tests.support.logs import act_leaf
+
+
+async def test_ready_names_what_it_depends_on(caio):
+    await caio.installation.sequencer.take_in("default")
+    status, health = await caio.get("/health/ready")
+    assert (status, health["status"]) == (200, "healthy")
+    assert {name: each["status"] for name, each in health["components"].items()} == {
+        "database": "healthy",
+        "journal": "healthy",
+        "audit_log": "healthy",
+    }
+
+
+async def test_a_log_in_trouble_is_shown_but_serves_on(caio):
+    installation = caio.installation
+    await installation.sequencer.take_in("default")
+    head = await installation.audit_log.head(embedded_scope())
+    for number in range(2):
+        await installation.journal.append(act_leaf("default", number))
+    async with installation.database.writing() as connection:
+        await connection.execute(delete(journal).where(journal.c.seq == head.size))
+    await installation.sequencer.take_in("default")
+    status, health = await caio.get("/health/ready")
+    assert (status, health["status"]) == (200, "degraded")
+    assert health["components"]["audit_log"]["status"] == "unhealthy"
+    assert "default" not in str(health)
+    assert (await installation.audit_log.head(embedded_scope())) == head
