@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import os
+import shutil
 import time
 
 import pytest
@@ -11,10 +12,15 @@ from caio.audit import sealing
 from caio.audit.sealing import LOOK_SECONDS, LocalWrapping, Sealer, TenantVault, derive, sealing_context
 from caio.foundation.errors import Erased, NotFound, NotReady, SealBroken
 from caio.foundation.scope import TenantScope
+from caio.storage.sql.database import Database
+from caio.storage.sql.stores import open_stores
+from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 from tests.audit_samples import counted
+from tests.support.acts import act_leaf
 
 CONTEXT = sealing_context("acme", "decision", "dec_1")
 ACME = TenantScope("acme")
+WRAPPED = bytes(range(100, 177))
 
 
 def vault_of(stores, letter=b"m", clock=time.monotonic):
@@ -193,3 +199,20 @@ async def test_a_forgotten_key_is_read_again(stores):
     vault.forget("acme")
     vault.forget("acme")
     assert (await vault.sealer(ACME)).open(sealed, CONTEXT) == b"secret"
+
+
+async def test_a_destroyed_key_leaves_no_copy_in_the_database_file(migrated, tmp_path):
+    path = tmp_path / "caio.db"
+    shutil.copy(migrated, path)
+    database = await Database.open(f"sqlite:///{path}")
+    stores = open_stores(database)
+    await stores.tenants.create(
+        Tenant("acme", "Acme", TenantStatus.ACTIVE, "USD", Quotas(), 0), WRAPPED, act_leaf(ACME)
+    )
+    await database.close()
+    assert WRAPPED in path.read_bytes()
+    database = await Database.open(f"sqlite:///{path}")
+    assert await vault_of(open_stores(database)).destroy(ACME, 7)
+    await database.close()  # takes the write-ahead log in
+    left = path.read_bytes()
+    assert not [start for start in range(len(WRAPPED) - 8) if WRAPPED[start : start + 8] in left]

@@ -1,7 +1,8 @@
 """SQLite as CAIO uses it: a file of mode 0600 and the settings every connection gets.
 
 WAL with ``synchronous = FULL`` syncs the log at each commit, so a committed transaction survives
-SIGKILL and power loss (https://www.sqlite.org/pragma.html#pragma_synchronous).
+SIGKILL and power loss (https://www.sqlite.org/pragma.html#pragma_synchronous). ``secure_delete``, which some
+builds have off, overwrites what is erased with zeros, once the log is taken into the file.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _SETTINGS = (
     f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",
 )
 
 
