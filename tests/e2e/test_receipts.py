@@ -54,14 +54,43 @@ async def test_a_refusal_is_in_the_log_too(caio: Served) -> None:
     assert claims["outcome inclusion"] is None
 
 
-async def test_while_another_holder_has_the_log_a_receipt_comes_without(caio: Served, monkeypatch) -> None:
-    await caio.register("cheap")
+@pytest.fixture
+def give_up(caio: Served, monkeypatch):
+    """From the call on, the log stands still, as while another holder works on it longer than the sequencer waits."""
 
     async def let_go_without(tenant_id: str) -> None:
-        """As the sequencer does when its patience with another holder ends."""
+        return
 
-    await caio.installation.sequencer.stop()
-    monkeypatch.setattr(caio.installation.sequencer, "take_in", let_go_without)
+    async def give_up() -> None:
+        await caio.installation.sequencer.stop()
+        monkeypatch.setattr(caio.installation.sequencer, "take_in", let_go_without)
+
+    return give_up
+
+
+async def test_the_log_may_hold_the_decision_and_not_yet_the_outcome(caio: Served, give_up) -> None:
+    await caio.register("tardy", "/slow")
+    calling = asyncio.create_task(caio.orchestrate())
+    while not (running := (await caio.get("/api/v1/decisions"))[1]["items"]):
+        await asyncio.sleep(0.01)
+    address = f"/api/v1/decisions/{running[0]['decision_id']}/receipt"
+    _, before = await caio.get(address)
+    assert before["outcome"] is None
+    claims = await claims_of(caio, before)
+    assert (claims["decision inclusion"], claims["outcome inclusion"]) == (True, None)
+    await give_up()
+    caio.service.hold.set()
+    assert (await calling)[0] == 200
+    _, after = await caio.get(address)
+    assert after["outcome"] is not None
+    assert after["log"]["outcome"] is None
+    claims = await claims_of(caio, after)
+    assert (claims["decision inclusion"], claims["outcome inclusion"]) == (True, None)
+
+
+async def test_while_another_holder_has_the_log_a_receipt_comes_without(caio: Served, give_up) -> None:
+    await caio.register("cheap")
+    await give_up()
     _, answer, _ = await caio.orchestrate()
     status, receipt = await caio.get(answer["receipt"])
     assert (status, receipt["log"]) == (200, None)
