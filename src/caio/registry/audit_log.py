@@ -96,14 +96,16 @@ class AuditLog:
         if head is None or max(seqs, default=0) >= head.size:
             return None
         size = head.size
-        tiles = await self._tiles(scope, {tile for seq in seqs for tile in tiles_for_inclusion(seq, size)})
+        own = {seq: TileId(0, seq // WIDTH) for seq in seqs}  # not always of a proof, but verified against
+        needed = {tile for seq in seqs for tile in tiles_for_inclusion(seq, size)}
+        tiles = await self._tiles(scope, needed.union(own.values()))
         try:
             proofs = [inclusion_proof(seq, size, tiles) for seq in seqs]
         except InvalidInput as error:
             raise log_broken(scope.tenant_id, error.message) from error
         for seq, proof in zip(seqs, proofs, strict=True):
-            own = tiles[TileId(0, seq // WIDTH)][seq % WIDTH * HASH_BYTES :][:HASH_BYTES]
-            if not verify_inclusion(own, seq, size, proof, head.root):
+            leaf = tiles.get(own[seq], b"")[seq % WIDTH * HASH_BYTES :][:HASH_BYTES]
+            if not verify_inclusion(leaf, seq, size, proof, head.root):
                 raise log_broken(scope.tenant_id, f"its tiles do not prove leaf {seq} at size {size}")
         self._keep(scope, tiles)
         return Inclusion(head, tuple(map(tuple, proofs)))
