@@ -197,7 +197,8 @@ def outcome(decision_id, tenant):
 
 async def test_acts_and_decisions_share_one_sequence(stores_of_two_processes, acme, rival):
     """Batches over both tenants, in either order, beside every kind of publication: gapless, and no deadlock."""
-    numbers, written = count(), {"acme": [], "rival": []}
+    numbers = count()
+    written: dict[str, list[str]] = {"acme": [], "rival": []}
 
     def note(leaf):
         written[leaf.tenant_id].append(leaf.subject_id)
