@@ -6,8 +6,11 @@ import json
 
 import pytest
 
+from caio import bootstrap
+from caio.audit.key_changes import record_signing_key
 from caio.bootstrap import open_installation
 from caio.config import read_settings
+from caio.storage.sql import Database, open_stores
 from caio.tenancy.authentication import embedded_scope
 from tests.support.acts import acts_told
 
@@ -57,3 +60,25 @@ def test_a_rotated_signing_key_is_told_by_the_next_start(operate, started):
     further = ("key.rotated", "system", rotated["active"], {"use": "signing", "before": rotated["retired"][0]})
     assert first[1][2] == rotated["retired"][0]
     assert started() == started() == [*first, further]
+
+
+def test_nothing_is_signed_before_the_signing_key_is_recorded(operate, started, monkeypatch, tmp_path):
+    assert operate("secrets", "set", "openai", stdin="hunter2")[0] == 0  # a log with leaves, and no checkpoint yet
+    heads = []
+
+    async def head():
+        database = await Database.open(f"sqlite:///{tmp_path / 'data' / 'caio.db'}")
+        try:
+            return await open_stores(database).log.head(embedded_scope())
+        finally:
+            await database.close()
+
+    async def slowly(*arguments):
+        await asyncio.sleep(0.2)  # time for whatever would sign meanwhile
+        heads.append(await head())
+        await record_signing_key(*arguments)
+
+    monkeypatch.setattr(bootstrap, "record_signing_key", slowly)
+    told = started()
+    assert heads == [None]
+    assert asyncio.run(head()).size == len(told) == 3
