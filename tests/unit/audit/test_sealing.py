@@ -112,16 +112,16 @@ class Ticks:
 
 
 class Watched:
-    """A real key store that counts what it is asked, and is out of reach on demand."""
+    """A real key store that counts what it is asked; on demand it is out of reach, or another row was put back."""
 
     def __init__(self, keys):
-        self._keys, self.finds, self.out_of_reach = keys, 0, False
+        self._keys, self.finds, self.out_of_reach, self.put_back = keys, 0, False, None
 
     async def find(self, scope):
         self.finds += 1
         if self.out_of_reach:
             raise NotReady("out of reach")
-        return await self._keys.find(scope)
+        return self.put_back or await self._keys.find(scope)
 
     async def wrapped_key(self, scope, fresh):
         return await self._keys.wrapped_key(scope, fresh)
@@ -191,6 +191,20 @@ async def test_a_look_that_fails_is_repeated_at_the_next_use(stores):
     keys.out_of_reach = False
     assert await vault.sealer(ACME) is first
     assert keys.finds == 4
+
+
+async def test_a_key_that_was_exchanged_is_taken_up(stores):
+    clock, keys, wrapping = Ticks(), Watched(stores.tenant_keys), LocalWrapping(b"m" * 32, os.urandom)
+    vault = TenantVault(wrapping, keys, os.urandom, clock)
+    before = await vault.sealer(ACME)
+    keys.put_back = await wrapping.wrap(b"k" * 32, "acme")
+    clock.seconds += LOOK_SECONDS
+    sealed = (await vault.sealer(ACME)).seal(b"secret", CONTEXT)
+    assert Sealer(b"k" * 32, os.urandom).open(sealed, CONTEXT) == b"secret"
+    with pytest.raises(SealBroken):
+        before.open(sealed, CONTEXT)
+    await vault.sealer(ACME)
+    assert keys.finds == 2
 
 
 async def test_a_forgotten_key_is_read_again(stores):
