@@ -321,6 +321,15 @@ async def test_the_largest_is_found_among_gaps(s3, bucket, locked, sizes):
     assert await locked.latest(ORIGIN) == note_of(sizes[-1])
 
 
+async def test_a_note_at_the_end_of_all_sizes_ends_the_search(s3, bucket, locked):
+    await locked.put(ORIGIN, 1, note_of(1))
+    await s3.put_object(Bucket=bucket, Key="caio/caio.localhost/acme/" + name_of(10**20 - 1), Body=b"beyond")
+    async with asyncio.timeout(30):
+        with pytest.raises(Conflict) as refused:
+            await locked.latest(ORIGIN)
+    assert refused.value.code == "anchor_tampered"
+
+
 async def test_a_service_that_does_not_answer_is_not_ready(s3, bucket, locked, monkeypatch, free_port):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     async with aws_client("s3") as nobody:
