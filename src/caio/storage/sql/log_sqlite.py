@@ -4,6 +4,9 @@ readers do not wait for the sequencer's writes.
 Sets of tenants and ranges go in as one JSON array, so that a thousand tenants cost as many
 statements as one. A look that finds nothing takes no lock. Leases need not survive a power cut, so
 claiming one does not wait for the disk; a head does, since a checkpoint that was seen must stay.
+
+What may be thousands of rows is read as one value and written many rows a statement, for the reason
+that ``sqlite_rows`` gives: every step waits for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections import defaultdict
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +28,7 @@ from caio.storage.sql import sqlite
 from caio.storage.sql.database import Database
 from caio.storage.sql.log import PartialTiles, edge_places, head_of, tile_of, tile_rows, unmoved
 from caio.storage.sql.outage import outages_are_not_ready
+from caio.storage.sql.sqlite_rows import RowWriter
 
 _T = TypeVar("_T")
 
@@ -46,35 +50,38 @@ _BEHIND = (
 
 _BEHIND_ONE = _STATE + " WHERE heads.tenant_id = :tenant AND heads.next > coalesce(log.size, 0)"
 
-_CLAIM = """
-    INSERT INTO log_heads (tenant_id, origin, size, root, checkpoint, signed_at, holder, leased_until)
-    VALUES (:tenant, '', 0, :root, '', 0, :holder, :until)
-    ON CONFLICT (tenant_id) DO UPDATE SET holder = excluded.holder, leased_until = excluded.leased_until
-"""
+_COLUMNS = "tenant_id, origin, size, root, checkpoint, signed_at, holder, leased_until"
+_LEASES = RowWriter(
+    "log_heads",
+    _COLUMNS,
+    "ON CONFLICT (tenant_id) DO UPDATE SET holder = excluded.holder, leased_until = excluded.leased_until",
+)
+_FIRST_HEADS = RowWriter("log_heads", _COLUMNS, "ON CONFLICT (tenant_id) DO NOTHING")
+_HEADS_GROWN = RowWriter(
+    "log_heads",
+    _COLUMNS,
+    "ON CONFLICT (tenant_id) DO UPDATE SET origin = excluded.origin, size = excluded.size, root = excluded.root, "
+    "checkpoint = excluded.checkpoint, signed_at = excluded.signed_at",
+)
+_TILES_KEPT = RowWriter(
+    "log_tiles",
+    "tenant_id, level, position, hashes",
+    "ON CONFLICT (tenant_id, level, position) DO UPDATE SET hashes = excluded.hashes",
+)
 
-_FIRST_HEADS = """
-    INSERT INTO log_heads (tenant_id, origin, size, root, checkpoint, signed_at, holder, leased_until)
-    VALUES (?, '', 0, ?, '', 0, ?, 0) ON CONFLICT (tenant_id) DO NOTHING
-"""
+_SIZES = "SELECT json_group_object(tenant_id, size) FROM log_heads WHERE tenant_id IN (SELECT value FROM json_each(?))"
 
-_SIZES = "SELECT tenant_id, size FROM log_heads WHERE tenant_id IN (SELECT value FROM json_each(?))"
-
-_ADVANCE = """
-    UPDATE log_heads SET origin = ?, size = ?, root = ?, checkpoint = ?, signed_at = ? WHERE tenant_id = ?
-"""
-
-_KEEP_TILE = """
-    INSERT INTO log_tiles (tenant_id, level, position, hashes) VALUES (?, ?, ?, ?)
-    ON CONFLICT (tenant_id, level, position) DO UPDATE SET hashes = excluded.hashes
-"""
-
-# CROSS JOIN has SQLite take the ranges first (https://www.sqlite.org/optoverview.html#crossjoin).
+# CROSS JOIN has SQLite take the ranges first (https://www.sqlite.org/optoverview.html#crossjoin). Each leaf
+# comes with its range's number and its seq, so that nothing rests on the order of what is joined.
 _COMMITMENTS = """
-    SELECT wanted.key, journal.seq, journal.commitment FROM json_each(?) AS wanted CROSS JOIN journal
+    SELECT group_concat(printf('%08x%016x%s', wanted.key, journal.seq, hex(journal.commitment)), '')
+    FROM json_each(?) AS wanted CROSS JOIN journal
     WHERE journal.tenant_id = json_extract(wanted.value, '$[0]')
       AND journal.seq >= json_extract(wanted.value, '$[1]') AND journal.seq < json_extract(wanted.value, '$[2]')
-    ORDER BY wanted.key, journal.seq
+      AND length(journal.commitment) = 32
 """
+_RANGE_BYTES, _SEQ_BYTES = 4, 8
+_LEAF_BYTES = _RANGE_BYTES + _SEQ_BYTES + HASH_BYTES
 
 _EDGES = """
     SELECT tile.tenant_id, tile.level, substr(tile.hashes, 1, json_extract(wanted.value, '$[3]')),
@@ -128,18 +135,8 @@ class SqliteLog:
         return found[0] if found else None
 
     async def commitments(self, ranges: Sequence[tuple[str, int, int]]) -> dict[str, list[bytes]]:
-        rows = await self._writer.fetch(_COMMITMENTS, (json.dumps(ranges),))
-        found: defaultdict[int, list[bytes]] = defaultdict(list)
-        broken = set()
-        for number, seq, commitment in rows:
-            if seq != ranges[number][1] + len(found[number]) or len(commitment) != HASH_BYTES:
-                broken.add(number)
-            found[number].append(commitment)
-        return {
-            tenant: found[number]
-            for number, (tenant, start, end) in enumerate(ranges)
-            if number not in broken and len(found[number]) == end - start
-        }
+        ((joined,),) = await self._writer.fetch(_COMMITMENTS, (json.dumps(ranges),))
+        return _without_gaps(ranges, bytes.fromhex(joined or ""))
 
     async def advance(self, holder: str, advances: Sequence[Advance]) -> set[str]:
         return await self._writer.run(lambda connection: _advance(connection, holder, advances))
@@ -230,23 +227,43 @@ def _claim(connection: sqlite3.Connection, query: str, asked: dict[str, object],
         return []
     with _writing(connection, durable=False):
         found = [_behind(*row) for row in connection.execute(query, asked).fetchall()]
-        lease = {"holder": asked["holder"], "root": EMPTY_ROOT, "until": until}
-        connection.executemany(_CLAIM, [{"tenant": each.tenant_id, **lease} for each in found if each.leased])
+        lease = (0, asked["holder"], until)
+        _LEASES.write(connection, [(each.tenant_id, "", 0, EMPTY_ROOT, "", *lease) for each in found if each.leased])
     return found
 
 
 def _advance(connection: sqlite3.Connection, holder: str, advances: Sequence[Advance]) -> set[str]:
-    first = [(each.head.tenant_id, EMPTY_ROOT, holder) for each in advances if each.old_size == 0]
+    first = [(each.head.tenant_id, "", 0, EMPTY_ROOT, "", 0, holder, 0) for each in advances if each.old_size == 0]
     names = json.dumps([each.head.tenant_id for each in advances])
     with _writing(connection, durable=True):
-        connection.executemany(_FIRST_HEADS, first)
-        kept = unmoved(advances, dict(connection.execute(_SIZES, (names,)).fetchall()))
+        _FIRST_HEADS.write(connection, first)
+        ((sizes,),) = connection.execute(_SIZES, (names,)).fetchall()
+        kept = unmoved(advances, json.loads(sizes))
         heads = [each.head for each in kept]
-        connection.executemany(
-            _ADVANCE, [(h.origin, h.size, h.root, h.checkpoint, h.signed_at, h.tenant_id) for h in heads]
+        _HEADS_GROWN.write(
+            connection,
+            [(h.tenant_id, h.origin, h.size, h.root, h.checkpoint, h.signed_at, holder, 0) for h in heads],
         )
-        connection.executemany(_KEEP_TILE, tile_rows(kept))
+        _TILES_KEPT.write(connection, tile_rows(kept))
     return {head.tenant_id for head in heads}
+
+
+def _without_gaps(ranges: Sequence[tuple[str, int, int]], joined: bytes) -> dict[str, list[bytes]]:
+    """The commitments of each range that has one for every seq."""
+    leaves = [joined[at : at + _LEAF_BYTES] for at in range(0, len(joined), _LEAF_BYTES)]
+    leaves.sort()
+    found: dict[str, list[bytes]] = {}
+    head = _RANGE_BYTES + _SEQ_BYTES
+    at = 0
+    for number, (tenant, start, end) in enumerate(ranges):
+        own = number.to_bytes(_RANGE_BYTES, "big")
+        after = bisect_left(leaves, (number + 1).to_bytes(_RANGE_BYTES, "big"), at)
+        first, last = (own + seq.to_bytes(_SEQ_BYTES, "big") for seq in (start, end - 1))
+        part, at = leaves[at:after], after
+        # A seq occurs once: as many as there should be, from the first to the last, leave no gap.
+        if len(part) == end - start and (not part or (part[0].startswith(first) and part[-1].startswith(last))):
+            found[tenant] = [leaf[head:] for leaf in part]
+    return found
 
 
 def _behind(tenant_id: str, origin: str, size: int, root: bytes, checkpoint: str, upcoming: int, leased: int) -> Behind:
