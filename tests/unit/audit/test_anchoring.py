@@ -2,7 +2,7 @@
 
 import string
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from caio.audit.anchoring import folder_of, name_of, size_of
@@ -12,6 +12,11 @@ origins = st.text(st.sampled_from(string.ascii_letters[:4] + "AB./%_-~0é:"), ma
 ).map("/".join)
 
 
+@example("a", "a/" + name_of(7), 7)
+@example("A", "a", 0)
+@example(".a", "%2Ea", 0)
+@example("a//b", "a/b", 0)
+@example("a", "a/", 0)
 @given(origins, origins, st.integers(0, 2**63 - 1))
 def test_places_are_distinct(one, another, size):
     if one != another:
