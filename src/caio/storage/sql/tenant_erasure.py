@@ -1,0 +1,126 @@
+"""Erasing a whole tenant: its data key first, in one transaction with the last leaf; then all that is left.
+
+With the key everything sealed is unreadable at once, whatever happens next; what follows can be
+interrupted and repeated. It goes in steps of bounded size, so that other tenants' calls go on.
+
+What stays: the journal's commitments and clear columns, the tree, decisions without their principals and
+hashes, money and counts; the tenant's row; and documents that it shares with every tenant, since other
+tenants' decisions stand on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, and_, delete, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from caio.audit.custody import Hold, legal_hold
+from caio.audit.ports import Leaf
+from caio.foundation.scope import TenantScope
+from caio.storage.sql.database import Database
+from caio.storage.sql.journal_within import append_within
+from caio.storage.sql.statements import insert_if_absent
+from caio.storage.sql.tables import (
+    acts,
+    api_keys,
+    decisions,
+    holds,
+    idempotency,
+    journal,
+    publication_heads,
+    publication_tags,
+    publications,
+    retention,
+    secrets,
+    snapshots,
+    tenant_keys,
+)
+
+#: Rows changed in one transaction.
+STEP = 5_000
+
+
+async def destroy_key(
+    database: Database,
+    connection: AsyncConnection,
+    scope: TenantScope,
+    now: int,
+    leaf: Leaf,
+    standing: Sequence[Hold],
+) -> bool:
+    """As ``CustodyStore.erase_tenant`` says, under the tenant's lock and with the holds that stand."""
+    this_key = tenant_keys.c.tenant_id == scope.tenant_id
+    row = (await connection.execute(select(tenant_keys.c.destroyed_at).where(this_key))).first()
+    if row is not None and row.destroyed_at is not None:
+        return False
+    if standing:
+        raise legal_hold()
+    await overwrite(database, connection)
+    gone = {"tenant_id": scope.tenant_id, "wrapped": b"", "destroyed_at": now}
+    await connection.execute(insert_if_absent(database, tenant_keys, gone))
+    await connection.execute(update(tenant_keys).where(this_key).values(gone))
+    await append_within(connection, leaf)
+    return True
+
+
+async def sweep(database: Database, scope: TenantScope) -> int:
+    """As ``CustodyStore.sweep_tenant`` says."""
+    emptied = await _step_by_step(
+        database, scope, journal.c.seq, update(journal).values(sealed=b""), func.length(journal.c.sealed) > 0
+    )
+    blank = update(decisions).values(principal_id="", decision_hash="")
+    await _step_by_step(database, scope, decisions.c.decision_id, blank)
+    await _step_by_step(database, scope, acts.c.act_id, update(acts).values(principal_id="", subject=""))
+    await _step_by_step(database, scope, snapshots.c.digest, delete(snapshots))
+    await _step_by_step(database, scope, idempotency.c.idempotency_key, delete(idempotency))
+    async with database.writing() as connection:
+        await overwrite(database, connection)
+        await _remove_documents(connection, scope)
+        for table in (secrets, holds, retention):
+            await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
+        await connection.execute(update(api_keys).where(api_keys.c.tenant_id == scope.tenant_id).values(name=""))
+    return emptied
+
+
+async def overwrite(database: Database, connection: AsyncConnection) -> None:
+    """Have SQLite overwrite with zeros what this transaction deletes."""
+    if database.dialect == "sqlite":
+        await connection.exec_driver_sql("PRAGMA secure_delete = ON")
+
+
+async def _remove_documents(connection: AsyncConnection, scope: TenantScope) -> None:
+    """Delete every publication that is not shared, and the names that nothing is published under any more."""
+    own = publications.c.tenant_id == scope.tenant_id
+    await connection.execute(delete(publication_tags).where(publication_tags.c.tenant_id == scope.tenant_id))
+    await connection.execute(delete(publications).where(own, publications.c.shared.is_(False)))
+    left = exists().where(
+        own, publications.c.sort == publication_heads.c.sort, publications.c.name == publication_heads.c.name
+    )
+    await connection.execute(delete(publication_heads).where(publication_heads.c.tenant_id == scope.tenant_id, ~left))
+
+
+async def _step_by_step(
+    database: Database,
+    scope: TenantScope,
+    key: Column[Any],
+    change: Any,
+    only: ColumnElement[bool] | None = None,
+) -> int:
+    """Apply ``change`` to the tenant's rows of a table, or ``only`` to some, a step a transaction; returns
+    how many it met. ``key`` is the second column of the table's primary key."""
+    whose = key.table.c.tenant_id == scope.tenant_id
+    after, changed = None, 0
+    while True:
+        beyond = whose if after is None else and_(whose, key > after)
+        async with database.writing() as connection:
+            await overwrite(database, connection)
+            step = select(key).where(beyond).order_by(key).limit(STEP)
+            keys = list((await connection.execute(step)).scalars())
+            if not keys:
+                return changed
+            of_the_step = and_(beyond, key <= keys[-1])
+            wanted = of_the_step if only is None else and_(of_the_step, only)
+            changed += (await connection.execute(change.where(wanted))).rowcount
+        after = keys[-1]
