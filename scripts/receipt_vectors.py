@@ -227,9 +227,12 @@ def _logged() -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
         "a log too small for the outcome": replace(place_in(entries[:5], 2), outcome=proof_of(entries, 5)),
         "a log that holds another entry in the decision's place": place_in(log_entries(LOG_SIZE, outcome), 2, 5),
     }
+    beyond = replace(decision, seq=1)
+    only = log_entries(1, replace(decision, seq=0))
     return {name: (_placed(decision, outcome, where), None) for name, where in places.items()} | {
         "in a log of seven entries, with the evidence": (_placed(decision, outcome, place), EVIDENCE),
         "a refusal, the one entry of its log": (_placed(refusal, None, place_in(log_entries(1, refusal), 0)), REFUSED),
+        "the place just beyond the log's end": (_placed(beyond, None, place_in(only, 0)), None),
         "the proof of an outcome that is not shown": (_placed(decision, None, place), None),
         "the salt of another entry": (_placed(resalted, outcome, place), None),
     }
