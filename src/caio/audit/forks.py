@@ -29,7 +29,7 @@ from caio.audit.checkpoint import Checkpoint, read_checkpoint
 from caio.audit.merkle import verify_consistency
 from caio.audit.ports import Anchor, Behind
 from caio.audit.tiles import TileId, consistency_proof, root_from, tiles_for_consistency, tiles_for_root
-from caio.foundation.errors import InvalidInput, NotReady, SealBroken
+from caio.foundation.errors import Conflict, InvalidInput, NotReady, SealBroken
 
 #: How long the anchor may take to answer, and how long a silent one is not asked again.
 ANSWER_SECONDS = 5.0
@@ -117,6 +117,8 @@ class ForkWatch:
             self._quiet_until = self._monotonic() + _QUIET_SECONDS
             self._silence = error.message if isinstance(error, NotReady) else "The anchor does not answer."
             raise NotReady(self._silence) from error
+        except Conflict as error:  # tampered with: of this log alone, so that the others are asked for
+            raise NotReady(error.message, code=error.code) from error
         if note is None:
             return None
         try:

@@ -118,7 +118,9 @@ class Publisher:
                 note = await self._cosigners.cosigned(head)
                 async with asyncio.timeout(_PUT_SECONDS):
                     await self._anchor.put(head.origin, head.size, note)
-            except Conflict:
+            except Conflict as error:
+                if error.code != "anchor_conflict":
+                    return error.message  # what stands there is nobody's checkpoint: the anchor's fault
                 fault = log_forked(head.tenant_id, f"another root was anchored for {head.size} leaves")
                 self._watch.condemn(head.tenant_id, fault)
                 self._fork(head, fault)

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from caio.audit import forks
 from caio.audit.anchor_directory import DirectoryAnchor
+from caio.audit.anchoring import folder_of, name_of
 from caio.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
 from caio.audit.signing import SigningKey
 from caio.audit.witnessing import cosigners
@@ -239,6 +240,41 @@ async def test_what_a_stranger_anchored_proves_nothing(stores, anchor, monkeypat
         await wait_for_async(lambda: one.anchor_failing)
         assert one.faults == {}
     assert (await signed_heads(stores.log))["acme"].size == 1
+
+
+@pytest.mark.parametrize("size", [1, 9])
+async def test_a_tampered_anchor_is_named_and_stops_no_other_log(stores, anchor, tmp_path, wait_for_async, size):
+    folder = tmp_path / "anchors" / folder_of(origin_of("acme"))
+    folder.mkdir(parents=True)
+    (folder / name_of(size)).write_text("not what was put here")
+    for name in ("acme", "other"):
+        await append(stores, name, 0, 1)
+    async with running(stores, anchor) as one:
+        await one.take_in("acme")
+
+        async def other_is_there():
+            return await latest(anchor, "other") == 1
+
+        await wait_for_async(other_is_there)
+        await wait_for_async(lambda: "tampered" in (one.anchor_failing or ""))
+        assert one.faults == {}
+    assert (await signed_heads(stores.log))["acme"].size == 1
+
+
+async def test_a_place_that_is_tampered_with_after_the_comparison_is_no_fork(stores, anchor, tmp_path, wait_for_async):
+    async with running(stores, anchor) as one:
+        await append(stores, "acme", 0, 1)
+        await one.take_in("acme")
+
+        async def is_there():
+            return await latest(anchor) == 1
+
+        await wait_for_async(is_there)
+        (tmp_path / "anchors" / folder_of(origin_of("acme")) / name_of(2)).write_text("not what was put here")
+        await append(stores, "acme", 1, 2)
+        await one.take_in("acme")
+        await wait_for_async(lambda: "tampered" in (one.anchor_failing or ""))
+        assert one.faults == {}
 
 
 # --- witnesses ----------------------------------------------------------------------------------
