@@ -127,7 +127,8 @@ class Orchestrator:
         return self._run(self._list(frozenset(tags or ()), tenant_id or DEFAULT_TENANT))
 
     def receipt(self, decision_id: str, tenant_id: str | None = None) -> dict[str, Any]:
-        """The decision's signed receipt; ``caio verify`` checks it offline. Raises NotFound."""
+        """The decision's signed receipt with its place in the log; ``caio verify`` checks it offline. Raises
+        NotFound, and Erased when its content is gone."""
         decisions = self._installation.decisions
         return self._run(decisions.receipt(embedded_scope(tenant_id or DEFAULT_TENANT), decision_id, now()))
 

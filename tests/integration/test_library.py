@@ -103,7 +103,11 @@ def ids(published):
 def proved(caio, decision_id, tenant):
     receipt, evidence = caio.receipt(decision_id, tenant), caio.evidence(decision_id, tenant)
     plain = json.loads(json.dumps({"receipt": receipt, "evidence": evidence, "keys": caio.verification_keys()}))
-    return verify_receipt(plain["receipt"], read_key_set(plain["keys"]), plain["evidence"])
+    verification = verify_receipt(plain["receipt"], read_key_set(plain["keys"]), plain["evidence"])
+    claims = {claim.name: claim.proved for claim in verification.claims}
+    assert claims["checkpoint"]
+    assert claims["decision inclusion"]
+    return verification
 
 
 def test_a_contract_is_registered_under_another_id(opened, write):
