@@ -27,6 +27,7 @@ class LeafKind(StrEnum):
     ACCESS = "access"
     RETENTION = "retention"
     ERASURE = "erasure"
+    LOG = "log"
 
 
 class Mode(StrEnum):
@@ -234,7 +235,8 @@ class Anchor(Protocol):
     """Where checkpoints are put so that whoever runs the log cannot take them back unnoticed.
 
     Every adapter is held to the suite in tests/conformance. All methods raise NotReady when the place does
-    not answer, and Conflict ``anchor_tampered`` where it holds what ``put`` cannot have left. No signature is verified here: whoever reads a note checks it against the keys he trusts.
+    not answer, and Conflict ``anchor_tampered`` where it holds what ``put`` cannot have left. No signature is
+    verified here: whoever reads a note checks it against the keys he trusts.
     """
 
     async def put(self, origin: str, size: int, note: str) -> None:
