@@ -9,6 +9,7 @@ from caio.storage.sql.database import Database
 from caio.storage.sql.idempotency import SqlIdempotency
 from caio.storage.sql.journal_sqlite import SqliteJournal
 from caio.storage.sql.keys import SqlApiKeys
+from caio.storage.sql.log_restart import SqlLogRestarts
 from caio.storage.sql.log_sqlite import SqliteLog
 from caio.storage.sql.observed import SqlObservedHours
 from caio.storage.sql.publications import SqlPublications
@@ -28,6 +29,7 @@ class Stores:
     snapshots: SqlInputSnapshots
     journal: JournalStore
     log: LogStore
+    log_restarts: SqlLogRestarts
     observed: SqlObservedHours
     idempotency: SqlIdempotency
     secrets: SqlSecrets
@@ -35,6 +37,7 @@ class Stores:
 
 def open_stores(database: Database) -> Stores:
     """The stores over ``database``, whose ``close`` also ends what they started."""
+    log = _log(database)
     return Stores(
         tenants=SqlTenants(database),
         api_keys=SqlApiKeys(database),
@@ -43,7 +46,8 @@ def open_stores(database: Database) -> Stores:
         policies=SqlPublications(database, "policy"),
         snapshots=SqlInputSnapshots(database),
         journal=_journal(database),
-        log=_log(database),
+        log=log,
+        log_restarts=SqlLogRestarts(database, log),
         observed=SqlObservedHours(database),
         idempotency=SqlIdempotency(database),
         secrets=SqlSecrets(database),
