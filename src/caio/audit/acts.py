@@ -38,6 +38,7 @@ _NOUNS: dict[str, LeafKind] = {
     "retention": LeafKind.RETENTION,
     "hold": LeafKind.RETENTION,
     "content": LeafKind.ERASURE,
+    "log": LeafKind.LOG,
 }
 
 
