@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from caio.cli import exits, output
+from caio.cli.anchors import Anchors, anchored
 from caio.cli.files import InvalidFile, read_file
 from caio.cli.parameters import Json
 from caio.cli.trust import pinned, read_keys, store_path
@@ -32,6 +33,10 @@ _TOLD_EVERY = 4096
 def verify(
     directory: Directory,
     keys: Keys = None,
+    anchors: Anchors = None,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="The export is older: anchored checkpoints may go beyond it.")
+    ] = False,
     checkpoint: Annotated[
         str | None,
         typer.Option("--checkpoint", metavar="FILE", help="A checkpoint that you kept; the log must begin with it."),
@@ -42,8 +47,13 @@ def verify(
     from caio.audit.log_verify import Elsewhere, Export, verify_log
 
     trusted = pinned() if keys is None else read_keys(keys)
-    elsewhere = Elsewhere(trusted, earlier=None if checkpoint is None else read_file(checkpoint))
     manifest, signed = read_file(str(directory / "manifest.json")), read_file(str(directory / "checkpoint"))
+    elsewhere = Elsewhere(
+        trusted,
+        anchors=None if anchors is None else _anchored(anchors, manifest),
+        newest=not archived,
+        earlier=None if checkpoint is None else read_file(checkpoint),
+    )
     with output.counting(f"Verifying {directory}") as told:
         lines = _told(_lines(directory / "entries.jsonl"), told)
         verification = verify_log(Export(manifest, signed, lines, _tiles(directory)), elsewhere)
@@ -74,6 +84,18 @@ def _verdict(verification: Verification) -> str:
         "Verified: a trusted key signed this log, and its hashes hold. Not proved: that it was not rewritten and "
         "signed again; that takes a checkpoint from before, anchored or kept."
     )
+
+
+def _anchored(place: str, raw: bytes) -> Iterator[str]:
+    """The notes anchored for the log that the export says it is of; none for what is no export."""
+    from caio.audit.export import read_manifest
+    from caio.foundation.errors import InvalidInput
+
+    try:
+        origin = read_manifest(raw).origin
+    except InvalidInput:
+        return
+    yield from anchored(place, origin)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     UPSTREAM = 9
     NOT_READY = 10
     NOT_VERIFIED = 11
+    FORKED = 12
 
 
 EXIT_CODES: dict[Category, ExitCode] = {

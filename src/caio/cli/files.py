@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,17 @@ def write_file(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, document: Any) -> None:
     write_file(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def replace_json(path: Path, document: Any) -> None:
+    """Replace a file of the person's own as a whole, making its folder if need be; raises Misconfigured."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        write_json(fresh, document)
+        fresh.replace(path)
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written: {error.strerror}", code="unwritable_file") from error
 
 
 def read_json(path: str) -> Any:

@@ -10,6 +10,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
@@ -38,6 +39,7 @@ from caio.foundation.errors import (
 #: Longer than the longest deadline a request may have.
 TIMEOUT_SECONDS = 630
 PAGE = 200
+_PART = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,7 @@ class Server:
 
     def get(self, path: str, **query: object) -> Answer:
         """Query parameters that are None are left out."""
-        stated = {name: str(value) for name, value in query.items() if value is not None}
-        return self.send("GET", path + (f"?{urlencode(stated)}" if stated else ""))
+        return self.send("GET", path + _query(query))
 
     def items(self, path: str, cursor: str = "after", **query: object) -> Iterator[Any]:
         """Everything a paginated list holds."""
@@ -80,38 +81,75 @@ class Server:
         self, method: str, path: str, body: bytes | None = None, *, kind: str = "json", if_match: str | None = None
     ) -> Answer:
         """Raises the error that the server answered, or NotReady when there is no server."""
-        headers = {"Accept": "application/json"}
-        if self._api_key is not None:
-            headers["Authorization"] = f"Bearer {self._api_key}"
+        headers = self._headers("application/json")
         if body is not None:
             headers["Content-Type"] = f"application/{kind}"
         if if_match is not None:
             headers["If-Match"] = if_match
-        with output.waiting(f"Waiting for {self._parts.netloc}"):
-            response, raw = self._exchange(method, self._parts.path.rstrip("/") + path, body, headers)
+        waiting = output.waiting(f"Waiting for {self._parts.netloc}")
+        with waiting, closing(self._connection()) as connection, self._answering():
+            response = self._ask(connection, method, path, body, headers)
+            raw = response.read()
         document = self._read(response.status, raw)
-        if response.status >= 400:
-            raise error_of(response.status, document, {name.lower(): value for name, value in response.headers.items()})
+        self._raise_for(response, document)
         return Answer(document, response.headers.get("ETag"))
 
-    def _exchange(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[http.client.HTTPResponse, bytes]:
+    @contextmanager
+    def stream(self, path: str, accept: str, /, **query: object) -> Iterator[Iterator[bytes]]:
+        """A body that is no document, in parts as they come. Raises as ``send``; the iterator raises NotReady
+        when the connection breaks."""
+        with closing(self._connection()) as connection:
+            with self._answering():
+                response = self._ask(connection, "GET", path + _query(query), None, self._headers(accept))
+            if response.status != http.HTTPStatus.OK:
+                with self._answering():
+                    raw = response.read()
+                self._raise_for(response, self._read(response.status, raw))
+            yield self._read_in_parts(response)
+
+    def _read_in_parts(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        while True:
+            with self._answering():
+                part = response.read(_PART)
+            if not part:
+                return
+            yield part
+
+    def _headers(self, accept: str) -> dict[str, str]:
+        authorized = {} if self._api_key is None else {"Authorization": f"Bearer {self._api_key}"}
+        return {"Accept": accept, **authorized}
+
+    def _connection(self) -> http.client.HTTPConnection:
         secure = self._parts.scheme == "https"
         connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = connect(str(self._parts.hostname), self._parts.port, timeout=TIMEOUT_SECONDS)
+        return connect(str(self._parts.hostname), self._parts.port, timeout=TIMEOUT_SECONDS)
+
+    def _ask(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+    ) -> http.client.HTTPResponse:
+        connection.request(method, self._parts.path.rstrip("/") + path, body=body, headers=dict(headers))
+        return connection.getresponse()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turns what goes wrong with the connection into errors of the tree."""
         try:
-            connection.request(method, path, body=body, headers=dict(headers))
-            response = connection.getresponse()
-            return response, response.read()
+            yield
         except TimeoutError as error:
             raise DeadlineExceeded(f"{self.url} did not answer within {TIMEOUT_SECONDS} seconds") from error
         except ssl.SSLError as error:
             raise self._unreachable(f"has no trustworthy TLS certificate ({error.reason})") from error
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable("does not answer; start a server with: caio serve") from error
-        finally:
-            connection.close()
+
+    def _raise_for(self, response: http.client.HTTPResponse, document: Any) -> None:
+        if response.status >= 400:
+            raise error_of(response.status, document, {name.lower(): value for name, value in response.headers.items()})
 
     def _read(self, status: int, raw: bytes) -> Any:
         try:
@@ -124,6 +162,12 @@ class Server:
 
     def _unreachable(self, message: str) -> NotReady:
         return NotReady(f"{self.url} {message}", code="server_unreachable")
+
+
+def _query(parameters: Mapping[str, object]) -> str:
+    """A query string; parameters that are None are left out, lists are repeated."""
+    stated = {name: value for name, value in parameters.items() if value is not None}
+    return f"?{urlencode(stated, doseq=True)}" if stated else ""
 
 
 def _has_port(parts: SplitResult) -> bool:

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import typer
 
 from caio.cli import output
-from caio.cli.files import InvalidFile, about, read_file, read_json, write_json
+from caio.cli.files import InvalidFile, about, read_file, read_json, replace_json
 from caio.cli.parameters import Json, group
 from caio.cli.server import Server
-from caio.foundation.errors import InvalidInput, Misconfigured, NotFound
+from caio.foundation.errors import InvalidInput, NotFound
 
 app = group("Pin the keys that receipts are verified with.")
 
@@ -128,15 +128,8 @@ def _ask(question: str) -> None:
 
 def _store(keys: Mapping[str, bytes]) -> None:
     """Replace the store as a whole."""
-    path = store_path()
     entries = [
         {"key_id": key_id, "algorithm": "Ed25519", "public_key": base64.b64encode(key).decode()}
         for key_id, key in sorted(keys.items())
     ]
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        write_json(fresh, {"keys": entries})
-        fresh.replace(path)
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be written: {error.strerror}", code="unwritable_file") from error
+    replace_json(store_path(), {"keys": entries})
