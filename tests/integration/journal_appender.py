@@ -2,10 +2,11 @@
 
 Run as ``python journal_appender.py NAME LEAVES`` with the database URL on standard input. Prints
 ``seq decision_id kind`` for each leaf once ``append`` has acknowledged it. Four tasks append batches of one to
-four decisions to tenant ``acme``, and then the outcomes of those decisions.
+four decisions to tenant ``acme``, and then the outcomes of those decisions. Commitments are ``commitment(id, kind)``.
 """
 
 import asyncio
+import hashlib
 import sys
 from itertools import count
 from random import Random
@@ -16,15 +17,21 @@ from caio.storage.sql import Database, open_stores
 TENANT = "acme"
 
 
+def commitment(decision_id, kind):
+    return hashlib.sha256(f"{kind} {decision_id}".encode()).digest()
+
+
 def decision(decision_id, at=1):
     row = DecisionRow(decision_id, at, Mode.ORCHESTRATE, "chat", "svc", "1.0.0", "me", "00", admitted=True, reserved=5)
-    return Leaf(TENANT, LeafKind.DECISION, decision_id, at, bytes(32), b"sealed" * 100, row)
+    committed = commitment(decision_id, LeafKind.DECISION)
+    return Leaf(TENANT, LeafKind.DECISION, decision_id, at, committed, b"sealed" * 100, row)
 
 
 def outcome(decision_id, at=2):
     attempt = Attempt("svc", "1.0.0", succeeded=True, latency_ms=7, streamed=False, breached=())
     row = OutcomeRow(decision_id, at, Status.OK, "svc", 7, 1, 2, 3, (attempt,))
-    return Leaf(TENANT, LeafKind.OUTCOME, decision_id, at, bytes(32), b"sealed" * 100, row)
+    committed = commitment(decision_id, LeafKind.OUTCOME)
+    return Leaf(TENANT, LeafKind.OUTCOME, decision_id, at, committed, b"sealed" * 100, row)
 
 
 async def append_all(journal, name, numbers, leaves):
