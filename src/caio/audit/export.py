@@ -238,7 +238,7 @@ def read_closing(line: bytes) -> tuple[Manifest, str]:
         manifest = read_manifest(canonical_json(document.pop("manifest")) + b"\n")
         if document or not isinstance(checkpoint, str) or not line.endswith(b"\n"):
             raise NotCanonical("other members than the checkpoint and the manifest")
-    except (NotCanonical, KeyError, AttributeError) as error:
+    except (NotCanonical, KeyError, AttributeError, TypeError) as error:
         raise InvalidInput(f"The export does not end as one: {error}. Export again.") from None
     return manifest, checkpoint
 
