@@ -30,6 +30,9 @@ from scripts.receipt_vectors import ORIGIN, SCHEMAS, log_entries, place_in, proo
 from tests.audit_samples import CAREFUL, CLOUD, NOW, SWIFT, certificate, decision_record, outcome_record
 from tests.support import second_verifier
 
+Found = dict[str, bool | None]
+UNREADABLE: Found = {"readable": False}
+
 VECTORS = json.loads((SCHEMAS / "vectors" / "receipt-v1.json").read_text(encoding="utf-8"))
 KEY, OTHER, STRANGER = (SigningKey.generate(seed * 32) for seed in (b"k", b"o", b"s"))
 KEYS = key_set(Keyring(KEY, (OTHER.public_key,)))
@@ -58,22 +61,22 @@ def resigned(document: dict[str, Any]) -> dict[str, Any]:
     return document | {"signature": base64.b64encode(KEY.sign(signed_bytes(document))).decode()}
 
 
-def by_caio(raw: bytes) -> dict[str, bool | None] | str:
+def by_caio(raw: bytes) -> Found:
     try:
         claims = verify_receipt(read_receipt(raw), TRUSTED).claims
     except InvalidInput:
-        return "unreadable"
+        return UNREADABLE
     return {claim.name: claim.proved for claim in claims}
 
 
-def by_the_second(raw: bytes) -> dict[str, bool | None] | str:
+def by_the_second(raw: bytes) -> Found:
     try:
         return second_verifier.verify(second_verifier.read(raw), second_verifier.trusted_keys(KEYS))
     except (ValueError, RecursionError):
-        return "unreadable"
+        return UNREADABLE
 
 
-def agreed(raw: bytes) -> dict[str, bool | None] | str:
+def agreed(raw: bytes) -> Found:
     """What both say; fails when they differ."""
     found = by_caio(raw)
     assert by_the_second(raw) == found, raw.decode(errors="replace")
@@ -123,7 +126,8 @@ decisions = st.builds(
 )
 outcomes = st.builds(
     lambda called, **changes: outcome_record(
-        attempts=tuple(AttemptRecord(*one, latency_ms=9, streamed=len(called) == 2) for one in called), **changes
+        attempts=tuple(AttemptRecord(name, version, 9, streamed=len(called) == 2) for name, version in called),
+        **changes,
     ),
     calls,
     status=st.sampled_from(Status),
@@ -165,15 +169,15 @@ def test_both_refute_the_same_of_a_flipped_byte(start):
             changed = bytearray(whole)
             changed[place] ^= 1 << bit
             found = agreed(bytes(changed))
-            assert found == "unreadable" or False in found.values()
-            said.add("unreadable" if isinstance(found, str) else "form" if not found["form"] else "claims")
+            assert False in found.values()
+            said.add("unreadable" if found == UNREADABLE else "form" if not found["form"] else "claims")
     assert said == {"unreadable", "form", "claims"}
 
 
 NUMBERS = (0, 1, 2, -1, 1.0, 1.5, 2**53, 2**53 - 1, -(2**53), 1e21, 1e-7, 9.007199254740994e15)
 TEXTS = ("", "0", "0.50", "01", "10000000000", "9999999999", "acme", "other", "orchestrate", "dec_2", "é\ud7ff")
 DIGESTS = ("a" * 64, f"{'a' * 64}\n", "A" * 64)
-OTHERS = (True, False, None, [], {}, [1], [[]], {"a": 1}, {"é": 1, "\U0001f600": 2, "\ufb33": 3})
+OTHERS: tuple[Any, ...] = (True, False, None, [], {}, [1], [[]], {"a": 1}, {"é": 1, "\U0001f600": 2, "\ufb33": 3})
 odd = st.sampled_from([*NUMBERS, *TEXTS, *DIGESTS, *OTHERS])
 
 

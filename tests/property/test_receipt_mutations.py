@@ -104,7 +104,7 @@ def test_every_flipped_byte_is_noticed():
 
 
 def test_every_byte_signed_again_is_noticed_by_the_claims_about_its_part():
-    found = {part: set() for part in NOTICED}
+    found: dict[str, set[str]] = {part: set() for part in NOTICED}
     for place, document in flips(0x01):
         part = WHERE[place]
         if document is None or part not in found or "form" in (claims := refuted(signed(document))):
