@@ -35,6 +35,7 @@ KINDS = {
     "retention.set": LeafKind.RETENTION,
     "hold.placed": LeafKind.RETENTION,
     "content.erased": LeafKind.ERASURE,
+    "log.restarted": LeafKind.LOG,
 }
 
 
