@@ -43,10 +43,13 @@ from caio.providers import providers
 from caio.providers.outbound import OutboundClient
 from caio.providers.witness import WitnessClient
 from caio.registry.advice import Advisor
+from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
 from caio.registry.audit_log import AuditLog
 from caio.registry.catalog import Catalog
+from caio.registry.custody import Custody
 from caio.registry.decisions import Decisions
+from caio.registry.expiry import Expiry
 from caio.registry.histories import Histories, since
 from caio.registry.observed import LONGEST, ObservedServices
 from caio.registry.views import Views
@@ -91,6 +94,8 @@ class Installation:
     sequencer: Sequencer
     audit_log: AuditLog
     audit_exports: AuditExports
+    audit_entries: AuditEntries
+    custody: Custody
     acts: Acts
     tenants: Tenants
     admission: InProcessAdmission
@@ -158,6 +163,9 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
         tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
         await _begin(settings, stores, keyring, vault, journal, acts, tenants)
         await sequencer.start()
+        expiry = Expiry(stores.custody, acts, now)
+        await expiry.start()
+        stack.push_async_callback(expiry.stop)
         installation = await _wire(
             settings, database, stores, keyring, vault, journal, sequencer, acts, tenants, outbound, master
         )
@@ -262,6 +270,8 @@ async def _wire(
         sequencer,
         audit_log,
         AuditExports(stores.journal, vault, audit_log, Reads(acts, journal), keyring, now),
+        AuditEntries(stores.audit_index, stores.journal, vault, Reads(acts, journal)),
+        Custody(stores.custody, acts, vault, now, new_id),
         acts,
         tenants,
         admission,

@@ -19,7 +19,20 @@ from caio.api.docs_page import add_docs_page
 from caio.api.errors import MethodNotAllowed, as_caio_error, headers_of, openai_error, problem, status_of
 from caio.api.platform import Platform
 from caio.api.request_log import log_request, new_request_id
-from caio.api.routes import audit_log, decisions, health, keys, models, observed, policies, routing, services, what_if
+from caio.api.routes import (
+    audit_custody,
+    audit_entries,
+    audit_log,
+    decisions,
+    health,
+    keys,
+    models,
+    observed,
+    policies,
+    routing,
+    services,
+    what_if,
+)
 from caio.foundation.errors import CaioError, InvalidInput, NotFound, Violation
 
 DESCRIPTION = (
@@ -27,6 +40,21 @@ DESCRIPTION = (
     "Errors are RFC 9457 problem documents under `/api/v1` and OpenAI's error shape under `/v1`."
 )
 
+
+_ROUTES = (
+    services,
+    observed,
+    policies,
+    routing,
+    decisions,
+    what_if,
+    audit_entries,
+    audit_log,
+    audit_custody,
+    keys,
+    models,
+    health,
+)
 
 #: As nginx logs a caller who closed the connection before an answer.
 CLIENT_GONE = 499
@@ -37,7 +65,7 @@ def control_plane(platform: Platform) -> FastAPI:
     app = FastAPI(title="CAIO", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.state.platform = platform
     add_docs_page(app)
-    for module in (services, observed, policies, routing, decisions, audit_log, what_if, keys, models, health):
+    for module in _ROUTES:
         app.include_router(module.router)
     app.add_exception_handler(CaioError, _answer)
     app.add_exception_handler(RequestValidationError, _answer_validation)

@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from caio.api.hot_paths import CHAT, EMBEDDINGS, ORCHESTRATE
+from caio.api.routes.audit_custody import ErasureWish, HoldWish, RetentionWish
 from caio.api.routes.keys import KeyWish
 from caio.api.wanted import ChatBody, EmbeddingsBody
 from caio.gateway.intake import OrchestrateBody
@@ -108,6 +109,7 @@ _FAILURES = {
     "404": "Nothing there, or another tenant's",
     "405": "Another method",
     "409": "In conflict with the present state",
+    "410": "The content was erased for good",
     "412": "If-Match does not match, or is missing",
     "413": "The body is too large",
     "422": "Invalid input, or no service satisfies the request",
@@ -116,6 +118,8 @@ _FAILURES = {
     "503": "Not ready",
     "504": "The deadline passed",
 }
+#: What routes read from raw bodies, and FastAPI therefore does not know.
+_BODIES = (OrchestrateBody, ChatBody, EmbeddingsBody, KeyWish, HoldWish, RetentionWish, ErasureWish)
 _UNAUTHENTICATED = ("/health", "/health/live", "/health/ready", "/.well-known/caio-keys.json")
 _CALLING = ("402", "429", "502", "504")
 
@@ -134,7 +138,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _add_models(whole: dict[str, Any]) -> None:
-    bodies = [(model, "validation") for model in (OrchestrateBody, ChatBody, EmbeddingsBody, KeyWish)]
+    bodies = [(model, "validation") for model in _BODIES]
     _, generated = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     schemas = whole["components"].setdefault("schemas", {})
     schemas |= generated["$defs"]

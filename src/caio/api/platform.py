@@ -12,9 +12,11 @@ from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
 from caio.gateway.pipeline import Gateway
 from caio.gateway.streams import Streams
+from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
 from caio.registry.audit_log import AuditLog
 from caio.registry.catalog import Catalog
+from caio.registry.custody import Custody
 from caio.registry.decisions import Decisions
 from caio.registry.observed import ObservedServices
 from caio.registry.what_if import WhatIf
@@ -37,6 +39,10 @@ class Platform(Protocol):
     def audit_log(self) -> AuditLog: ...
     @property
     def audit_exports(self) -> AuditExports: ...
+    @property
+    def audit_entries(self) -> AuditEntries: ...
+    @property
+    def custody(self) -> Custody: ...
     @property
     def observed(self) -> ObservedServices: ...
     @property

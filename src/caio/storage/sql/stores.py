@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caio.audit.ports import JournalStore, LogStore
+from caio.storage.sql.audit_index import SqlAuditIndex
+from caio.storage.sql.custody import SqlCustody
 from caio.storage.sql.database import Database
 from caio.storage.sql.idempotency import SqlIdempotency
 from caio.storage.sql.journal_sqlite import SqliteJournal
@@ -30,6 +32,8 @@ class Stores:
     journal: JournalStore
     log: LogStore
     log_restarts: SqlLogRestarts
+    audit_index: SqlAuditIndex
+    custody: SqlCustody
     observed: SqlObservedHours
     idempotency: SqlIdempotency
     secrets: SqlSecrets
@@ -48,6 +52,8 @@ def open_stores(database: Database) -> Stores:
         journal=_journal(database),
         log=log,
         log_restarts=SqlLogRestarts(database, log),
+        audit_index=SqlAuditIndex(database),
+        custody=SqlCustody(database),
         observed=SqlObservedHours(database),
         idempotency=SqlIdempotency(database),
         secrets=SqlSecrets(database),
