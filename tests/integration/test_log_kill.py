@@ -100,7 +100,7 @@ async def database(request, tmp_path):
 async def until(condition):
     async with asyncio.timeout(60):
         while not await condition():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
 
 
 async def test_killed_sequencers_leave_one_log(database, tmp_path):
