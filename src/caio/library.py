@@ -216,6 +216,7 @@ class Orchestrator:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _stop_loop(self) -> None:
+        self._submit(self._loop.shutdown_default_executor()).result()  # closing a loop does not wait for its threads
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
