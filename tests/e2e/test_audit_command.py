@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from caio.audit.checkpoint import Checkpoint, sign_checkpoint
 from caio.audit.signing import key_set
 from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import served
@@ -152,6 +153,20 @@ async def test_the_monitor_sees_a_log_grow(auditor, called):
     other.write_text('{"keys": []}')
     assert (await auditor.json("monitor", "--keys", "other.json", code=11))["verdict"] == "unsigned"
     assert "is not a directory" in await auditor("monitor", "--anchors", "nowhere", code=4)
+
+
+async def test_the_monitor_asks_before_it_takes_another_log_for_the_same(auditor, called):
+    lost = Checkpoint("caio.localhost/7/default", 9, b"x" * 32)
+    state = auditor.folder / "state.json"
+    note = sign_checkpoint(lost, called.installation.keyring.active)
+    state.write_text(json.dumps({"logs": {lost.origin: note}}))
+    said = await auditor("monitor", "--state", "state.json", code=12)
+    assert f"TOOK THE PLACE of {lost.origin}, which had 9 entries" in said
+    assert json.loads((auditor.folder / said.split(" are in ")[1].split(": keep")[0]).read_bytes())["old"] == note
+    assert list(json.loads(state.read_bytes())["logs"]) == [lost.origin]
+    accepted = await auditor.json("monitor", "--state", "state.json", "--origin", "caio.localhost/default")
+    assert accepted["verdict"] == "first"
+    assert (await auditor.json("monitor", "--state", "state.json"))["verdict"] == "same"
 
 
 async def test_two_checkpoints_are_compared_offline(auditor, called):

@@ -25,6 +25,8 @@ class Growth(StrEnum):
     GROWN = "grown"
     FORKED = "forked"
     SET_BACK = "set_back"
+    #: Another log took its place, as ``audit.restart`` begins one anew when its history was lost.
+    RESTARTED = "restarted"
 
     @property
     def honest(self) -> bool:
@@ -51,6 +53,16 @@ def growth(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> Growth:
         return _same(old, new)
     proved = verify_consistency(old.size, old.root, new.size, new.root, proof)
     return Growth.GROWN if proved else Growth.FORKED
+
+
+def begun_anew(old: str, new: str) -> bool:
+    """Whether the log of the origin ``new`` stands in the place of that of ``old``: another generation of it."""
+    return old != new and _without_generation(old) == _without_generation(new)
+
+
+def _without_generation(origin: str) -> list[str]:
+    *before, tenant = origin.split("/")
+    return [*(before[:-1] if before[-1:] and before[-1].isdecimal() else before), tenant]
 
 
 def _same(old: Checkpoint, new: Checkpoint) -> Growth:

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 
 from caio.audit.checkpoint import Checkpoint, SignedCheckpoint, read_checkpoint
 from caio.audit.export import EntryLine, Manifest, Tally, read_line, read_manifest
+from caio.audit.log_erasures import Erasures
 from caio.audit.log_records import Records
 from caio.audit.log_tree import Known, LogTree, TileFiles
 from caio.audit.merkle import MAX_SIZE, Frontier
@@ -77,10 +78,11 @@ def verify_log(export: Export, elsewhere: Elsewhere) -> Verification:
     records = Records(manifest.tenant, whole=manifest.start == 0)
     tree = LogTree(frontier, manifest.size, export.tiles, (anchors.known, earlier.known))
     lines = _Lines(manifest, export.lines)
-    commitments = _Commitments()
+    commitments, erasures = _Commitments(), Erasures(manifest.start)
     for line in lines:
         commitments.take(line)
         records.take(line)
+        erasures.take(line)
         tree.take(bytes.fromhex(line.commitment))
     records.finish()
     if lines.fault is None:
@@ -93,6 +95,7 @@ def verify_log(export: Export, elsewhere: Elsewhere) -> Verification:
             Claim("entries hash", *lines.hash_holds()),
             commitments.claim(lines.fault),
             _records(records, lines.fault),
+            _erasures(erasures, lines.fault),
             _tree(tree, checkpoint.checkpoint, manifest.size, lines.fault),
             _tiles(tree, export.tiles, manifest.start, lines.fault),
             anchors.claim(tree.size, lines.fault),
@@ -237,6 +240,20 @@ def _records(records: Records, cut: str | None) -> Claim:
     if records.unmatched:
         detail += f"; {records.unmatched} outcomes belong to decisions that are not shown"
     return Claim("records", True, detail)
+
+
+def _erasures(erasures: Erasures, cut: str | None) -> Claim:
+    name = "erasures"
+    if cut is not None:
+        return Claim(name, None, _CUT)
+    first = erasures.first_unexplained()
+    if first is None:
+        return Claim(name, True, f"acts of the log erased the {erasures.erased} entries that are shown as erased")
+    if erasures.hidden:
+        return Claim(
+            name, None, f"entry {first} is shown as erased; the act that erased it may be among those not shown"
+        )
+    return Claim(name, False, f"entry {first} is shown as erased, but no act of the log erased it")
 
 
 def _tree(tree: LogTree, checkpoint: Checkpoint | None, size: int, cut: str | None) -> Claim:

@@ -39,6 +39,7 @@ _SAID: Mapping[str, str] = {
     "same": "still has {new} entries, and the same ones",
     "grown": "grew from {old} to {new} entries, and begins with the same ones",
     "forked": "WAS FORKED: what was signed with {old} entries is not the beginning of what is signed with {new}",
+    "restarted": "TOOK THE PLACE of {before}, which had {old} entries; once you know why, accept it with --origin",
     "set_back": "WAS SET BACK: it had {old} entries, and is signed with {new} now",
 }
 
@@ -163,7 +164,8 @@ class _Report:
             document = {"ok": honest, "origin": new.origin, "verdict": verdict, **sizes, "anchors": found.anchors}
             output.print_json({**document, "evidence": str(written) if written else None})
         else:
-            output.say(f"{new.origin} {_SAID[verdict].format(old=old.size if old else 0, new=new.size)}")
+            sizes = {"old": old.size if old else 0, "new": new.size}
+            output.say(f"{new.origin} {_SAID[verdict].format(**sizes, before=old.origin if old else '')}")
             if found.anchors:
                 output.say(f"{found.anchors} anchored checkpoints agree with it")
             if written:
@@ -189,6 +191,12 @@ class _State:
 
     def last(self, origin: str) -> str | None:
         return self._logs().get(origin)
+
+    def replaced_by(self, origin: str) -> str | None:
+        """The note of a log that the log ``origin`` stands in the place of."""
+        from caio.audit.log_monitor import begun_anew
+
+        return next((note for known, note in self._logs().items() if begun_anew(known, origin)), None)
 
     def remember(self, seen: _Seen) -> None:
         replace_json(self._path, {"logs": {**self._logs(), seen.checkpoint.origin: seen.note}})
@@ -217,6 +225,9 @@ class _Watching:
     def look(self) -> _Finding:
         """Compare the server's newest checkpoint with the last one, and with those anchored; remember it if the
         log only grew. Raises what the server answers, and InvalidInput for a checkpoint nobody trusted signed."""
+        from caio.audit.log_monitor import Growth
+
+        unasked = self.origin is None
         if self.origin is None:
             self.origin = _verified(_fetched(self.server), self.trusted, "the server's checkpoint").checkpoint.origin
         # Anchors first: what is anchored is in the log by then, so that none can be ahead of an honest one.
@@ -225,6 +236,9 @@ class _Watching:
         if new.checkpoint.origin != self.origin:
             raise InvalidInput(f"the server shows the log {new.checkpoint.origin}, and not {self.origin}")
         known = self.state.last(self.origin)
+        before = self.state.replaced_by(self.origin) if known is None and unasked else None
+        if before is not None:
+            return _Finding(Growth.RESTARTED, _read(before), new)
         old = None if known is None else _verified(_read(known), self.trusted, "the remembered checkpoint")
         found = _Finding(None, None, new) if old is None else self._step(old, new)
         if found.growth is not None and not found.growth.honest:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caio.audit.checkpoint import Checkpoint
-from caio.audit.log_monitor import Growth, growth, needs_proof
+from caio.audit.log_monitor import Growth, begun_anew, growth, needs_proof
 from caio.audit.merkle import leaf_hash, root_of
 from caio.audit.tiles import Edge, TileId, consistency_proof
 
@@ -48,3 +48,12 @@ def test_only_growth_passes(old, new, changed):
 def test_checkpoints_of_different_logs_are_not_compared():
     with pytest.raises(ValueError, match="different logs"):
         growth(checkpoint(1), replace(checkpoint(2), origin="caio.localhost/other"), [])
+
+
+def test_a_log_begun_anew_is_known_by_its_origin():
+    assert begun_anew("caio.localhost/acme", "caio.localhost/2/acme")
+    assert begun_anew("caio.localhost/2/acme", "caio.localhost/3/acme")
+    assert not begun_anew("caio.localhost/acme", "caio.localhost/acme")
+    assert not begun_anew("caio.localhost/acme", "caio.localhost/other")
+    assert not begun_anew("caio.localhost/acme", "elsewhere/acme")
+    assert begun_anew("acme", "2/acme")

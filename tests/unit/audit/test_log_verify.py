@@ -40,6 +40,7 @@ CLAIMS = [
     "entries hash",
     "commitments",
     "records",
+    "erasures",
     "tree",
     "tiles",
     "anchors",
@@ -67,12 +68,12 @@ def test_an_honest_export_verifies():
     assert [(claim.name, claim.proved) for claim in found.claims] == [(name, True) for name in CLAIMS]
     alone = FILES.verified()
     assert alone.ok
-    assert [claim.proved for claim in alone.claims] == [True] * 8 + [None] * 2
+    assert [claim.proved for claim in alone.claims] == [True] * 9 + [None] * 2
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 255, 256, 257, 600])
 def test_known_roots_are_compared_at_their_size(size):
-    log = [erased(each) for each in entry_lines(300)]
+    log = entry_lines(300, disclosed=lambda seq: False)
     files = files_of(log)
     sizes = sorted({0, min(size, len(log)), len(log)})
     assert files.refuted(anchors=[checkpoint_of(log, each) for each in sizes]) == set()
@@ -146,6 +147,7 @@ ALONE = {
         FILES, entries=FILES.entries.replace(b'"reserved":"0.00125"', b'"reserved":"1"', 1)
     ).resigned(),
     "records": lambda: with_records(OUTCOME, DECISION),
+    "erasures": lambda: files_of([erased(LOG[0]), *LOG[1:]]),
     "tree": lambda: replace(
         FILES, checkpoint=sign_checkpoint(Checkpoint(ORIGIN, len(LOG), b"x" * 32), KEY).encode()
     ).resigned(),
@@ -187,6 +189,32 @@ def test_records_belong_to_their_lines():
         assert files.detail("records").startswith("entry 6:")
 
 
+def erasing(*seqs):
+    return ActRecord(TENANT, "act_9", NOW, Act("content.erased", "a", "decisions", {"seqs": [*seqs]}))
+
+
+def erased_log(*seqs, by):
+    using = sealer()
+    log = [entry_line(leaf, using, disclosed=True) for leaf in stored([*records(3), by], using)]
+    return [erased(line) if line.seq in seqs else line for line in log]
+
+
+def test_what_no_act_erased_is_not_erased():
+    assert files_of(erased_log(2, 3, by=erasing(2, 3))).refuted() == set()
+    for named in ([2], [3, 4], [], [2, 7], [-1, 2]):
+        files = files_of(erased_log(2, 3, by=erasing(*named)))
+        assert files.refuted() == {"erasures"}
+        assert f"entry {2 if 2 not in named else 3} " in files.detail("erasures")
+    whole = files_of([erased(line) for line in erased_log(by=erasing())])
+    assert whole.refuted() == set()
+    assert "may be among those not shown" in whole.detail("erasures")
+    itself = files_of(erased_log(0, by=erasing(0)), 2)
+    assert itself.refuted() == set()
+    for lying in ({"seqs": "all"}, {"seqs": [0.5]}, {}):
+        act = ActRecord(TENANT, "act_9", NOW, Act("content.erased", "a", "decisions", lying))
+        assert files_of(erased_log(2, by=act)).refuted() == {"erasures"}
+
+
 def test_an_act_of_a_kind_not_known_yet_is_an_act():
     class Later(ActRecord):
         kind = "weather"  # type: ignore[assignment]
@@ -203,7 +231,7 @@ def test_what_does_not_open_is_said_so():
 
 
 def test_every_tile_is_compared():
-    log = [erased(each) for each in entry_lines(300)]
+    log = entry_lines(300, disclosed=lambda seq: False)
     files = files_of(log)
     assert sorted(files.tiles) == [
         "tile/0/000",
