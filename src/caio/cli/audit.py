@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from caio.cli import audit_log
+from caio.cli import audit_custody, audit_log
 from caio.cli.parameters import group
 
-app = group("Export, verify and watch the audit log.")
+app = group("Read, keep, export, verify and watch the audit log.")
+app.add_typer(audit_custody.app)
 app.add_typer(audit_log.app)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from caio.audit.acts import Acts
     from caio.audit.sealing import TenantVault
     from caio.config import Settings
+    from caio.storage.sql.custody import SqlCustody
     from caio.storage.sql.secrets import SqlSecrets
 
 
@@ -32,9 +33,10 @@ def settings_of(data_dir: Path | None) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class SecretBox:
-    """The stored secrets, what seals them, and what tells of their changes."""
+    """The stored secrets, the custody of the log, what seals both, and what tells of their changes."""
 
     secrets: SqlSecrets
+    custody: SqlCustody
     vault: TenantVault
     acts: Acts
 
@@ -61,6 +63,6 @@ async def opened(settings: Settings) -> AsyncIterator[SecretBox]:
             # Secrets may be stored before the first start of a server.
             tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
             await tenants.create(embedded_scope(), EMBEDDED, default_tenant(settings))
-            yield SecretBox(stores.secrets, vault, acts)
+            yield SecretBox(stores.secrets, stores.custody, vault, acts)
     finally:
         await database.close()

@@ -47,7 +47,7 @@ COMMANDS: dict[str, dict[str, Place]] = {
     "Prove": {
         "decisions": Place("decisions", "app", "Read decisions, their evidence and receipts."),
         "verify": Place("verify", "verify", "Verify a receipt offline."),
-        "audit": Place("audit", "app", "Export, verify and watch the audit log."),
+        "audit": Place("audit", "app", "Read, keep, export, verify and watch the audit log."),
         "trust": Place("trust", "app", "Pin the keys that receipts are verified with."),
     },
     "Operate": {
