@@ -269,7 +269,7 @@ async def _wire(
         journal,
         sequencer,
         audit_log,
-        AuditExports(stores.journal, vault, audit_log, Reads(acts, journal), keyring, now),
+        AuditExports(stores.audit_index, stores.journal, vault, audit_log, Reads(acts, journal), keyring, now),
         AuditEntries(stores.audit_index, stores.journal, vault, Reads(acts, journal)),
         Custody(stores.custody, acts, vault, now, new_id),
         acts,

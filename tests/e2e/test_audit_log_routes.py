@@ -49,7 +49,7 @@ async def export(caio, query=""):
 async def test_exports_verify(called):
     lines, manifest, found = await export(called)
     assert found.ok, found
-    assert [claim.proved for claim in found.claims] == [True] * 7 + [None] * 3
+    assert [claim.proved for claim in found.claims] == [True] * 8 + [None] * 3
     assert manifest.count == manifest.size == len(lines)
     kinds = {line.kind for line in lines}
     assert {"decision", "outcome", "publication", "access"} <= kinds
@@ -75,6 +75,42 @@ async def test_what_is_not_asked_for_is_withheld(called):
         assert found.ok
         assert {line.recorded_at is None or inside(line.recorded_at) for line in shown} == {True}
         assert 0 < stated.withheld < stated.count
+
+
+async def test_what_is_looked_up_is_disclosed(called):
+    await called.register("second", path="/broken")
+    everything, _, _ = await export(called)
+
+    def disclosed(lines):
+        return {(line.kind, line.subject) for line in lines if line.is_disclosed}
+
+    decisions = {line.subject: json.loads(bytes(line.payload)) for line in everything if line.kind == "decision"}
+    refused = {("decision", name) for name, record in decisions.items() if not record["admitted"]}
+    first = {
+        (kind, name) for name, record in decisions.items() if record["admitted"] for kind in ("decision", "outcome")
+    }
+    assert len(refused) == 1
+    assert len(first) == 6
+    for query, expected in {
+        "service=first": first,
+        "outcome=refused": refused,
+        "capability=text.unknown": refused,
+        "outcome=ok&kind=outcome": {each for each in first if each[0] == "outcome"},
+        "service=nobody": set(),
+    }.items():
+        lines, manifest, found = await export(called, f"?{query}")
+        assert found.ok, found
+        assert disclosed(lines) == expected
+        assert manifest.withheld == manifest.count - len(expected)
+    principal = next(iter(decisions.values()))["principal"]
+    lines, manifest, _ = await export(called, f"?principal={principal}")
+    assert disclosed(lines) >= first | refused
+    assert {
+        json.loads(bytes(line.payload))["principal"] for line in lines if line.is_disclosed and line.kind != "outcome"
+    } == {principal}
+    assert manifest.filter == {"principal": principal}
+    for wrong in ("outcome=weather", "service=", "principal=" + "x" * 300):
+        assert (await called.get(f"/api/v1/audit/export?{wrong}"))[0] == 422
 
 
 async def test_an_export_from_a_place_within_the_log(called):

@@ -25,7 +25,7 @@ Not checked here: that commitments open, that the tree is the signed one, who si
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -122,13 +122,26 @@ def read_line(raw: bytes) -> EntryLine:
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What an export was asked to disclose: entries of these kinds (none: of all), recorded from ``since``
-    to before ``until`` (microseconds since the epoch). The others are withheld."""
+    to before ``until`` (microseconds since the epoch). The others are withheld.
+
+    ``service``, ``capability`` and ``outcome`` are a decision's, ``principal`` is an act's too; an outcome
+    goes with its decision. They are looked up, see ``is_looked_up``: a leaf alone does not tell.
+    """
 
     kinds: tuple[str, ...] = ()
     since: int | None = None
     until: int | None = None
+    service: str | None = None
+    principal: str | None = None
+    outcome: str | None = None
+    capability: str | None = None
+
+    @property
+    def is_looked_up(self) -> bool:
+        return any(each is not None for each in (self.service, self.principal, self.outcome, self.capability))
 
     def includes(self, leaf: Leaf) -> bool:
+        """Whether kind and time are those asked for."""
         return (
             (not self.kinds or leaf.kind in self.kinds)
             and (self.since is None or leaf.recorded_at >= self.since)
@@ -137,8 +150,9 @@ class Shown:
 
     def document(self) -> dict[str, Any]:
         """As a manifest states it: what is not asked for is absent."""
-        stated = {"kind": sorted(set(self.kinds)) or None, "since": self.since, "until": self.until}
-        return {name: value for name, value in stated.items() if value is not None}
+        stated = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "kinds"}
+        kinds = {"kind": sorted(set(self.kinds))} if self.kinds else {}
+        return kinds | {name: value for name, value in stated.items() if value is not None}
 
 
 def entry_line(stored: StoredLeaf, sealer: Sealer | None, *, disclosed: bool) -> EntryLine:

@@ -36,12 +36,27 @@ def export(
         str | None, typer.Option(help="Disclose what was recorded since: 12h, 7d, or a time in RFC 3339.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="Disclose what was recorded before, as for --since.")] = None,
+    service: Annotated[str | None, typer.Option(help="Disclose decisions that chose it, or that it answered.")] = None,
+    principal: Annotated[str | None, typer.Option(help="Disclose what this principal asked for or did.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Disclose decisions that ended so: ok, failed, refused, …")
+    ] = None,
+    capability: Annotated[str | None, typer.Option(help="Disclose decisions on this capability.")] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: Json = False,
 ) -> None:
     """Export the audit log, for anybody to verify offline. What is not disclosed shows its commitment alone."""
-    query = {"from": start, "kind": kind, "since": moment_of("--since", since), "until": moment_of("--until", until)}
+    query = {
+        "from": start,
+        "kind": kind,
+        "since": moment_of("--since", since),
+        "until": moment_of("--until", until),
+        "service": service,
+        "principal": principal,
+        "outcome": outcome,
+        "capability": capability,
+    }
     server = asked_with(url, api_key)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise Conflict(f"{directory} exists already; name a directory that does not", code="already_exists")

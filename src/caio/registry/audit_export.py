@@ -3,16 +3,18 @@
 Theory of operation
 -------------------
 Before anything is given out, the export is recorded in the log as an access, and what is durable then
-is taken in: the head that this gives fixes the export's size. Then the journal is read in pages, opened a
-few entries at a time so that calls are not kept waiting, and forgotten. The last line holds the manifest,
-signed over all others; a stream without it is no export, whatever cut it short.
+is taken in: the head that this gives fixes the export's size. What is asked for by service, principal,
+outcome or capability is looked up and remembered as one bit an entry. Then the journal is read in
+pages, opened a few entries at a time so that calls are not kept waiting, and forgotten. The last line
+holds the manifest, signed over all others; a stream without it is no export, whatever cut it short.
 
 Laws (each has a test of the same name)
 ---------------------------------------
 - exports_are_recorded_first: an export that cannot be recorded gives nothing out.
 - exports_verify: whole ones and those from a place within the log, whatever is shown of them.
 - an_export_is_of_one_size: what is appended meanwhile is not in it.
-- memory_is_bounded: by a page, not by the log.
+- memory_is_bounded: by a page and a bit an entry, not by the log.
+- what_is_looked_up_is_disclosed: decisions with their outcomes, and acts, as the log's search finds them.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import structlog
 from caio.audit.export import KIND, Manifest, Shown, Tally, closing_line, entry_line
 from caio.audit.merkle import Frontier
 from caio.audit.ports import JournalStore, LogHead
+from caio.audit.query import AuditIndex, DecisionEntry, EntryFilter, Result
 from caio.audit.reads import Reads
 from caio.audit.sealing import Sealer, TenantVault
 from caio.audit.signing import Keyring
@@ -47,6 +50,7 @@ class AuditExports:
 
     def __init__(
         self,
+        index: AuditIndex,
         journal: JournalStore,
         vault: TenantVault,
         log: AuditLog,
@@ -54,6 +58,7 @@ class AuditExports:
         keyring: Keyring,
         clock: Callable[[], int],
     ) -> None:
+        self._index = index
         self._journal = journal
         self._vault = vault
         self._log = log
@@ -99,6 +104,7 @@ class AuditExports:
     ) -> AsyncIterator[bytes]:
         sha256, tally = hashlib.sha256(), Tally()
         try:
+            found = await self._found(scope, shown, head.size)
             while frontier.size + tally.count < head.size:
                 start = frontier.size + tally.count
                 page = await self._journal.page(scope, start - 1, min(PAGE, head.size - start))
@@ -107,9 +113,11 @@ class AuditExports:
                 sealer = await self._sealer(scope)
                 for first in range(0, len(page), _TURN):
                     turn = page[first : first + _TURN]
-                    lines = [entry_line(each, sealer, disclosed=shown.includes(each.leaf)) for each in turn]
-                    for line in lines:
-                        tally = tally.with_line(line)
+                    lines = []
+                    for each in turn:
+                        disclosed = shown.includes(each.leaf) and (found is None or found.holds(each.seq))
+                        lines.append(entry_line(each, sealer, disclosed=disclosed))
+                        tally = tally.with_line(lines[-1])
                     written = b"".join(line.written() for line in lines)
                     sha256.update(written)
                     yield written
@@ -119,6 +127,25 @@ class AuditExports:
             return
         manifest = self._manifest(scope, head, frontier, shown, tally, sha256.hexdigest())
         yield closing_line(manifest.signed(self._keyring.active), head.checkpoint)
+
+    async def _found(self, scope: TenantScope, shown: Shown, size: int) -> _Places | None:
+        """The places that the log's search finds for ``shown``; None when it asks for nothing of that kind."""
+        if not shown.is_looked_up:
+            return None
+        result = None if shown.outcome is None else Result(shown.outcome)
+        wanted = EntryFilter(
+            service=shown.service, principal=shown.principal, result=result, capability=shown.capability
+        )
+        places, before = _Places(size), None
+        while True:
+            page = await self._index.entries(scope, wanted, before, PAGE)
+            for entry in page.items:
+                places.add(entry.seq)
+                if isinstance(entry, DecisionEntry) and entry.outcome_seq is not None:
+                    places.add(entry.outcome_seq)
+            before = page.next_before
+            if before is None:
+                return places
 
     async def _sealer(self, scope: TenantScope) -> Sealer | None:
         try:
@@ -147,3 +174,19 @@ class AuditExports:
             made_at=self._clock(),
             key_id=self._keyring.active.key_id,
         )
+
+
+class _Places:
+    """Some of the places below ``size``, a bit each."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._bits = bytearray(size // 8 + 1)
+
+    def add(self, seq: int) -> None:
+        """What was appended since is left out."""
+        if seq < self._size:
+            self._bits[seq >> 3] |= 1 << (seq & 7)
+
+    def holds(self, seq: int) -> bool:
+        return bool(self._bits[seq >> 3] >> (seq & 7) & 1)

@@ -12,6 +12,7 @@ from caio.api.dependencies import ThePlatform, caller_with
 from caio.audit.export import Shown
 from caio.audit.merkle import MAX_SIZE
 from caio.audit.ports import LeafKind
+from caio.audit.query import Result
 from caio.audit.tiles import BundleId, TileId, inclusion_proof, read_tile_path, tiles_for_inclusion
 from caio.foundation.errors import InvalidInput, NotFound, Violation
 from caio.foundation.scope import TenantScope
@@ -21,6 +22,7 @@ from caio.tenancy.principals import Caller, Permission
 router = APIRouter(tags=["audit"])
 
 Reader = Annotated[Caller, Depends(caller_with(Permission.AUDIT_READ))]
+Text = Annotated[str | None, Query(min_length=1, max_length=256)]
 Size = Annotated[int, Query(ge=0, le=MAX_SIZE)]
 
 #: What a tile's address holds never changes. Not for shared caches: it belongs to one tenant.
@@ -115,10 +117,15 @@ async def get_export(
     kind: Annotated[list[LeafKind] | None, Query(description="Disclose these kinds only.")] = None,
     since: Annotated[int | None, Query(ge=0, description="Disclose what was recorded from this time on.")] = None,
     until: Annotated[int | None, Query(ge=0, description="Disclose what was recorded before this time.")] = None,
+    service: Annotated[Text, Query(description="Disclose decisions that chose it, or that it answered.")] = None,
+    principal: Annotated[Text, Query(description="Disclose what this principal asked for or did.")] = None,
+    outcome: Annotated[Result | None, Query(description="Disclose decisions that ended so.")] = None,
+    capability: Annotated[Text, Query(description="Disclose decisions on this capability.")] = None,
 ) -> StreamingResponse:
     """The log as one stream: a line for each entry, and a last one with the signed manifest. Entries that are
     not asked for are withheld: their commitments alone are there, so that the whole can be verified."""
-    shown = Shown(tuple(each.value for each in kind or ()), since, until)
+    kinds = tuple(each.value for each in kind or ())
+    shown = Shown(kinds, since, until, service, principal, outcome, capability)
     lines = await platform.audit_exports.export(caller.scope, caller.principal.principal_id, start, shown)
     return StreamingResponse(lines, media_type="application/x-ndjson", headers=_NEVER)
 
