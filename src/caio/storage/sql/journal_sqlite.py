@@ -4,7 +4,9 @@ Theory of operation
 -------------------
 All appends of a process run on one dedicated thread, one after another, each as one BEGIN
 IMMEDIATE transaction. The write lock makes reading a tenant's next ``seq`` and using it one step,
-also against other processes. ``synchronous = FULL`` has the commit wait for the disk.
+also against other processes. ``synchronous = FULL`` has the commit wait for the disk. What is
+written of the trees takes turns with the appends on that thread: SQLite's lock knows no order, and a
+busy journal would keep a second writer waiting for seconds.
 
 Laws (each has a test of the same name, for both databases)
 -----------------------------------------------------------
@@ -68,7 +70,8 @@ class SqliteJournal(SqlJournalReads):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="caio-journal")
+        #: Runs what is to be written, in the order of asking.
+        self.writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="caio-journal")
         self._connection: sqlite3.Connection | None = None
         database.before_close(self._close)
 
@@ -77,7 +80,7 @@ class SqliteJournal(SqlJournalReads):
         be written (the others can be appended again without it) and NotReady for a busy or full disk."""
         if not leaves:
             return []
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._append, batch_of(leaves))
+        return await asyncio.get_running_loop().run_in_executor(self.writes, self._append, batch_of(leaves))
 
     def _append(self, batch: Batch) -> list[int]:
         try:
@@ -111,8 +114,8 @@ class SqliteJournal(SqlJournalReads):
         return seqs
 
     async def _close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown()
+        await asyncio.get_running_loop().run_in_executor(self.writes, self._disconnect)
+        self.writes.shutdown()
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -1,5 +1,6 @@
-"""The Merkle trees on SQLite: raw statements on two threads, each with a connection of its own, so that
-readers do not wait for the sequencer's writes.
+"""The Merkle trees on SQLite: raw statements. Readers, the sequencer's reads, and its writes each have a
+connection of their own, so that none waits for another; the writes take turns with the journal's, on
+its thread.
 
 Sets of tenants and ranges go in as one JSON array, so that a thousand tenants cost as many
 statements as one. A look that finds nothing takes no lock. Leases need not survive a power cut, so
@@ -119,23 +120,23 @@ _RELEASE = "UPDATE log_heads SET holder = '', leased_until = 0 WHERE holder = ?"
 class SqliteLog:
     """The ``LogStore`` port on SQLite. Raises NotReady for a busy or full disk."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._writer = _Thread(database, "caio-log")
-        self._reader = _Thread(database, "caio-log-reads")
+    def __init__(self, database: Database, writes: ThreadPoolExecutor) -> None:
+        self._own = [ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("caio-log", "caio-log-reads")]
+        self._writer = _Thread(database, writes)
+        self._sequencers, self._reader = (_Thread(database, thread) for thread in self._own)
         database.before_close(self._close)
 
     async def behind(self, holder: str, now: int, until: int, limit: int) -> list[Behind]:
         asked = {"holder": holder, "now": now, "root": EMPTY_ROOT, "limit": limit}
-        return await self._writer.run(lambda connection: _claim(connection, _BEHIND, asked, until))
+        return await self._claim(_BEHIND, asked, until)
 
     async def behind_one(self, tenant_id: str, holder: str, now: int, until: int) -> Behind | None:
         asked = {"holder": holder, "now": now, "root": EMPTY_ROOT, "tenant": tenant_id}
-        found = await self._writer.run(lambda connection: _claim(connection, _BEHIND_ONE, asked, until))
+        found = await self._claim(_BEHIND_ONE, asked, until)
         return found[0] if found else None
 
     async def commitments(self, ranges: Sequence[tuple[str, int, int]]) -> dict[str, list[bytes]]:
-        ((joined,),) = await self._writer.fetch(_COMMITMENTS, (json.dumps(ranges),))
+        ((joined,),) = await self._sequencers.fetch(_COMMITMENTS, (json.dumps(ranges),))
         return _without_gaps(ranges, bytes.fromhex(joined or ""))
 
     async def advance(self, holder: str, advances: Sequence[Advance]) -> set[str]:
@@ -143,7 +144,7 @@ class SqliteLog:
 
     async def edges(self, logs: Sequence[tuple[str, int]]) -> PartialTiles:
         wanted = json.dumps([place for tenant, size in logs for place in edge_places(tenant, size)])
-        rows = await self._writer.fetch(_EDGES, (wanted,))
+        rows = await self._sequencers.fetch(_EDGES, (wanted,))
         found: PartialTiles = {tenant: {} for tenant, _ in logs}
         for tenant, level, hashes, length in rows:
             if len(hashes) == length:
@@ -175,17 +176,24 @@ class SqliteLog:
                 found[0, first >> HEIGHT] = tile_of([commitment for _, commitment in leaves])
         return found
 
+    async def _claim(self, query: str, asked: Mapping[str, object], until: int) -> list[Behind]:
+        if not await self._sequencers.fetch(query, asked):
+            return []
+        return await self._writer.run(lambda connection: _claim(connection, query, asked, until))
+
     async def _close(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+        for thread in (self._reader, self._sequencers, self._writer):
+            await thread.close()
+        for own in self._own:
+            own.shutdown()
 
 
 class _Thread:
-    """A thread with a connection, opened when it is first needed."""
+    """A connection for one thread, opened when it is first needed."""
 
-    def __init__(self, database: Database, name: str) -> None:
+    def __init__(self, database: Database, thread: ThreadPoolExecutor) -> None:
         self._path = database.address.path
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._thread = thread
         self._open: sqlite3.Connection | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -202,7 +210,6 @@ class _Thread:
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown()
 
     def _disconnect(self) -> None:
         if self._open is not None:
@@ -222,9 +229,7 @@ def _writing(connection: sqlite3.Connection, *, durable: bool) -> Iterator[None]
         raise
 
 
-def _claim(connection: sqlite3.Connection, query: str, asked: dict[str, object], until: int) -> list[Behind]:
-    if not connection.execute(query, asked).fetchone():
-        return []
+def _claim(connection: sqlite3.Connection, query: str, asked: Mapping[str, object], until: int) -> list[Behind]:
     with _writing(connection, durable=False):
         found = [_behind(*row) for row in connection.execute(query, asked).fetchall()]
         lease = (0, asked["holder"], until)

@@ -41,7 +41,7 @@ class Stores:
 
 def open_stores(database: Database) -> Stores:
     """The stores over ``database``, whose ``close`` also ends what they started."""
-    log = _log(database)
+    journal, log = _journal_and_log(database)
     return Stores(
         tenants=SqlTenants(database),
         api_keys=SqlApiKeys(database),
@@ -49,7 +49,7 @@ def open_stores(database: Database) -> Stores:
         contracts=SqlPublications(database, "contract"),
         policies=SqlPublications(database, "policy"),
         snapshots=SqlInputSnapshots(database),
-        journal=_journal(database),
+        journal=journal,
         log=log,
         log_restarts=SqlLogRestarts(database, log),
         audit_index=SqlAuditIndex(database),
@@ -60,17 +60,11 @@ def open_stores(database: Database) -> Stores:
     )
 
 
-def _journal(database: Database) -> JournalStore:
+def _journal_and_log(database: Database) -> tuple[JournalStore, LogStore]:
     if database.dialect == "sqlite":
-        return SqliteJournal(database)
+        journal = SqliteJournal(database)
+        return journal, SqliteLog(database, journal.writes)
     from caio.storage.sql.journal_postgres import PostgresJournal  # needs the ``postgresql`` extra
+    from caio.storage.sql.log_postgres import PostgresLog
 
-    return PostgresJournal(database)
-
-
-def _log(database: Database) -> LogStore:
-    if database.dialect == "sqlite":
-        return SqliteLog(database)
-    from caio.storage.sql.log_postgres import PostgresLog  # needs the ``postgresql`` extra
-
-    return PostgresLog(database)
+    return PostgresJournal(database), PostgresLog(database)
