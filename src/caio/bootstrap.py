@@ -10,8 +10,8 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,13 +139,10 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
     another process holds the data directory or the database."""
     async with AsyncExitStack() as stack:
         prepare_data_dir(settings.data_dir)
-        lock = DataDirectoryLock.hold(settings.data_dir)
-        stack.callback(lock.release)
+        stack.enter_context(alone_in(settings.data_dir))
         database = await open_database(settings)
         stack.push_async_callback(database.close)
-        if database.dialect == "postgresql":
-            shared_lock = await hold_single_process_lock(database)
-            stack.push_async_callback(shared_lock.release)
+        await stack.enter_async_context(alone_on(database))
         stores = open_stores(database)
         master = load_or_create_master(settings.data_dir / "keys" / "master.key")
         keyring = load_or_create(settings.data_dir / "keys" / "signing")
@@ -171,6 +168,29 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
         )
         stack.push_async_callback(installation.gateway.books.settled)
         yield installation
+
+
+@contextmanager
+def alone_in(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory. Raises Misconfigured when another process does."""
+    lock = DataDirectoryLock.hold(data_dir)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@asynccontextmanager
+async def alone_on(database: Database) -> AsyncIterator[None]:
+    """Hold a database that several data directories may name. Raises Misconfigured when another process does."""
+    if database.dialect != "postgresql":
+        yield
+        return
+    lock = await hold_single_process_lock(database)
+    try:
+        yield
+    finally:
+        await lock.release()
 
 
 def prepare_data_dir(data_dir: Path) -> None:

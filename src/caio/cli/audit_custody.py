@@ -163,8 +163,9 @@ def _erase_tenant(tenant: str, reason: str, data_dir: Path | None, as_json: bool
             scope = embedded_scope(tenant)
         except ValueError as error:
             raise InvalidInput(f"--tenant: {error}") from error
-        async with opened(settings_of(data_dir)) as box:
-            return await Custody(box.custody, box.acts, box.vault, now, new_id).erase_tenant(scope, EMBEDDED, reason)
+        async with opened(settings_of(data_dir)) as data:
+            custody = Custody(data.stores.custody, data.acts, data.vault, now, new_id)
+            return await custody.erase_tenant(scope, EMBEDDED, reason)
 
     with output.waiting("Erasing"):
         leaves = asyncio.run(erase_all())

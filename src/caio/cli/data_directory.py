@@ -1,7 +1,7 @@
 """What the operator's commands open: the data directory's database and keys, without a server.
 
 They work while a server runs: SQLite's write-ahead log and PostgreSQL let several processes read
-and write. Nothing here takes the directory's lock.
+and write. Nothing here takes the directory's lock; a command that must be alone takes it itself.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from caio.audit.acts import Acts
     from caio.audit.sealing import TenantVault
     from caio.config import Settings
-    from caio.storage.sql.custody import SqlCustody
-    from caio.storage.sql.secrets import SqlSecrets
+    from caio.storage.sql.database import Database
+    from caio.storage.sql.stores import Stores
 
 
 def settings_of(data_dir: Path | None) -> Settings:
@@ -32,17 +32,17 @@ def settings_of(data_dir: Path | None) -> Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class SecretBox:
-    """The stored secrets, the custody of the log, what seals both, and what tells of their changes."""
+class OpenedData:
+    """The database with its stores, what seals for its tenants, and what tells of changes."""
 
-    secrets: SqlSecrets
-    custody: SqlCustody
+    database: Database
+    stores: Stores
     vault: TenantVault
     acts: Acts
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[SecretBox]:
+async def opened(settings: Settings) -> AsyncIterator[OpenedData]:
     """Open the database, made when there is none, and the vault of its tenants."""
     from caio.audit.acts import Acts
     from caio.audit.key_files import load_or_create_master
@@ -63,6 +63,6 @@ async def opened(settings: Settings) -> AsyncIterator[SecretBox]:
             # Secrets may be stored before the first start of a server.
             tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
             await tenants.create(embedded_scope(), EMBEDDED, default_tenant(settings))
-            yield SecretBox(stores.secrets, stores.custody, vault, acts)
+            yield OpenedData(database, stores, vault, acts)
     finally:
         await database.close()

@@ -41,11 +41,11 @@ def set_secret(name: Name, data_dir: DataDir = None, as_json: Json = False) -> N
         from caio.gateway.credentials import secret_context
         from caio.tenancy.authentication import EMBEDDED, embedded_scope
 
-        async with opened(settings_of(data_dir)) as box:
+        async with opened(settings_of(data_dir)) as data:
             scope = embedded_scope()
-            sealed = (await box.vault.sealer(scope)).seal(value.encode(), secret_context(name))
-            leaf = await box.acts.leaf(scope, Act("secret.stored", EMBEDDED, name))
-            await box.secrets.put(scope, name, sealed, now(), leaf)
+            sealed = (await data.vault.sealer(scope)).seal(value.encode(), secret_context(name))
+            leaf = await data.acts.leaf(scope, Act("secret.stored", EMBEDDED, name))
+            await data.stores.secrets.put(scope, name, sealed, now(), leaf)
 
     asyncio.run(store())
     if as_json:
@@ -61,8 +61,8 @@ def list_secrets(data_dir: DataDir = None, as_json: Json = False) -> None:
     async def names() -> list[str]:
         from caio.tenancy.authentication import embedded_scope
 
-        async with opened(settings_of(data_dir)) as box:
-            return list(await box.secrets.names(embedded_scope()))
+        async with opened(settings_of(data_dir)) as data:
+            return list(await data.stores.secrets.names(embedded_scope()))
 
     found = asyncio.run(names())
     if as_json:
@@ -83,10 +83,10 @@ def delete(name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
         from caio.audit.acts import Act
         from caio.tenancy.authentication import EMBEDDED, embedded_scope
 
-        async with opened(settings_of(data_dir)) as box:
+        async with opened(settings_of(data_dir)) as data:
             scope = embedded_scope()
-            leaf = await box.acts.leaf(scope, Act("secret.removed", EMBEDDED, name))
-            await box.secrets.delete(scope, name, leaf)
+            leaf = await data.acts.leaf(scope, Act("secret.removed", EMBEDDED, name))
+            await data.stores.secrets.delete(scope, name, leaf)
 
     asyncio.run(remove())
     if as_json:
