@@ -80,13 +80,17 @@ class ForkWatch:
         #: Checkpoints, by tenant, that the growing tree must still pass through.
         self.expected: dict[str, Checkpoint] = {}
 
+    def knows(self, tenant_id: str) -> bool:
+        """Whether this log needs no examination: it was compared, or there is nothing to compare it with."""
+        return self._anchor is None or tenant_id in self._passed or tenant_id in self.expected
+
     async def examine(self, behind: Behind, origin: str) -> None:
         """Compare a log as it is now. Raises SealBroken ``log_forked``, and NotReady while the anchor does not
         answer or holds what nobody here signed."""
         name = behind.tenant_id
         if name in self._condemned:
             raise self._condemned[name]
-        if self._anchor is None or name in self._passed or name in self.expected:
+        if self._anchor is None or self.knows(name):
             return
         anchored = await self._latest(self._anchor, origin)
         if anchored is not None and anchored.size > behind.size:
@@ -106,6 +110,8 @@ class ForkWatch:
     def condemn(self, tenant_id: str, fault: SealBroken) -> None:
         """Have every later examination of this log raise ``fault``."""
         self._condemned[tenant_id] = fault
+        self._passed.discard(tenant_id)
+        self.expected.pop(tenant_id, None)
 
     async def _latest(self, anchor: Anchor, origin: str) -> Checkpoint | None:
         if self._monotonic() < self._quiet_until:

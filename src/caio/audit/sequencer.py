@@ -64,8 +64,8 @@ ASIDE_SECONDS = 60.0
 
 #: Logs leased at a look; leaves of one log, and of all together, in a step.
 LOGS = 4096
-SHARE = 10_000
-STEP = 20_000
+SHARE = 4096
+STEP = 4096
 
 
 @dataclass(slots=True, eq=False)
@@ -325,20 +325,18 @@ class Sequencer:
 
     async def _examined(self, step: Sequence[Share]) -> list[Share]:
         """The shares of those logs that do not contradict what was anchored of them."""
+        strange = [each.behind for each in step if not self._watch.knows(each.behind.tenant_id)]
+        await asyncio.gather(*map(self._examine, strange))
+        return [each for each in step if not self._is_aside(each.behind.tenant_id)]
 
-        async def passes(share: Share) -> bool:
-            name, origin = share.behind.tenant_id, share.behind.origin
-            try:
-                await self._watch.examine(share.behind, origin or self._origin_of(name))
-            except SealBroken as fault:
-                self._set_aside(name, fault)
-                return False
-            except NotReady:  # of the anchor, which stops nothing; its publisher says so and compares later
-                return True
-            return True
-
-        passed = await asyncio.gather(*map(passes, step))
-        return [share for share, good in zip(step, passed, strict=True) if good]
+    async def _examine(self, behind: Behind) -> None:
+        name = behind.tenant_id
+        try:
+            await self._watch.examine(behind, behind.origin or self._origin_of(name))
+        except SealBroken as fault:
+            self._set_aside(name, fault)
+        except NotReady:
+            pass  # the anchor stops nothing; the publisher says so, and compares before it anchors
 
     async def _look_at(self, tenant_id: str) -> Behind | None:
         now = self._clock()

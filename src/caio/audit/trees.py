@@ -88,7 +88,7 @@ class Trees:
         self._origin_of = origin_of
         self._clock = clock
         self._kept = kept
-        self._edges: OrderedDict[str, Edge] = OrderedDict()
+        self._edges: OrderedDict[str, tuple[Edge, bytes]] = OrderedDict()  # and their roots
         self._turn_began = 0.0
 
     async def grow(self, shares: Sequence[Share], expected: Mapping[str, Checkpoint] | None = None) -> Growth:
@@ -121,14 +121,15 @@ class Trees:
         """Keep the edges of what was written; forget those of the others, whose logs others have grown."""
         for name in (*growth.faults, *growth.edges):
             self._edges.pop(name, None)
-        for name in written:
-            self._edges[name] = growth.edges[name]
+        for advance in growth.advances:
+            if (name := advance.head.tenant_id) in written:
+                self._edges[name] = growth.edges[name], advance.head.root
         while len(self._edges) > self._kept:
             self._edges.popitem(last=False)
 
     def _edge_of(self, behind: Behind) -> Edge | None:
-        edge = self._edges.get(behind.tenant_id)
-        return edge if edge is not None and edge.size == behind.size and edge.root() == behind.root else None
+        edge, root = self._edges.get(behind.tenant_id, (None, b""))
+        return edge if edge is not None and edge.size == behind.size and root == behind.root else None
 
     def _restored(self, behind: Behind, tiles: Mapping[int, bytes], entries: Sequence[bytes]) -> Edge:
         try:
