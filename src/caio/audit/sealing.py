@@ -156,6 +156,7 @@ class TenantVault:
         self._entropy = entropy
         self._clock = clock
         self._held: dict[str, _Held] = {}
+        self._forgotten = 0  # how often, of any tenant
 
     async def sealer(self, scope: TenantScope) -> Sealer:
         """The tenant's sealer; its data key is made on first use.
@@ -177,7 +178,8 @@ class TenantVault:
             raise
 
     def forget(self, tenant_id: str) -> None:
-        """Drop the tenant's key from memory; the next use reads it again."""
+        """Drop the tenant's key from memory; the next use reads it again, and so does one under way."""
+        self._forgotten += 1
         self._held.pop(tenant_id, None)
 
     async def destroy(self, scope: TenantScope, now: int) -> bool:
@@ -188,7 +190,7 @@ class TenantVault:
         return destroyed
 
     async def _looked_up(self, scope: TenantScope, now: float) -> Sealer:
-        tenant_id = scope.tenant_id
+        tenant_id, forgotten = scope.tenant_id, self._forgotten
         wrapped = await self._keys.find(scope)
         if wrapped is None:
             fresh = await self._wrapping.wrap(self._entropy(KEY_BYTES), tenant_id)
@@ -198,5 +200,7 @@ class TenantVault:
         sealer = Sealer(await self._wrapping.unwrap(wrapped, tenant_id), self._entropy)
         if (held := self._held.get(tenant_id)) is not None and held.wrapped == wrapped:
             return held.sealer  # another first use was faster
+        if self._forgotten != forgotten:
+            return await self._looked_up(scope, now)  # what was found may have been destroyed since
         self._held[tenant_id] = _Held(wrapped, sealer, now + LOOK_SECONDS)
         return sealer

@@ -157,6 +157,28 @@ async def test_a_destroyed_key_falls_out_of_use(stores):
     await there.sealer(TenantScope("other"))
 
 
+async def test_a_key_destroyed_while_it_is_looked_up_is_not_used(stores):
+    """A key service may take its time between the look and the opened key."""
+    opening, opened = asyncio.Event(), asyncio.Event()
+
+    class Slow(LocalWrapping):
+        async def unwrap(self, wrapped, tenant_id):
+            opening.set()
+            await opened.wait()
+            return await super().unwrap(wrapped, tenant_id)
+
+    await vault_of(stores).sealer(ACME)
+    vault = TenantVault(Slow(b"m" * 32, os.urandom), stores.tenant_keys, os.urandom, Ticks())
+    looking = asyncio.create_task(vault.sealer(ACME))
+    await opening.wait()
+    assert await vault.destroy(ACME, 7)
+    opened.set()
+    with pytest.raises(Erased):
+        await looking
+    with pytest.raises(Erased):
+        await vault.sealer(ACME)
+
+
 async def test_a_key_is_destroyed_once_and_also_when_it_was_never_made(stores):
     vault = vault_of(stores)
     assert [await vault.destroy(ACME, 7), await vault.destroy(ACME, 8)] == [True, False]
