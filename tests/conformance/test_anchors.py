@@ -6,10 +6,13 @@ What each adds to the port, what an attacker can do to it, and what it refuses, 
 from __future__ import annotations
 
 import asyncio
+import bisect
 import itertools
 import os
 import stat
+import threading
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import pytest
 import pytest_asyncio
 from botocore.exceptions import ClientError
 
-from caio.audit.anchor_directory import DirectoryAnchor
+from caio.audit.anchor_directory import AT_ONCE, DirectoryAnchor
 from caio.audit.anchoring import name_of
 from caio.audit.checkpoint import Checkpoint, log_key, sign_checkpoint
 from caio.audit.notes import NoteSignature, read_note, write_note
@@ -221,6 +224,28 @@ async def test_a_note_is_synced_before_it_has_its_name_and_its_folders_after(dir
     assert file == same
 
 
+async def test_a_directory_that_hangs_holds_up_nothing_else(directory, tmp_path):
+    """As a mount that is gone does: reading a pipe that nobody writes into never ends."""
+    folder = tmp_path / "anchors/caio.localhost/acme"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / name_of(5))
+    hanging = [asyncio.create_task(directory.put(ORIGIN, 5, note_of(5))) for _ in range(AT_ONCE)]
+    await asyncio.wait(hanging, timeout=0.05)
+    with pytest.raises(NotReady, match="does not answer"):
+        await directory.put("another", 5, note_of(5, "another"))
+    async with asyncio.timeout(10):
+        assert await asyncio.to_thread(os.getpid) == os.getpid()  # names are looked up on these threads
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    # Let the threads go: each reads what a writer leaves, which is no note.
+    while any(thread.name == "caio-anchor" for thread in threading.enumerate()):
+        with suppress(OSError):
+            os.close(os.open(folder / name_of(5), os.O_WRONLY | os.O_NONBLOCK))
+        await asyncio.sleep(0.001)
+    await directory.put("another", 5, note_of(5, "another"))
+
+
 # --- a locked bucket ----------------------------------------------------------------------------
 
 
@@ -319,6 +344,24 @@ async def test_the_largest_is_found_among_gaps(s3, bucket, locked, sizes):
     for stray in (3, 2**41, 2**61):
         await s3.delete_object(Bucket=bucket, Key="caio/caio.localhost/acme/" + name_of(stray))
     assert await locked.latest(ORIGIN) == note_of(sizes[-1])
+
+
+@pytest.mark.parametrize("gap", [1, 60_000])
+async def test_the_largest_of_many_is_found_in_few_answers_after_one_another(locked, monkeypatch, gap):
+    """What an answer of S3 takes, many times after one another, would be too long for those who wait."""
+    sizes, waves, asking = range(7, 10_000_000, gap), 0, 0
+
+    async def following(origin, after):
+        nonlocal waves, asking
+        waves, asking = waves + (asking == 0), asking + 1
+        await asyncio.sleep(0)
+        asking -= 1
+        place = bisect.bisect_right(sizes, after)
+        return sizes[place] if place < len(sizes) else None
+
+    monkeypatch.setattr(locked, "_next", following)
+    assert await locked._largest(ORIGIN) == sizes[-1]
+    assert waves <= 12
 
 
 async def test_a_note_at_the_end_of_all_sizes_ends_the_search(s3, bucket, locked):

@@ -7,6 +7,10 @@ Theory of operation
 A note is written under a temporary name, synced, and linked to its own, which fails when that is taken;
 then the folder is synced, so that what ``put`` returned from survives power loss.
 
+A mounted directory may stop answering, and then nothing ends what waits for it. Each operation therefore has
+a thread of its own, which neither the process's other work nor its end waits for; while too many hang, no
+further one is begun.
+
 What it is worth depends on who may write there. In the data directory it protects against mistakes and
 against a database that was set back, not against the machine's administrator: that takes a directory
 mounted from elsewhere that only grows, or ``caio.aws.object_lock``. The laws are the port's, held by
@@ -18,13 +22,22 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from caio.audit.anchoring import checkpoint_of, folder_of, held, must_agree, name_of, size_of
 from caio.audit.checkpoint import Checkpoint
 from caio.foundation.errors import NotReady
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+#: Operations that may wait for the directory at a time: more than the callers of one process ever begin.
+AT_ONCE = 32
 
 
 class DirectoryAnchor:
@@ -32,20 +45,21 @@ class DirectoryAnchor:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._room = threading.BoundedSemaphore(AT_ONCE)
 
     async def put(self, origin: str, size: int, note: str) -> None:
         checkpoint = checkpoint_of(note, origin, size)
         with _answering("written to"):
-            await asyncio.to_thread(_put, self._folder(origin), checkpoint, note)
+            await self._apart(_put, self._folder(origin), checkpoint, note)
 
     async def latest(self, origin: str) -> str | None:
         with _answering("read"):
-            sizes = await asyncio.to_thread(_sizes, self._folder(origin))
+            sizes = await self._apart(_sizes, self._folder(origin))
             return await self._note(origin, sizes[-1]) if sizes else None
 
     async def notes(self, origin: str, after: int = -1) -> AsyncIterator[str]:
         with _answering("read"):
-            sizes = await asyncio.to_thread(_sizes, self._folder(origin))
+            sizes = await self._apart(_sizes, self._folder(origin))
         for size in sizes:
             if size > after:
                 with _answering("read"):
@@ -56,9 +70,27 @@ class DirectoryAnchor:
         return self._directory / folder_of(origin)
 
     async def _note(self, origin: str, size: int) -> str:
-        note = await asyncio.to_thread(_read, self._folder(origin) / name_of(size))
+        note = await self._apart(_read, self._folder(origin) / name_of(size))
         held(note, origin, size)
         return note
+
+    async def _apart(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """What ``work`` returns or raises, on a thread that dies with the process whatever it waits for."""
+        if not self._room.acquire(blocking=False):
+            raise NotReady("The directory of anchored checkpoints does not answer: see whether it is mounted.")
+        done: Future[_T] = Future()
+        done.set_running_or_notify_cancel()  # from here on nobody can cancel it, only stop to wait
+
+        def run() -> None:
+            try:
+                done.set_result(work(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - it is the waiting caller's
+                done.set_exception(error)
+            finally:
+                self._room.release()
+
+        threading.Thread(target=run, name="caio-anchor", daemon=True).start()
+        return await asyncio.wrap_future(done)
 
 
 def _put(folder: Path, checkpoint: Checkpoint, note: str) -> None:

@@ -15,6 +15,8 @@ from caio.foundation.errors import Misconfigured
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
 ATTEMPTS = 3
+#: Several logs' anchors are searched at a time, each at several places.
+CONNECTIONS = 64
 
 
 @asynccontextmanager
@@ -34,6 +36,7 @@ async def aws_client(service: str) -> AsyncIterator[Any]:
     config = AioConfig(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
+        max_pool_connections=CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         user_agent_extra="caio",
     )

@@ -24,6 +24,7 @@ key are listed newest first).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +37,10 @@ from caio.audit.anchoring import checkpoint_of, folder_of, held, must_agree, nam
 from caio.audit.checkpoint import Checkpoint
 from caio.aws.outage import answers_of, code_of
 from caio.foundation.errors import Misconfigured, NotReady
+
+#: The largest size that a note's name can have, and in how many parts what is below it is searched at once.
+LAST_SIZE = 10**20 - 1
+PARTS = 8
 
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _NO_SUCH_BUCKET = frozenset({"NoSuchBucket", "404"})
@@ -101,13 +106,19 @@ class S3Anchor:
         return None
 
     async def _largest(self, origin: str) -> int | None:
-        """The largest size: lists from ever further on until nothing is there, then from ever less far.
-        Takes a few dozen requests however many notes there are."""
-        largest, step = await self._next(origin, -1), 1
-        while largest is not None and step:
-            further = await self._next(origin, largest + step - 1)
-            largest, step = (largest, step // 2) if further is None else (further, step * 2)
-        return largest
+        """The largest size, by asking at several places at once between the largest that is known and the
+        least that nothing lies beyond: some ten answers after one another, however many notes there are."""
+        low = await self._next(origin, -1)
+        if low is None:
+            return None
+        high, asked = LAST_SIZE, [low + 10**digits - 1 for digits in range(20)]
+        while low < high:
+            places = [place for place in asked if place < high]
+            found = await asyncio.gather(*(self._next(origin, place) for place in places))
+            high = min([high, *(place for place, size in zip(places, found, strict=True) if size is None)])
+            low = max([low, *(size for size in found if size is not None)])
+            asked = [low + (high - low) * part // PARTS for part in range(PARTS)]
+        return low
 
     async def _next(self, origin: str, after: int) -> int | None:
         async for size, _ in self._sizes(origin, after, page=2):
