@@ -109,7 +109,7 @@ async def test_killed_sequencers_leave_one_log(database, tmp_path):
 
 @pytest.mark.long
 async def test_sequencers_killed_many_times_leave_one_log(database, tmp_path):
-    await kill_again_and_again(*database, tmp_path, rounds=60)
+    await kill_again_and_again(*database, tmp_path, rounds=25)
 
 
 async def kill_again_and_again(url, database, folder, rounds):
