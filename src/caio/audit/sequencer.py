@@ -52,9 +52,14 @@ _logger = structlog.get_logger("caio.audit")
 EVERY_SECONDS = 1.0
 LEASE_SECONDS = 10.0
 
-#: How long somebody who asks waits for a log that another holder works on, and how often it is looked at.
+#: How long somebody who asks waits for a log that another holder works on, and how often it is looked at;
+#: and for one of ours that has a long way to go, as after an upgrade.
 PATIENCE_SECONDS = 2.0
+BACKLOG_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 0.05
+
+#: How long the last look may take.
+STOP_SECONDS = 5.0
 
 #: How far behind the trees may be before that is said to be trouble.
 LAGGING_SECONDS = 30.0
@@ -73,7 +78,7 @@ class _Asked:
     """Somebody, or several, waiting for a log to be taken in up to ``target``, once it is known."""
 
     tenant_id: str
-    until: float
+    since: float
     target: int | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -194,14 +199,15 @@ class Sequencer:
     async def take_in(self, tenant_id: str) -> None:
         """Return when everything of this log that is durable now is under a signed checkpoint.
 
-        Returns without when the log is set aside, the store is away, the sequencer does not run, or another
-        holder keeps the log for longer than PATIENCE_SECONDS.
+        Returns without when the log is set aside, the store is away, the sequencer does not run, another
+        holder keeps the log for longer than PATIENCE_SECONDS, or there is more to take in than BACKLOG_SECONDS
+        suffice for.
         """
         if self._task is None or self._task.done():
             return
         asked = self._asked.get(tenant_id)
         if asked is None:
-            asked = self._asked[tenant_id] = _Asked(tenant_id, self._monotonic() + PATIENCE_SECONDS)
+            asked = self._asked[tenant_id] = _Asked(tenant_id, self._monotonic())
             self._woken.set()
         await asked.done.wait()
 
@@ -267,6 +273,8 @@ class Sequencer:
             for step in _steps(waiting, self._share, self._step):
                 taken += await self._take_in(step)
                 await self._serve()
+                if self._stopping and self._monotonic() - began > STOP_SECONDS:
+                    return
             more = len(behind) == LOGS or any(each.next - each.size > self._share for each in waiting)
             if not more:
                 self._current_at = began
@@ -293,7 +301,8 @@ class Sequencer:
     def _is_served(self, asked: _Asked, behind: Behind) -> bool:
         if asked.target is None:
             asked.target = behind.next
-        late = not behind.leased and self._monotonic() > asked.until
+        waited = self._monotonic() - asked.since
+        late = waited > (BACKLOG_SECONDS if behind.leased else PATIENCE_SECONDS)
         return behind.size >= asked.target or late or self._is_aside(asked.tenant_id)
 
     async def _take_in(self, step: Sequence[Share]) -> int:

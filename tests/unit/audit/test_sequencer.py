@@ -82,6 +82,19 @@ async def test_asking_waits_for_all_of_a_long_journal(stores, running):
     assert (head.size, head.root) == (1050, root("acme", 1050))
 
 
+async def test_asking_does_not_wait_for_a_whole_backlog(stores, running, monkeypatch, wait_for_async):
+    monkeypatch.setattr(sequencing, "BACKLOG_SECONDS", 0.05)
+    await append(stores, "acme", 0, 600)
+    one = await running(share=1, step=1)
+    await one.take_in("acme")
+    assert (await signed_heads(stores.log))["acme"].size < 600
+
+    async def taken_in():
+        return (await signed_heads(stores.log))["acme"].size == 600
+
+    await wait_for_async(taken_in)
+
+
 async def test_a_busy_log_starves_nobody(stores, running, watched, wait_for_async):
     await append(stores, "acme", 0, 2000)
     await append(stores, "other", 0, 1)
