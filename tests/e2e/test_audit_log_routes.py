@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import msgspec
 import pytest
 
+from caio.audit.acts import Act
 from caio.audit.checkpoint import read_checkpoint
-from caio.audit.export import is_closing, read_closing, read_line
+from caio.audit.export import Shown, is_closing, read_closing, read_line
 from caio.audit.log_tree import Tiling
 from caio.audit.log_verify import Elsewhere, Export, verify_log
 from caio.audit.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
 from caio.audit.tiles import read_entry_bundle
+from caio.tenancy.authentication import embedded_scope
 
 CHECKPOINT = "/api/v1/audit/checkpoint"
 
@@ -213,3 +216,60 @@ async def test_a_stream_that_meets_an_error_ends_without_its_last_line(called):
     raw = (await text(called, "/api/v1/audit/export")).splitlines(keepends=True)
     assert not any(is_closing(line) for line in raw)
     assert msgspec.json.decode(lines[0].written())["seq"] == 0
+
+
+async def test_an_export_that_cannot_be_recorded_gives_nothing_out(called):
+    await called.installation.journal.stop()
+    status, problem = await called.get("/api/v1/audit/export")
+    assert (status, problem["code"]) == (503, "journal_stopped")
+
+
+async def test_an_export_is_of_one_size(called):
+    parts = await called.installation.audit_exports.export(embedded_scope(), "key_1", 0, Shown())
+    assert (await called.orchestrate())[0] == 200
+    later = await checkpoint(called)
+    raw = b"".join([part async for part in parts])
+    manifest, note = read_closing(raw.splitlines(keepends=True)[-1])
+    assert manifest.size == read_checkpoint(note).checkpoint.size < later.size
+
+
+async def test_memory_is_bounded(called):
+    """A longer log takes no more: what is held is a page of it."""
+    scope, installation = embedded_scope(), called.installation
+
+    async def peak_with(further):
+        act = Act("audit.read", "key_1", "entries", {"padding": "x" * 1000})
+        leaves = [await installation.acts.leaf(scope, act) for _ in range(further)]
+        await installation.stores.journal.append(leaves)
+        del leaves
+        parts = await installation.audit_exports.export(scope, "key_1", 0, Shown())
+        tracemalloc.start()
+        length = sum([len(part) async for part in parts])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return length, peak
+
+    short, first = await peak_with(700)
+    long, second = await peak_with(2100)
+    assert long > 2 * short
+    assert second < 1.3 * first
+
+
+async def test_an_erased_log_still_verifies(called):
+    _, listed = await called.get("/api/v1/decisions")
+    first, second = [each["decision_id"] for each in listed["items"] if each["status"] == "ok"][:2]
+    wish = {"decision_ids": [first], "reason": "asked for it"}
+    async with called.http.post("/api/v1/audit/erasures", json=wish) as answer:
+        assert (await answer.json())["erased"] == 1
+    lines, manifest, found = await export(called)
+    assert found.ok, found
+    assert {claim.name: claim.proved for claim in found.claims}["erasures"]
+    assert {(line.kind, line.subject) for line in lines if line.is_erased} == {("decision", first), ("outcome", first)}
+    assert manifest.erased == 2
+
+    await called.installation.custody.erase_tenant(embedded_scope(), "key_1", "the contract ended")
+    lines, manifest, found = await export(called)
+    assert found.ok, found
+    assert manifest.erased == manifest.count == len(lines)
+    assert {claim.name: claim.proved for claim in found.claims}["tree"]
+    assert second.encode() in b"".join(line.written() for line in lines)
