@@ -260,16 +260,20 @@ async def test_a_hold_on_a_service_covers_whatever_called_it(box, acme):
 
 async def test_holds_are_acts_listed_and_released_once(box, acme, rival):
     placed = await box.custody.place(acme, "key_1", "a lawsuit", Coverage("svc", "ann", 1, 9))
-    assert await box.custody.holds(acme) == [placed]
-    assert await box.custody.holds(rival) == []
+    assert await box.custody.holds(acme, None, 9) == [placed]
+    assert await box.custody.holds(rival, None, 9) == []
     with pytest.raises(NotFound):
         await box.custody.release(rival, "key_1", placed.hold_id)
     released = await box.custody.release(acme, "key_2", placed.hold_id)
     assert (released.released_by, released.released_at) == ("key_2", NOW)
     assert await box.custody.release(acme, "key_3", placed.hold_id) == released
-    assert await box.custody.holds(acme, standing=True) == []
-    assert await box.custody.holds(acme) == [released]
-    assert [len(await box.told(acme, action)) for action in ("hold.placed", "hold.released")] == [1, 1]
+    assert await box.custody.standing(acme) == []
+    assert await box.custody.holds(acme, None, 9) == [released]
+    second = await box.custody.place(acme, "key_1", "a lawsuit", Coverage())
+    assert await box.custody.holds(acme, None, 1) == [second]
+    assert await box.custody.holds(acme, second.place, 1) == [released]
+    assert await box.custody.standing(acme) == [second]
+    assert [len(await box.told(acme, action)) for action in ("hold.placed", "hold.released")] == [2, 1]
     assert (await box.told(acme, "hold.placed"))[0]["details"] == {
         "reason": "a lawsuit", "service": "svc", "principal": "ann", "since": 1, "until": 9,
     }  # fmt: skip

@@ -174,11 +174,11 @@ async def test_a_hold_stands_before_erasure(called: Served) -> None:
     status, problem = await ask(called, "POST", ERASURES, wish)
     assert (status, problem["code"]) == (409, "legal_hold")
     assert (await called.get(f"{ENTRIES}/{second['seq']}"))[0] == 200
-    assert (await called.get(f"{HOLDS}?standing=true"))[1] == {"items": [hold]}
+    assert (await called.get(f"{HOLDS}?standing=true"))[1] == {"items": [hold], "next_before": None}
     status, released = await ask(called, "DELETE", f"{HOLDS}/{hold['hold_id']}")
     assert (status, released["released_by"]) == (200, hold["placed_by"])
-    assert (await called.get(f"{HOLDS}?standing=true"))[1] == {"items": []}
-    assert (await called.get(HOLDS))[1] == {"items": [released]}
+    assert (await called.get(f"{HOLDS}?standing=true"))[1]["items"] == []
+    assert (await called.get(HOLDS))[1]["items"] == [released]
     assert (await ask(called, "POST", ERASURES, wish))[1]["erased"] == 2
     assert [item["action"] for item in await entries(called, "?kind=retention")] == ["hold.released", "hold.placed"]
 
@@ -212,7 +212,7 @@ async def test_another_tenants_log_is_invisible(called: Served) -> None:
     assert first is not None
     _, page = await ask(called, "GET", ENTRIES, token=first.token)
     assert {item["kind"] for item in page["items"]} == {"tenant", "key"}
-    assert await ask(called, "GET", HOLDS, token=first.token) == (200, {"items": []})
+    assert await ask(called, "GET", HOLDS, token=first.token) == (200, {"items": [], "next_before": None})
     assert (await ask(called, "GET", f"{ENTRIES}/{own[0]['seq'] + 50}", token=first.token))[0] == 404
     assert (await ask(called, "DELETE", f"{HOLDS}/{hold['hold_id']}", token=first.token))[0] == 404
     wish = {"reason": "x", "decision_ids": [own[0]["id"]]}

@@ -77,6 +77,10 @@ class Hold:
     released_at: int | None = None
     released_by: str | None = None
 
+    @property
+    def place(self) -> Place:
+        return self.placed_at, self.hold_id
+
     def covers(self, content: Content) -> bool:
         """Whether it forbids erasing this, as long as it stands."""
         return (
@@ -124,8 +128,12 @@ class CustodyStore(Protocol):
     One suite in tests/conformance holds every adapter to it.
     """
 
-    async def holds(self, scope: TenantScope, *, standing: bool) -> Sequence[Hold]:
-        """The tenant's holds, newest first; only those that stand, or the released ones too."""
+    async def standing(self, scope: TenantScope) -> Sequence[Hold]:
+        """Every hold that stands, newest first; at most ``MAX_STANDING_HOLDS``."""
+        ...
+
+    async def holds(self, scope: TenantScope, before: Place | None, limit: int) -> Sequence[Hold]:
+        """Holds, released ones too, newest first, placed before the place of the last one seen."""
         ...
 
     async def place(self, scope: TenantScope, hold: Hold, leaf: Leaf) -> None:

@@ -41,11 +41,11 @@ def list_holds(
     as_json: Json = False,
 ) -> None:
     """List the holds, newest first."""
-    page = asked_with(url, api_key).get(HOLDS, standing="true" if standing else None).document
+    found = list(asked_with(url, api_key).items(HOLDS, cursor="before", standing="true" if standing else None))
     if as_json:
-        output.print_json(page)
-    elif page["items"]:
-        output.table(["hold", "placed", "by", "covers", "reason", "state"], map(_hold_row, page["items"]))
+        output.print_json({"items": found})
+    elif found:
+        output.table(["hold", "placed", "by", "covers", "reason", "state"], map(_hold_row, found))
     else:
         output.say("no holds")
         output.next_step("caio audit holds place --reason '…' --service ID")

@@ -13,12 +13,13 @@ from typing import Any
 
 from caio.audit.acts import Act, Acts
 from caio.audit.custody import Content, CustodyStore, Erasure, Hold, Retention, held, legal_hold
+from caio.audit.query import Place
 from caio.audit.sealing import TenantVault
 from caio.foundation.errors import Erased
 from caio.foundation.scope import TenantScope
 
 #: Decisions erased in one transaction, told of by one leaf.
-BATCH = 500
+BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,13 @@ class Custody:
         self._clock = clock
         self._new_id = new_id
 
-    async def holds(self, scope: TenantScope, *, standing: bool = False) -> Sequence[Hold]:
-        return await self._store.holds(scope, standing=standing)
+    async def standing(self, scope: TenantScope) -> Sequence[Hold]:
+        """Every hold that stands, newest first."""
+        return await self._store.standing(scope)
+
+    async def holds(self, scope: TenantScope, before: Place | None, limit: int) -> Sequence[Hold]:
+        """Holds, released ones too, newest first; ``before`` is the place of the last one seen."""
+        return await self._store.holds(scope, before, limit)
 
     async def place(self, scope: TenantScope, by: str, reason: str, coverage: Coverage) -> Hold:
         """Forbid erasing what ``coverage`` names. Raises Conflict ``quota_exceeded``."""
@@ -152,7 +158,7 @@ class Custody:
         reason: str,
         pages: Callable[[], AsyncIterator[Sequence[Content]]],
     ) -> Tally:
-        standing = await self._store.holds(scope, standing=True)
+        standing = await self._store.standing(scope)
         if standing:
             async for contents in pages():
                 _refuse_held(contents, standing)
@@ -172,7 +178,7 @@ class Custody:
             if await self._store.erase(scope, Erasure(plan), leaf):
                 return len(plan)
             contents = await self._store.named(scope, [content.decision_id for content in plan])
-            _refuse_held(contents, await self._store.holds(scope, standing=True))
+            _refuse_held(contents, await self._store.standing(scope))
         return 0
 
 

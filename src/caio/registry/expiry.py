@@ -73,7 +73,7 @@ class Expiry:
             return 0
         erased, mark, after = 0, until, (found.erased_before, "")
         while contents := await self._store.decided(scope, after, until, None, self._batch):
-            standing = await self._store.holds(scope, standing=True)
+            standing = await self._store.standing(scope)
             free = [each for each in contents if not each.erased and not each.running and not held(each, standing)]
             if free:
                 details = told(free, "retention", days=found.days)

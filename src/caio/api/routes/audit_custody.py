@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from caio.api.dependencies import DocumentBody, ThePlatform, caller_with
-from caio.api.routes.audit_entries import LARGEST
+from caio.api.routes.audit_entries import LARGEST, cursor_of, place_of
 from caio.audit.custody import Hold
 from caio.gateway.intake import read
 from caio.registry.custody import Coverage
@@ -63,6 +63,7 @@ class HoldView(BaseModel):
 
 class HoldListing(BaseModel):
     items: list[HoldView]
+    next_before: str | None = None
 
 
 class RetentionWish(BaseModel):
@@ -114,10 +115,16 @@ def _body(model: str) -> dict[str, Any]:
 async def list_holds(
     caller: Reader,
     platform: ThePlatform,
-    standing: Annotated[bool, Query(description="Only those that were not released.")] = False,
+    standing: Annotated[bool, Query(description="All that were not released, on one page.")] = False,
+    before: Annotated[str | None, Query(max_length=96, description="`next_before` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> HoldListing:
     """The tenant's legal holds, newest first."""
-    return HoldListing(items=[_hold(each) for each in await platform.custody.holds(caller.scope, standing=standing)])
+    if standing:
+        return HoldListing(items=[_hold(each) for each in await platform.custody.standing(caller.scope)])
+    found = await platform.custody.holds(caller.scope, place_of(before), limit)
+    following = cursor_of(found[-1].place) if len(found) == limit else None
+    return HoldListing(items=[_hold(each) for each in found], next_before=following)
 
 
 @router.post("/holds", status_code=201, openapi_extra=_body("HoldWish"))

@@ -97,9 +97,10 @@ async def list_entries(
     if kind is LeafKind.OUTCOME:
         raise InvalidInput("outcomes are listed with their decisions", [Violation("/query/kind", "ask for: decision")])
     wanted = EntryFilter(since, until, service, principal, outcome, capability, kind, action)
-    page = await platform.audit_entries.page(caller.scope, caller.principal.principal_id, wanted, _place(before), limit)
-    following = None if page.next_before is None else f"{page.next_before[0]}.{page.next_before[1]}"
-    return EntryListing(items=[_view(entry) for entry in page.items], next_before=following)
+    page = await platform.audit_entries.page(
+        caller.scope, caller.principal.principal_id, wanted, place_of(before), limit
+    )
+    return EntryListing(items=[_view(entry) for entry in page.items], next_before=cursor_of(page.next_before))
 
 
 @router.get("/{seq}")
@@ -119,7 +120,12 @@ async def get_entry(
     )
 
 
-def _place(text: str | None) -> Place | None:
+def cursor_of(place: Place | None) -> str | None:
+    return None if place is None else f"{place[0]}.{place[1]}"
+
+
+def place_of(text: str | None) -> Place | None:
+    """The place that ``cursor_of`` wrote; raises InvalidInput for any other text."""
     if text is None:
         return None
     time_text, _, entry_id = text.partition(".")

@@ -37,15 +37,22 @@ class SqlCustody:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def holds(self, scope: TenantScope, *, standing: bool) -> Sequence[Hold]:
+    async def standing(self, scope: TenantScope) -> Sequence[Hold]:
         async with self._database.reading() as connection:
-            return await _holds(connection, scope, standing=standing)
+            return await _standing(connection, scope)
+
+    async def holds(self, scope: TenantScope, before: Place | None, limit: int) -> Sequence[Hold]:
+        query = _holds(scope).limit(limit)
+        if before is not None:
+            query = query.where(tuple_(holds.c.placed_at, holds.c.hold_id) < tuple_(*map(literal, before)))
+        async with self._database.reading() as connection:
+            return [_hold(row) for row in await connection.execute(query)]
 
     async def place(self, scope: TenantScope, hold: Hold, leaf: Leaf) -> None:
         row = {field.name: getattr(hold, field.name) for field in fields(Hold)}
         async with self._database.writing() as connection:
             await _lock(connection, scope)
-            if len(await _holds(connection, scope, standing=True)) >= MAX_STANDING_HOLDS:
+            if len(await _standing(connection, scope)) >= MAX_STANDING_HOLDS:
                 raise Conflict(
                     f"{MAX_STANDING_HOLDS} holds stand already; release one, or place a wider one.",
                     code="quota_exceeded",
@@ -124,7 +131,7 @@ class SqlCustody:
                 kept = await _retention(connection, scope)
                 if kept.days != erasure.under_days:
                     return False
-            standing = await _holds(connection, scope, standing=True)
+            standing = await _standing(connection, scope)
             if any(held(content, standing) for content in erasure.contents):
                 return False
             if await _named(connection, scope, ids) != list(erasure.contents):
@@ -137,7 +144,7 @@ class SqlCustody:
         async with self._database.writing() as connection:
             await _lock(connection, scope)
             return await tenant_erasure.destroy_key(
-                self._database, connection, scope, now, leaf, await _holds(connection, scope, standing=True)
+                self._database, connection, scope, now, leaf, await _standing(connection, scope)
             )
 
     async def sweep_tenant(self, scope: TenantScope) -> int:
@@ -164,12 +171,13 @@ async def _empty(connection: AsyncConnection, scope: TenantScope, ids: Sequence[
     )
 
 
-async def _holds(connection: AsyncConnection, scope: TenantScope, *, standing: bool) -> list[Hold]:
+def _holds(scope: TenantScope) -> Select[Any]:
     query = select(holds).where(holds.c.tenant_id == scope.tenant_id)
-    if standing:
-        query = query.where(holds.c.released_at.is_(None))
-    rows = await connection.execute(query.order_by(holds.c.placed_at.desc(), holds.c.hold_id.desc()))
-    return [_hold(row) for row in rows]
+    return query.order_by(holds.c.placed_at.desc(), holds.c.hold_id.desc())
+
+
+async def _standing(connection: AsyncConnection, scope: TenantScope) -> list[Hold]:
+    return [_hold(row) for row in await connection.execute(_holds(scope).where(holds.c.released_at.is_(None)))]
 
 
 def _hold(row: Row[Any]) -> Hold:
@@ -207,7 +215,9 @@ def _admitted() -> ColumnElement[bool]:
 
 
 async def _named(connection: AsyncConnection, scope: TenantScope, ids: Sequence[str]) -> list[Content]:
-    return await _contents(connection, scope, _decisions(scope).where(decisions.c.decision_id.in_(ids)))
+    # Asked for an order, SQLite would walk the whole index by time instead of looking the ids up.
+    query = _decisions(scope).where(decisions.c.decision_id.in_(ids)).order_by(None)
+    return sorted(await _contents(connection, scope, query), key=lambda content: content.place)
 
 
 async def _contents(connection: AsyncConnection, scope: TenantScope, query: Select[Any]) -> list[Content]:

@@ -39,7 +39,7 @@ from caio.storage.sql.tables import (
 )
 
 #: Rows changed in one transaction.
-STEP = 5_000
+STEP = 1_000
 
 
 async def destroy_key(
