@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import count
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from caio.audit.custody import Content, Erasure, Hold
 from caio.audit.merkle import leaf_hash, root_of
@@ -19,9 +19,10 @@ from caio.registry.custody import Coverage, Custody
 from caio.registry.expiry import DAY, Expiry
 from caio.registry.ports import Publication
 from caio.storage.sql import Database
+from caio.storage.sql import custody as custody_sql
 from caio.storage.sql.audit_index import SqlAuditIndex
 from caio.storage.sql.custody import SqlCustody
-from caio.storage.sql.tables import acts, decisions, idempotency, journal
+from caio.storage.sql.tables import acts, decisions, holds, idempotency, journal, tenant_keys
 from tests.audit_samples import NOW, decision_record, outcome_record
 from tests.support.acts import act_leaf, acts_over, acts_told
 
@@ -377,7 +378,7 @@ async def test_an_erased_tenants_log_verifies_and_nothing_opens(box, acme, rival
     size = len(await box.leaves(acme))
     before, root, spent = await box.leaves(acme), await box.root(acme, size), await box.stores.journal.spent()
 
-    assert await box.custody.erase_tenant(acme, "embedded", "the contract ended") == size + 1
+    assert await box.custody.erase_tenant(acme, "embedded", "the contract ended", linger=0) == size + 1
 
     after = await box.leaves(acme)
     assert [leaf.commitment for leaf in after[:size]] == [leaf.commitment for leaf in before]
@@ -406,7 +407,7 @@ async def test_an_erased_tenants_log_verifies_and_nothing_opens(box, acme, rival
 
     assert await box.readable(rival) == {"dec_1": BOTH, "dec_2": ["decision"]}
     assert await box.stores.secrets.names(rival) == ["openai"]
-    assert await box.custody.erase_tenant(acme, "embedded", "again") == 0
+    assert await box.custody.erase_tenant(acme, "embedded", "again", linger=0) == 0
     assert len(await box.leaves(acme)) == size + 1
 
 
@@ -415,8 +416,60 @@ async def test_an_interrupted_erasure_of_a_tenant_is_taken_up(box, acme):
     assert await box.store.erase_tenant(acme, NOW, act_leaf(acme, "content.erased"))
     assert not await box.store.erase_tenant(acme, NOW, act_leaf(acme, "content.erased"))
     box.vault.forget("acme")  # the process starts again
-    assert await box.custody.erase_tenant(acme, "embedded", "again") == 3
+    assert await box.custody.erase_tenant(acme, "embedded", "again", linger=0) == 3
     assert {leaf.sealed for leaf in await box.leaves(acme)} == {b""}
+
+
+async def test_what_another_process_writes_with_the_key_it_still_has_is_removed_too(box, acme):
+    await box.decide(acme, "dec_1")
+    other = Box(box.stores, box.database)
+    await other.vault.sealer(acme)
+    erasing = asyncio.create_task(box.custody.erase_tenant(acme, "embedded", "the contract ended", linger=0.3))
+    while (await box.rows(tenant_keys))[0]["destroyed_at"] is None:
+        await asyncio.sleep(0.01)
+    await other.decide(acme, "dec_2", key="late")
+    assert await erasing == 5  # four of decisions, and that of the erasure
+    assert {leaf.sealed for leaf in await box.leaves(acme)} == {b""}
+    assert {row["principal_id"] for row in await box.rows(decisions)} == {""}
+    assert await box.rows(idempotency) == []
+
+
+async def test_an_erasure_waits_for_a_hold_that_is_being_placed(stores_of_two_processes, database_url, acme):
+    databases = [await Database.open(database_url) for _ in range(2)]
+    keeper, eraser = [Box(*each) for each in zip(stores_of_two_processes, databases, strict=True)]
+    await keeper.decide(acme, "dec_1")
+    plan = await eraser.plan(acme, "dec_1")
+    row = {field.name: getattr(hold(), field.name) for field in fields(Hold)}
+    async with databases[0].writing() as connection:
+        await custody_sql._lock(connection, acme)
+        erasing = asyncio.create_task(eraser.store.erase(acme, plan, act_leaf(acme, "content.erased")))
+        await asyncio.sleep(0.2)
+        assert not erasing.done()
+        await connection.execute(insert(holds).values(tenant_id="acme", **row))
+    assert await erasing is False
+    assert await keeper.readable(acme) == {"dec_1": BOTH}
+    for database in databases:
+        await database.close()
+
+
+async def test_a_hold_is_there_before_an_erasure_or_after_it(stores_of_two_processes, database_url, acme):
+    """Whichever comes first: nothing is erased that a hold covered when it was placed."""
+    databases = [await Database.open(database_url) for _ in range(2)]
+    keeper, eraser = [Box(*each) for each in zip(stores_of_two_processes, databases, strict=True)]
+
+    async def place(decision_id, principal):
+        await keeper.custody.place(acme, "key_1", "a lawsuit", Coverage(principal_id=principal))
+        return (await keeper.store.named(acme, [decision_id]))[0].erased
+
+    for number in range(6):
+        decision_id, person = f"dec_{number}", f"person-{number}"
+        await keeper.decide(acme, decision_id, person=person)
+        erasing = eraser.custody.erase_decisions(acme, "key_1", [decision_id], "asked to")
+        was_erased, tally = await asyncio.gather(place(decision_id, person), erasing, return_exceptions=True)
+        assert was_erased is not isinstance(tally, Conflict)
+        assert (await keeper.store.named(acme, [decision_id]))[0].erased is was_erased
+    for database in databases:
+        await database.close()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -7,6 +7,7 @@ erased once, and a new hold ends the whole.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,15 @@ from typing import Any
 from caio.audit.acts import Act, Acts
 from caio.audit.custody import Content, CustodyStore, Erasure, Hold, Retention, held, legal_hold
 from caio.audit.query import Place
-from caio.audit.sealing import TenantVault
+from caio.audit.sealing import LOOK_SECONDS, TenantVault
 from caio.foundation.errors import Erased
 from caio.foundation.scope import TenantScope
 
 #: Decisions erased in one transaction, told of by one leaf.
 BATCH = 200
+
+#: A vault looks for its key's destruction after LOOK_SECONDS; a leaf that it has sealed is then on its way.
+LINGER_SECONDS = LOOK_SECONDS + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +139,11 @@ class Custody:
 
         return await self._erase(scope, by, "principal", reason, pages)
 
-    async def erase_tenant(self, scope: TenantScope, by: str, reason: str) -> int:
+    async def erase_tenant(self, scope: TenantScope, by: str, reason: str, *, linger: float = LINGER_SECONDS) -> int:
         """Destroy the tenant's data key and remove what it leaves; returns the leaves emptied. Can be repeated.
 
-        Raises Conflict ``legal_hold`` while any hold stands, NotFound for an unknown tenant. Other processes
-        lose the key within ``sealing.LOOK_SECONDS``.
+        Other processes use the key for a while yet: what they wrote in ``linger`` seconds is removed too.
+        Raises Conflict ``legal_hold`` while any hold stands, NotFound for an unknown tenant.
         """
         try:
             leaf = await self._acts.leaf(scope, Act("content.erased", by, "tenant", {"reason": reason}))
@@ -148,7 +152,9 @@ class Custody:
         else:
             await self._store.erase_tenant(scope, self._clock(), leaf)
             self._vault.forget(scope.tenant_id)
-        return await self._store.sweep_tenant(scope)
+        emptied = await self._store.sweep_tenant(scope)
+        await asyncio.sleep(linger)
+        return emptied + await self._store.sweep_tenant(scope)
 
     async def _erase(
         self,

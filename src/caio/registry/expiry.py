@@ -78,12 +78,13 @@ class Expiry:
             if free:
                 details = told(free, "retention", days=found.days)
                 leaf = await self._acts.leaf(scope, Act("content.erased", SYSTEM, "retention", details))
-                if not await self._store.erase(scope, Erasure(free, found.days), leaf):
+                done = await self._store.erase(scope, Erasure(free, found.days), leaf)
+                await asyncio.sleep(_PAUSE_SECONDS)
+                if not done:
                     if (await self._store.retention(scope)).days != found.days:
                         return erased
                     continue  # a hold came, or somebody else erased: look at the same decisions again
                 erased += len(free)
-                await asyncio.sleep(_PAUSE_SECONDS)
             mark = min([mark, *(each.decided_at for each in contents if each.running)])
             after = contents[-1].place
         await self._store.passed(scope, found, mark)
