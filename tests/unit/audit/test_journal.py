@@ -133,6 +133,20 @@ async def test_one_bad_leaf_fails_alone(store, journal):
     assert not journal.failing
 
 
+async def test_a_bad_leaf_among_many_costs_few_writes(store):
+    journal = Journal(store)
+    await journal.start()
+    first = await held(store, journal, number=700)
+    others = appends(journal, range(1024))
+    await asyncio.sleep(0)
+    store.gate.set()
+    results = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [number for number, result in enumerate(results[1:]) if isinstance(result, Conflict)] == [700]
+    assert store.written[1:] == [f"dec_{number:04}" for number in range(1024) if number != 700]
+    assert len(store.groups) < 25
+    await journal.stop()
+
+
 async def test_a_cancelled_caller_changes_nothing(store, journal):
     first = await held(store, journal)
     second, third = appends(journal, [1, 2])
