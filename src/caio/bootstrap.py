@@ -20,6 +20,7 @@ from caio.audit.anchor_directory import DirectoryAnchor
 from caio.audit.journal import Journal
 from caio.audit.key_changes import record_signing_key
 from caio.audit.key_files import load_or_create, load_or_create_master
+from caio.audit.late_anchor import LateAnchor
 from caio.audit.notes import read_verifier_key
 from caio.audit.ports import Anchor, KeyWrapping, Status
 from caio.audit.reads import Reads
@@ -229,7 +230,8 @@ async def open_wrapping(settings: Settings, master: bytes) -> AsyncIterator[KeyW
 async def anchor_of(settings: Settings) -> AsyncIterator[Anchor | None]:
     """Where checkpoints are anchored; None when the settings say ``none``.
 
-    Raises Misconfigured for a bucket that does not keep what it is given, and NotReady when S3 does not answer.
+    Raises Misconfigured for a bucket that does not keep what it is given. One that does not answer is no reason
+    not to start: it is opened later.
     """
     bucket = settings.anchor_bucket
     if bucket is None:
@@ -238,7 +240,8 @@ async def anchor_of(settings: Settings) -> AsyncIterator[Anchor | None]:
     async with aws_client("s3") as client:
         from caio.aws.object_lock import S3Anchor
 
-        yield await S3Anchor.open(client, bucket.name, bucket.prefix, settings.anchor_retention_days, now)
+        days = settings.anchor_retention_days
+        yield await LateAnchor.open(lambda: S3Anchor.open(client, bucket.name, bucket.prefix, days, now))
 
 
 def _sequencer(

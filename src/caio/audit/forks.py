@@ -25,11 +25,15 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol
 
+import structlog
+
 from caio.audit.checkpoint import Checkpoint, read_checkpoint
 from caio.audit.merkle import verify_consistency
 from caio.audit.ports import Anchor, Behind
 from caio.audit.tiles import TileId, consistency_proof, root_from, tiles_for_consistency, tiles_for_root
 from caio.foundation.errors import Conflict, InvalidInput, NotReady, SealBroken
+
+_logger = structlog.get_logger("caio.audit")
 
 #: How long the anchor may take to answer, and how long a silent one is not asked again.
 ANSWER_SECONDS = 5.0
@@ -125,6 +129,9 @@ class ForkWatch:
             raise NotReady(self._silence) from error
         except Conflict as error:  # tampered with: of this log alone, so that the others are asked for
             raise NotReady(error.message, code=error.code) from error
+        except Exception as error:
+            _logger.exception("anchor_failing", origin=origin)
+            raise NotReady(f"The anchor failed ({type(error).__name__}); see the log.") from error
         if note is None:
             return None
         try:

@@ -230,6 +230,19 @@ async def test_a_silent_anchor_stops_nothing(stores, anchor, tmp_path, monkeypat
     assert await latest(anchor) == 5
 
 
+async def test_an_anchor_that_breaks_stops_nothing(stores, anchor, wait_for_async):
+    anchor.away = RuntimeError("broken")
+    async with running(stores, anchor) as one:
+        await append(stores, "acme", 0, 1)
+        await one.take_in("acme")
+        await wait_for_async(lambda: one.anchor_failing)
+        assert one.faults == {}
+        assert (await signed_heads(stores.log))["acme"].size == 1
+        anchor.away = None
+        await wait_for_async(lambda: one.anchor_failing is None)
+    assert await latest(anchor) == 1
+
+
 async def test_what_a_stranger_anchored_proves_nothing(stores, anchor, monkeypatch, wait_for_async):
     stranger = SigningKey.generate(b"stranger".ljust(32))
     note = sign_checkpoint(Checkpoint(origin_of("acme"), 9, bytes(32)), stranger)
