@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 
 from caio.audit.ports import Attempt, DecisionRow, Leaf, LeafKind, Mode, OutcomeRow, Status
@@ -261,3 +261,16 @@ async def test_the_latest_act_is_the_last_in_the_log(stores, acme, rival):
     assert await stores.journal.latest_act(acme, LeafKind.KEY, rotations) == leaves[0].projection
     assert await stores.journal.latest_act(acme, LeafKind.KEY, rotations[1:]) == leaves[1].projection
     assert await stores.journal.latest_act(acme, LeafKind.TENANT, rotations) is None
+
+
+async def test_the_latest_act_is_not_looked_for_among_all_leaves(stores, acme):
+    """Each start looks for it, and a log may hold millions of leaves."""
+    database, asked = stores.contracts._database, []
+    if database.dialect != "sqlite":
+        pytest.skip("PostgreSQL chooses by what it has counted")
+    event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+    await stores.journal.latest_act(acme, LeafKind.KEY, ("key.rotated",))
+    [(query, values)] = [each for each in asked if "FROM acts" in each[0]]
+    async with database.reading() as connection:
+        plan = [row[-1] for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values)]
+    assert [step for step in plan if " journal " in step and "subject_id=?" not in step] == []

@@ -36,12 +36,15 @@ class SqlJournalReads:
         return [_stored_leaf(row) for row in await self._rows(query.order_by(journal.c.seq).limit(limit))]
 
     async def latest_act(self, scope: TenantScope, kind: LeafKind, actions: Collection[str]) -> ActRow | None:
-        """As the port says. Not ordered in SQL: a database might look for the last one among all leaves."""
-        same = and_(acts.c.tenant_id == journal.c.tenant_id, acts.c.act_id == journal.c.subject_id)
-        query = (
-            select(acts, journal.c.seq)
-            .join_from(journal, acts, same)
-            .where(journal.c.tenant_id == scope.tenant_id, journal.c.kind == kind.value, acts.c.action.in_(actions))
+        """As the port says. The leaf is a subquery and nothing is ordered in SQL, so that no database looks
+        through all leaves, which may be millions, for the few that are wanted."""
+        leaf = select(journal.c.seq).where(
+            journal.c.subject_id == acts.c.act_id,
+            journal.c.kind == acts.c.kind,
+            journal.c.tenant_id == acts.c.tenant_id,
+        )
+        query = select(acts, leaf.scalar_subquery().label("seq")).where(
+            acts.c.tenant_id == scope.tenant_id, acts.c.kind == kind.value, acts.c.action.in_(actions)
         )
         last = max(await self._rows(query), key=lambda row: int(row.seq), default=None)
         return None if last is None else _act(last)
