@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel
 
 from caio.api.dependencies import ThePlatform, caller_with
+from caio.api.routes.audit_entries import LARGEST
 from caio.audit.export import Shown
 from caio.audit.merkle import MAX_SIZE
 from caio.audit.ports import LeafKind
@@ -113,10 +114,14 @@ async def get_consistency(caller: Reader, platform: ThePlatform, old: Size, new:
 async def get_export(
     caller: Reader,
     platform: ThePlatform,
-    start: Annotated[int, Query(alias="from", ge=0, le=MAX_SIZE, description="The first entry.")] = 0,
+    start: Annotated[int, Query(alias="from", ge=0, le=LARGEST, description="The first entry.")] = 0,
     kind: Annotated[list[LeafKind] | None, Query(description="Disclose these kinds only.")] = None,
-    since: Annotated[int | None, Query(ge=0, description="Disclose what was recorded from this time on.")] = None,
-    until: Annotated[int | None, Query(ge=0, description="Disclose what was recorded before this time.")] = None,
+    since: Annotated[
+        int | None, Query(ge=0, le=LARGEST, description="Disclose what was recorded from this time on.")
+    ] = None,
+    until: Annotated[
+        int | None, Query(ge=0, le=LARGEST, description="Disclose what was recorded before this time.")
+    ] = None,
     service: Annotated[Text, Query(description="Disclose decisions that chose it, or that it answered.")] = None,
     principal: Annotated[Text, Query(description="Disclose what this principal asked for or did.")] = None,
     outcome: Annotated[Result | None, Query(description="Disclose decisions that ended so.")] = None,
