@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caio.audit.acts import Act, ActRecord
-from caio.audit.checkpoint import Checkpoint, sign_checkpoint
+from caio.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
 from caio.audit.export import entry_line
 from caio.audit.log_verify import Elsewhere, Export, verify_log
 from caio.audit.ports import Mode
@@ -68,6 +68,7 @@ def test_an_honest_export_verifies():
     assert [(claim.name, claim.proved) for claim in found.claims] == [(name, True) for name in CLAIMS]
     alone = FILES.verified()
     assert alone.ok
+    assert FILES.detail("records") == "7 records agree with their places"
     assert [claim.proved for claim in alone.claims] == [True] * 9 + [None] * 2
 
 
@@ -133,7 +134,7 @@ def test_only_this_logs_trusted_anchors_count():
     found = FILES.verified(anchors=strangers)
     assert found.ok
     assert "2 are not signed by a trusted key" in FILES.detail("anchors", anchors=strangers)
-    for kept in strangers:
+    for kept in (*strangers, checkpoint_of(LOG, 3, OTHER_KEY)):
         assert FILES.refuted(earlier=kept) == {"earlier"}
 
 
@@ -201,7 +202,7 @@ def erased_log(*seqs, by):
 
 def test_what_no_act_erased_is_not_erased():
     assert files_of(erased_log(2, 3, by=erasing(2, 3))).refuted() == set()
-    for named in ([2], [3, 4], [], [2, 7], [-1, 2]):
+    for named in ([2], [3, 4], [], [2, 7], [-1, 2], [2, 8], [2, 10**6]):
         files = files_of(erased_log(2, 3, by=erasing(*named)))
         assert files.refuted() == {"erasures"}
         assert f"entry {2 if 2 not in named else 3} " in files.detail("erasures")
@@ -348,6 +349,20 @@ MANIFESTS = {
 @pytest.mark.parametrize("spelling", MANIFESTS)
 def test_a_manifest_has_one_text(spelling):
     assert replace(FILES, manifest=MANIFESTS[spelling](FILES.manifest)).refuted() == {"form"}
+
+
+def test_a_checkpoint_is_the_one_of_the_manifest():
+    cosigned = FILES.checkpoint + "— witness.example/w AAAAAAAAAAAA\n".encode()
+    assert replace(FILES, checkpoint=cosigned).refuted() == {"checkpoint"}
+    assert replace(FILES, checkpoint=cosigned).resigned().refuted() == set()
+    root = read_checkpoint(FILES.checkpoint).checkpoint.root
+    for size in (6, 8):
+        other = sign_checkpoint(Checkpoint(ORIGIN, size, root), KEY).encode()
+        assert replace(FILES, checkpoint=other).resigned().refuted() == {"tree"}
+
+
+def test_a_call_without_an_outcome_is_told():
+    assert "1 calls have no outcome yet" in with_records(DECISION).detail("records")
 
 
 def test_a_manifest_counts_its_lines():
