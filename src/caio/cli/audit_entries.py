@@ -21,7 +21,7 @@ def entries(
     until: Annotated[str | None, typer.Option(help="Before when, as for --since.")] = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="decision, publication, key, secret, tenant, access, retention or erasure."),
+        typer.Option(help="decision, publication, key, secret, tenant, access, retention, erasure or log."),
     ] = None,
     action: Annotated[str | None, typer.Option(help="What was done, such as key.created.")] = None,
     principal: Annotated[str | None, typer.Option(help="Who did it, or for whom it was decided.")] = None,

@@ -26,13 +26,16 @@ from caio.audit.acts import SYSTEM, Act, Acts
 from caio.audit.custody import CustodyStore, Erasure, held
 from caio.foundation.errors import CaioError, Erased
 from caio.foundation.scope import TenantScope
-from caio.registry.custody import BATCH, told
+from caio.registry.custody import told
 from caio.tenancy.authentication import embedded_scope
 
 _logger = structlog.get_logger("caio.audit")
 
 DAY = 86_400_000_000
 EVERY_SECONDS = 3600.0
+
+#: Decisions erased in one transaction. On SQLite calls wait for it: with 50, 1 in 100 waits 4 ms; with 200, 35 ms.
+BATCH = 50
 _PAUSE_SECONDS = 0.05
 
 
