@@ -70,7 +70,7 @@ ASIDE_SECONDS = 60.0
 #: Logs leased at a look; leaves of one log, and of all together, in a step.
 LOGS = 4096
 SHARE = 4096
-STEP = 4096
+STEP = 8192
 
 
 @dataclass(slots=True, eq=False)
@@ -214,8 +214,10 @@ class Sequencer:
     async def _run(self) -> None:
         try:
             while not self._stopping:
+                began = self._monotonic()
                 await self._attempt(self._look)
-                await self._wait(self._monotonic() + self._every)
+                # A look that takes long is not to make the next one late; a short rest it is given.
+                await self._wait(max(began + self._every, self._monotonic() + self._every / 10))
             await self._attempt(self._look)
             await self._attempt(lambda: self._store.release(self._holder))
         finally:

@@ -39,9 +39,10 @@ from caio.foundation.errors import InvalidInput, SealBroken
 #: Edges kept in memory, of at most some 8 KB a level each.
 KEPT = 2048
 
-#: How many leaves are hashed at once, and for how long others may wait for their turn, in seconds.
+#: How many leaves are hashed at once, and for how long others may wait for their turn, in seconds: half as
+#: long as their last turn took, so that the trees keep up on a busy loop, and within these bounds.
 _SLICE = 256
-_TURN = 0.002
+_SHORTEST_TURN, _LONGEST_TURN = 0.002, 0.01
 
 
 def log_broken(tenant_id: str, fault: str) -> SealBroken:
@@ -89,7 +90,7 @@ class Trees:
         self._clock = clock
         self._kept = kept
         self._edges: OrderedDict[str, tuple[Edge, bytes]] = OrderedDict()  # and their roots
-        self._turn_began = 0.0
+        self._turn_began, self._turn = 0.0, _SHORTEST_TURN
 
     async def grow(self, shares: Sequence[Share], expected: Mapping[str, Checkpoint] | None = None) -> Growth:
         """Read what is missing, hash and sign; writes nothing. A tenant occurs once.
@@ -175,9 +176,11 @@ class Trees:
         return Advance(behind.size, head, [*tiles, *_partial(edge, new)])
 
     async def _give_way(self) -> None:
-        if time.monotonic() - self._turn_began > _TURN:
+        ended = time.monotonic()
+        if ended - self._turn_began > self._turn:
             await asyncio.sleep(0)
             self._turn_began = time.monotonic()
+            self._turn = min(max((self._turn_began - ended) / 2, _SHORTEST_TURN), _LONGEST_TURN)
 
 
 def _range(share: Share, edge: Edge | None) -> tuple[str, int, int]:
