@@ -1,94 +1,21 @@
 """Holds, retention and erasure: what every store of them does, and the services over a real journal."""
 
 import asyncio
-import os
 from dataclasses import fields, replace
-from itertools import count
 
 import pytest
 from sqlalchemy import func, insert, select
 
 from caio.audit.custody import Content, Erasure, Hold
-from caio.audit.merkle import leaf_hash, root_of
-from caio.audit.ports import KeptAnswer, LeafKind
-from caio.audit.query import EntryFilter
-from caio.audit.record import leaf_of, open_leaf
-from caio.foundation.errors import Conflict, Erased, NotFound
+from caio.foundation.errors import Conflict, NotFound
 from caio.registry import custody as custody_module
-from caio.registry.custody import Coverage, Custody
-from caio.registry.expiry import DAY, Expiry
-from caio.registry.ports import Publication
+from caio.registry.custody import Coverage
 from caio.storage.sql import Database
 from caio.storage.sql import custody as custody_sql
-from caio.storage.sql.audit_index import SqlAuditIndex
-from caio.storage.sql.custody import SqlCustody
-from caio.storage.sql.tables import acts, decisions, holds, idempotency, journal, tenant_keys
-from tests.audit_samples import NOW, decision_record, outcome_record
-from tests.support.acts import act_leaf, acts_over, acts_told
-
-_ids = count()
-
-
-class Box:
-    """One open database: its stores, the custody of it, and a journal to fill."""
-
-    def __init__(self, stores, database, clock=NOW):
-        self.stores, self.database = stores, database
-        self.acts, self.vault = acts_over(stores, clock)
-        self.store = SqlCustody(database)
-        self.custody = Custody(
-            self.store, self.acts, self.vault, lambda: clock, lambda prefix: f"{prefix}_{next(_ids)}"
-        )
-        self.expiry = Expiry(self.store, self.acts, lambda: clock, batch=2)
-
-    async def decide(self, scope, decision_id, *, at=NOW, running=False, person="ann", service="svc", key=None):
-        """A decision in the journal, with its outcome unless it is ``running``."""
-        sealer = await self.vault.sealer(scope)
-        tenant = {"tenant_id": scope.tenant_id, "decision_id": decision_id}
-        decision = decision_record(**tenant, decided_at=at, principal_id=person, service_id=service)
-        leaves = [leaf_of(decision, sealer, os.urandom(32))]
-        if key is not None:
-            await self.stores.idempotency.claim(scope, key, "hash", decision_id, at)
-        if not running:
-            leaves.append(await self.outcome(scope, decision_id, at, key))
-        await self.stores.journal.append(leaves)
-
-    async def outcome(self, scope, decision_id, at=NOW, key=None):
-        kept = None if key is None else KeptAnswer(key, decision_id, b"the sealed answer")
-        record = outcome_record(tenant_id=scope.tenant_id, decision_id=decision_id, finished_at=at + 1)
-        return leaf_of(record, await self.vault.sealer(scope), os.urandom(32), kept)
-
-    async def leaves(self, scope):
-        return [stored.leaf for stored in await self.stores.journal.page(scope, -1, 100_000)]
-
-    async def root(self, scope, size):
-        return root_of([leaf_hash(leaf.commitment) for leaf in (await self.leaves(scope))[:size]])
-
-    async def readable(self, scope):
-        """The decisions whose leaves open, by id, each with the kinds of them."""
-        sealer, found = await self.vault.sealer(scope), {}
-        for stored in await self.stores.journal.page(scope, -1, 100_000):
-            if stored.leaf.kind in (LeafKind.DECISION, LeafKind.OUTCOME):
-                try:
-                    open_leaf(stored, sealer)
-                    found.setdefault(stored.leaf.subject_id, []).append(stored.leaf.kind.value)
-                except Erased:
-                    pass
-        return found
-
-    async def rows(self, table):
-        async with self.database.reading() as connection:
-            return [row._asdict() for row in await connection.execute(select(table))]
-
-    async def plan(self, scope, *ids):
-        return Erasure(await self.store.named(scope, ids))
-
-    async def told(self, scope, action="content.erased"):
-        found = await acts_told(self.stores.journal, self.vault, scope)
-        return [document for document in found if document["action"] == action]
-
-
-BOTH = ["decision", "outcome"]
+from caio.storage.sql.tables import decisions, holds, idempotency, journal
+from tests.audit_samples import NOW
+from tests.support.acts import act_leaf
+from tests.support.custody import BOTH, Box, hold
 
 
 @pytest.fixture
@@ -96,10 +23,6 @@ async def box(stores, database_url):
     database = await Database.open(database_url)
     yield Box(stores, database)
     await database.close()
-
-
-def hold(**changes):
-    return replace(Hold(f"hold_{next(_ids)}", "a lawsuit", "", "", None, None, NOW, "key_1"), **changes)
 
 
 # --- erasing on request -------------------------------------------------------------------------
@@ -288,150 +211,6 @@ async def test_standing_holds_are_bounded(box, acme, monkeypatch):
     assert caught.value.code == "quota_exceeded"
     await box.custody.release(acme, "key_1", first.hold_id)
     await box.custody.place(acme, "key_1", "a lawsuit", Coverage())
-
-
-# --- retention ----------------------------------------------------------------------------------
-
-
-async def test_retention_is_kept_told_and_the_tenants_own(box, acme, rival):
-    assert (await box.custody.retention(acme)).days is None
-    for days in (30, 30, 7, None):
-        assert (await box.custody.keep(acme, "key_1", days)).days == days
-    assert [document["details"] for document in await box.told(acme, "retention.changed")] == [
-        {"days": 30}, {"days": 7}, {"days": None},
-    ]  # fmt: skip
-    assert (await box.custody.retention(rival)).days is None
-    assert await box.store.retained() == []
-
-
-async def test_what_is_older_goes(box, acme, rival):
-    for scope in (acme, rival):
-        for age in range(6):
-            await box.decide(scope, f"dec_{age}", at=NOW - age * DAY)
-    await box.decide(acme, "dec_old_but_running", at=NOW - 9 * DAY, running=True)
-    await box.custody.keep(acme, "key_1", 2)
-    assert await box.expiry.pass_once(NOW) == 3  # of exactly two days is not older
-    expected = {f"dec_{age}": BOTH for age in range(3)}
-    assert await box.readable(acme) == expected | {"dec_old_but_running": ["decision"]}
-    assert len(await box.readable(rival)) == 6
-    documents = await box.told(acme)
-    assert {(document["principal"], document["subject"]) for document in documents} == {("system", "retention")}
-    assert sum(document["details"]["decisions"] for document in documents) == 3
-    assert (await box.custody.retention(acme)).erased_before == NOW - 9 * DAY
-    await box.stores.journal.append([await box.outcome(acme, "dec_old_but_running", NOW - 9 * DAY)])
-    assert await box.expiry.pass_once(NOW) == 1
-    assert (await box.custody.retention(acme)).erased_before == NOW - 2 * DAY
-    assert await box.expiry.pass_once(NOW) == 0
-
-
-async def test_a_released_hold_is_caught_up_with(box, acme):
-    for age in range(3, 8):
-        await box.decide(acme, f"dec_{age}", at=NOW - age * DAY, person="bob" if age == 5 else "ann")
-    placed = await box.custody.place(acme, "key_1", "a lawsuit", Coverage(principal_id="bob"))
-    await box.custody.keep(acme, "key_1", 1)
-    assert await box.expiry.pass_once(NOW) == 4
-    assert await box.readable(acme) == {"dec_5": BOTH}
-    passing = await box.custody.retention(acme)
-    await box.custody.release(acme, "key_1", placed.hold_id)
-    await box.store.passed(acme, passing, NOW)  # a pass that began before the release comes to its end
-    assert (await box.custody.retention(acme)).erased_before == 0
-    assert await box.expiry.pass_once(NOW) == 1
-
-
-async def test_keeping_for_good_stops_a_pass(box, acme, monkeypatch):
-    for age in range(3, 9):
-        await box.decide(acme, f"dec_{age}", at=NOW - age * DAY)
-    await box.custody.keep(acme, "key_1", 1)
-    erase = SqlCustody.erase
-
-    async def erase_after_a_change(store, scope, erasure, leaf):
-        if (await store.retention(scope)).days is not None:
-            await box.custody.keep(scope, "key_1", None)
-        return await erase(store, scope, erasure, leaf)
-
-    monkeypatch.setattr(SqlCustody, "erase", erase_after_a_change)
-    assert await box.expiry.pass_once(NOW) == 0
-    assert len(await box.readable(acme)) == 6
-
-
-async def test_one_tenants_trouble_stays_its_own(box, acme, rival):
-    for scope in (acme, rival):
-        await box.decide(scope, "dec_1", at=NOW - 3 * DAY)
-        await box.custody.keep(scope, "key_1", 1)
-    await box.vault.destroy(acme, NOW)
-    assert await box.expiry.pass_once(NOW) == 1
-    assert await box.readable(rival) == {}
-
-
-# --- a whole tenant -----------------------------------------------------------------------------
-
-
-async def test_an_erased_tenants_log_verifies_and_nothing_opens(box, acme, rival):
-    for scope in (acme, rival):
-        await box.decide(scope, "dec_1", key="once")
-        await box.decide(scope, "dec_2", running=True)
-        await box.stores.secrets.put(scope, "openai", b"sealed", 1, act_leaf(scope, "secret.stored", "openai"))
-        await box.stores.snapshots.keep(scope, "ab", b"a history")
-        for name, shared in (("own", False), ("common", True)):
-            document = Publication(name, "1.0.0", f"digest of {name}", {"id": name}, 1, ("tag",), shared)
-            await box.stores.contracts.publish_first(scope, document, 9, act_leaf(scope))
-    size = len(await box.leaves(acme))
-    before, root, spent = await box.leaves(acme), await box.root(acme, size), await box.stores.journal.spent()
-
-    assert await box.custody.erase_tenant(acme, "embedded", "the contract ended", linger=0) == size + 1
-
-    after = await box.leaves(acme)
-    assert [leaf.commitment for leaf in after[:size]] == [leaf.commitment for leaf in before]
-    assert await box.root(acme, size) == root
-    assert [(leaf.kind, leaf.sealed) for leaf in after[size:]] == [(LeafKind.ERASURE, b"")]
-    assert {leaf.sealed for leaf in after} == {b""}
-    with pytest.raises(Erased):
-        await box.vault.sealer(acme)
-    assert await box.stores.journal.spent() == spent
-    assert {row["principal_id"] for row in await box.rows(decisions) if row["tenant_id"] == "acme"} == {""}
-    assert {(row["principal_id"], row["subject"]) for row in await box.rows(acts) if row["tenant_id"] == "acme"} == {
-        ("", "")
-    }
-    assert [row["tenant_id"] for row in await box.rows(idempotency)] == ["rival"]
-    assert await box.stores.secrets.names(acme) == []
-    with pytest.raises(NotFound):
-        await box.stores.snapshots.fetch(acme, "ab")
-    names = [
-        each.publication.name
-        for each in (await box.stores.contracts.page(acme, after="", limit=9, tag=None, retired=True)).items
-    ]
-    assert names == ["common"]  # other tenants' decisions stand on it
-    page = await SqlAuditIndex(box.database).entries(acme, EntryFilter(), None, 50)
-    assert len(page.items) == len(after) - 1  # a decision and its outcome are one entry
-    assert all(entry.erased for entry in page.items)
-
-    assert await box.readable(rival) == {"dec_1": BOTH, "dec_2": ["decision"]}
-    assert await box.stores.secrets.names(rival) == ["openai"]
-    assert await box.custody.erase_tenant(acme, "embedded", "again", linger=0) == 0
-    assert len(await box.leaves(acme)) == size + 1
-
-
-async def test_an_interrupted_erasure_of_a_tenant_is_taken_up(box, acme):
-    await box.decide(acme, "dec_1")
-    assert await box.store.erase_tenant(acme, NOW, act_leaf(acme, "content.erased"))
-    assert not await box.store.erase_tenant(acme, NOW, act_leaf(acme, "content.erased"))
-    box.vault.forget("acme")  # the process starts again
-    assert await box.custody.erase_tenant(acme, "embedded", "again", linger=0) == 3
-    assert {leaf.sealed for leaf in await box.leaves(acme)} == {b""}
-
-
-async def test_what_another_process_writes_with_the_key_it_still_has_is_removed_too(box, acme):
-    await box.decide(acme, "dec_1")
-    other = Box(box.stores, box.database)
-    await other.vault.sealer(acme)
-    erasing = asyncio.create_task(box.custody.erase_tenant(acme, "embedded", "the contract ended", linger=0.3))
-    while (await box.rows(tenant_keys))[0]["destroyed_at"] is None:
-        await asyncio.sleep(0.01)
-    await other.decide(acme, "dec_2", key="late")
-    assert await erasing == 5  # four of decisions, and that of the erasure
-    assert {leaf.sealed for leaf in await box.leaves(acme)} == {b""}
-    assert {row["principal_id"] for row in await box.rows(decisions)} == {""}
-    assert await box.rows(idempotency) == []
 
 
 async def test_an_erasure_waits_for_a_hold_that_is_being_placed(stores_of_two_processes, database_url, acme):
