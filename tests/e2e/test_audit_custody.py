@@ -111,8 +111,13 @@ async def test_looking_leaves_a_trace(called: Served) -> None:
 
 
 async def test_who_may_what(called: Served) -> None:
-    reading = [("GET", ENTRIES, None), ("GET", f"{ENTRIES}/0", None), ("GET", HOLDS, None), ("GET", RETENTION, None)]
-    managing = [
+    reading: list[tuple[str, str, Any]] = [
+        ("GET", ENTRIES, None),
+        ("GET", f"{ENTRIES}/0", None),
+        ("GET", HOLDS, None),
+        ("GET", RETENTION, None),
+    ]
+    managing: list[tuple[str, str, Any]] = [
         ("POST", HOLDS, {"reason": "a lawsuit"}),
         ("DELETE", f"{HOLDS}/hold_none", None),
         ("PUT", RETENTION, {"days": 30}),
