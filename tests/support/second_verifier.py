@@ -283,7 +283,7 @@ def verify(receipt: Any, trusted: Mapping[str, bytes]) -> Claims:
     claims["certificate"] = hash_of("caio/decision/v2", record["certificate"]) == record["decision_hash"]
     claims["inputs"] = inputs(record)
     claims["choice"] = choice(record)
-    claims["calls"] = None if outcome is None else calls(record["certificate"], outcome["payload"]["attempts"])
+    claims["calls"] = None if outcome is None else calls(record, outcome["payload"]["attempts"])
     claims["charge"] = None if outcome is None else charge(outcome["payload"])
     return claims | place(receipt, trusted) | {"decision": None}
 
@@ -300,7 +300,8 @@ def hash_of(word: str, document: Any) -> str:
 def identity(receipt: Mapping[str, Any]) -> bool:
     entries = [entry for entry in (receipt["decision"], receipt["outcome"]) if entry is not None]
     about = [receipt, *(entry["payload"] for entry in entries)]
-    tenants = {part["tenant"] for part in [*about, entries[0]["payload"]["certificate"]]}
+    decided = entries[0]["payload"]
+    tenants = {part["tenant"] for part in [*about, decided["certificate"]]} | {decided["request"]["tenant_id"]}
     in_order = len(entries) == 1 or entries[1]["seq"] > entries[0]["seq"]
     return len(tenants) == 1 and len({part["decision_id"] for part in about}) == 1 and in_order
 
@@ -323,8 +324,11 @@ def choice(record: Mapping[str, Any]) -> bool | None:
     return None if row is None else bool(row == [record["service"], record["version"]])
 
 
-def calls(certificate: Mapping[str, Any], attempts: list[Any]) -> bool | None:
+def calls(record: Mapping[str, Any], attempts: list[Any]) -> bool | None:
+    certificate = record["certificate"]
     shown = [row[:2] for row in certificate["ranked"]]
+    if not record["admitted"]:
+        return False
     are_shown = all([one["service"], one["version"]] in shown for one in attempts)
     return are_shown or (None if certificate["feasible"]["count"] > len(shown) else False)
 

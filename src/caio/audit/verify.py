@@ -120,7 +120,7 @@ def _outcome_commitment(entry: Mapping[str, Any] | None) -> Claim:
 def _identity(read: shapes.Receipt) -> Claim:
     decision, outcome = read.decision.payload, read.outcome
     ids = {read.decision_id, decision.decision_id}
-    tenants = {read.tenant, decision.tenant, decision.certificate.tenant}
+    tenants = {read.tenant, decision.tenant, decision.request.tenant_id, decision.certificate.tenant}
     if outcome is not None:
         ids.add(outcome.payload.decision_id)
         tenants.add(outcome.payload.tenant)
@@ -163,9 +163,11 @@ def _choice(decision: shapes.Decision) -> Claim:
 
 
 def _calls(read: shapes.Receipt) -> Claim:
-    """Every service that was called, fallbacks too, had been found feasible."""
+    """The call was admitted, and every service that was called, fallbacks too, had been found feasible."""
     if read.outcome is None:
         return Claim("calls", None, "the receipt shows no outcome")
+    if not read.decision.payload.admitted:
+        return Claim("calls", False, "there is an outcome of a call that was not admitted")
     certificate = read.decision.payload.certificate
     shown = {row[:2] for row in certificate.ranked}
     others = [one for one in read.outcome.payload.attempts if (one.service, one.version) not in shown]

@@ -17,6 +17,7 @@ from caio.audit.signing import SigningKey, key_set, read_key_set
 from caio.audit.verify import verify_receipt
 from caio.foundation.canonical import NotCanonical, canonical_json, read_canonical
 from caio.foundation.errors import InvalidInput
+from caio.foundation.hashing import REQUEST, digest_of
 from scripts.receipt_vectors import (
     EVIDENCE,
     REFUSED,
@@ -54,6 +55,12 @@ def receipt(decision=None, outcome=None, key=KEY):
 
 def without_outcome(**changes):
     return issue_receipt(KEY, opened(decision_record(**changes)), None, NOW)
+
+
+def request_of_another_tenant():
+    request = REQUEST_DOCUMENT | {"tenant_id": "other"}
+    made = certificate(SWIFT, CAREFUL, CLOUD) | {"request": digest_of(REQUEST, request)}
+    return decision_record(request_document=request, certificate=made)
 
 
 def resigned(document):
@@ -127,6 +134,7 @@ other_decision = "dec_01aryz6s410000000000000009"
         ("identity", receipt(decision_record(tenant_id="acme", certificate=certificate(SWIFT) | {"tenant": "other"}))),
         ("identity", edited("outcome", "payload", "decision_id", value=other_decision)),
         ("identity", edited("outcome", "seq", value=0)),
+        ("identity", receipt(request_of_another_tenant())),
         ("certificate", receipt(decision_record(decision_hash="0" * 64))),
         ("inputs", receipt(decision_record(request_document=REQUEST_DOCUMENT | {"input_bytes": 7}))),
         ("inputs", receipt(decision_record(principal_document=PRINCIPAL_DOCUMENT | {"kind": "person"}))),
@@ -139,6 +147,7 @@ other_decision = "dec_01aryz6s410000000000000009"
         ("choice", without_outcome(service_id="", version="")),
         ("choice", without_outcome(certificate=certificate())),
         ("calls", receipt(outcome=outcome_record(attempts=(AttemptRecord("unheard-of", "1.0.0", 5),)))),
+        ("calls", receipt(decision_record(admitted=False))),
         ("charge", receipt(outcome=outcome_record(charged=1_500_001))),
         ("charge", receipt(outcome=outcome_record(charged=10 * 10**9, reserved=9 * 10**9))),
         ("form", edited("decision", "salt", value=f"{'00' * 32}\n")),
