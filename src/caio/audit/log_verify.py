@@ -164,7 +164,9 @@ class _Lines:
             "unreadable": manifest.unreadable,
         }
         detail = ", ".join(f"{number} {name}" for name, number in parts.items() if number)
-        return Claim("form", True, f"entries {manifest.start} to {manifest.size} of {manifest.origin}: {detail}")
+        if not manifest.count:
+            return Claim("form", True, f"{manifest.origin} has no entries from {manifest.start} on")
+        return Claim("form", True, f"entries {manifest.start} to {manifest.size - 1} of {manifest.origin}: {detail}")
 
     def hash_holds(self) -> tuple[bool, str]:
         if self._sha256.hexdigest() == self._manifest.entries_sha256:
@@ -247,6 +249,8 @@ def _erasures(erasures: Erasures, cut: str | None) -> Claim:
     if cut is not None:
         return Claim(name, None, _CUT)
     first = erasures.first_unexplained()
+    if not erasures.erased:
+        return Claim(name, True, "nothing is shown as erased")
     if first is None:
         return Claim(name, True, f"acts of the log erased the {erasures.erased} entries that are shown as erased")
     if erasures.hidden:

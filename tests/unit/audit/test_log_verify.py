@@ -68,6 +68,8 @@ def test_an_honest_export_verifies():
     assert [(claim.name, claim.proved) for claim in found.claims] == [(name, True) for name in CLAIMS]
     alone = FILES.verified()
     assert alone.ok
+    assert FILES.detail("form") == f"entries 0 to 6 of {ORIGIN}: 7 disclosed"
+    assert FILES.detail("erasures") == "nothing is shown as erased"
     assert FILES.detail("records") == "7 records agree with their places"
     assert [claim.proved for claim in alone.claims] == [True] * 9 + [None] * 2
 
@@ -96,6 +98,12 @@ def test_a_range_verifies_from_its_frontier(start):
     frontier = msgspec.json.decode(files_of(other, start).manifest)["frontier"]
     assert files.resigned(frontier=frontier).refuted() == {"tree"}
     assert files.resigned(frontier=frontier[1:]).refuted() == {"form"}
+
+
+def test_a_range_may_be_empty():
+    files = files_of(LOG, len(LOG))
+    assert files.refuted(anchors=[checkpoint_of(LOG)]) == set()
+    assert "no entries from 7 on" in files.detail("form")
 
 
 def test_withheld_and_erased_entries_verify():
@@ -284,8 +292,8 @@ def flipped(content, step):
         yield content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :]
 
 
-def test_any_flipped_byte_is_refuted(request):
-    step = 1 if request.config.getoption("-m") == "long" else 29
+@pytest.mark.parametrize("step", [29, pytest.param(1, marks=pytest.mark.long)])
+def test_any_flipped_byte_is_refuted(step):
     files = files_of(entry_lines(1))
     for changed in flipped(files.entries, step):
         assert "entries hash" in replace(files, entries=changed).refuted()
