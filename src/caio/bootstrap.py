@@ -206,8 +206,12 @@ def prepare_data_dir(data_dir: Path) -> None:
 async def open_database(settings: Settings) -> Database:
     """The database, its schema brought to the head when it is new or older."""
     database = await Database.open(settings.url)
-    if not await is_at_head(database):
-        await asyncio.to_thread(upgrade_apart, settings.url)
+    try:
+        if not await is_at_head(database):
+            await asyncio.to_thread(upgrade_apart, settings.url)
+    except BaseException:
+        await database.close()
+        raise
     return database
 
 
