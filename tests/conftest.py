@@ -11,6 +11,7 @@ import ctypes
 import inspect
 import ipaddress
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("default", max_examples=60, deadline=None)
@@ -96,6 +98,23 @@ def pytest_runtest_call() -> Iterator[None]:
 def refused_connections() -> list[str]:
     """What the guard refused in this test so far. A test of the guard itself clears it."""
     return _strangers
+
+
+# --- logging ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a test that serves did to the process's logging: its lines went to a stream of that test alone."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers, root.level = handlers, level
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        for name, module in list(sys.modules.items()):
+            if name.startswith("caio.") and (logger := vars(module).get("_logger")) is not None:
+                vars(logger).pop("bind", None)  # where structlog keeps what it was configured with
 
 
 # --- ports and waiting --------------------------------------------------------------------------
