@@ -286,7 +286,7 @@ async def _wire(
     hash_key = derive(master, _API_KEY_HASHING)
     authenticator = Authenticator(stores.api_keys, stores.tenants, hash_key, now)
     await _recover(stores, vault, journal, admission, histories)
-    audit_log = AuditLog(stores.log, sequencer)
+    audit_log, reads = AuditLog(stores.log, sequencer), Reads(acts, journal)
     return Installation(
         settings,
         database,
@@ -296,14 +296,16 @@ async def _wire(
         journal,
         sequencer,
         audit_log,
-        AuditExports(stores.audit_index, stores.journal, vault, audit_log, Reads(acts, journal), keyring, now),
-        AuditEntries(stores.audit_index, stores.journal, vault, Reads(acts, journal)),
+        AuditExports(stores.audit_index, stores.journal, vault, audit_log, reads, keyring, now),
+        AuditEntries(stores.audit_index, stores.journal, vault, reads),
         Custody(stores.custody, acts, vault, now, new_id),
         acts,
         tenants,
         admission,
         Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views), acts),
-        Decisions(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, keyring, audit_log),
+        Decisions(
+            stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, keyring, audit_log, reads
+        ),
         ObservedServices(stores.contracts, stores.observed, now),
         WhatIf(stores.journal, vault, stores.contracts, stores.policies, stores.snapshots, now),
         gateway,

@@ -31,7 +31,7 @@ from caio.audit.signing import key_set
 from caio.bootstrap import Installation, embedded_settings, now, open_installation
 from caio.contracts import parse_contract
 from caio.foundation.errors import NotReady
-from caio.foundation.scope import DEFAULT_TENANT
+from caio.foundation.scope import DEFAULT_TENANT, TenantScope
 from caio.gateway.pipeline import Decided
 from caio.gateway.plan_intake import read_plan
 from caio.gateway.run import Answer, Wanted
@@ -130,12 +130,12 @@ class Orchestrator:
         """The decision's signed receipt with its place in the log; ``caio verify`` checks it offline. Raises
         NotFound, and Erased when its content is gone."""
         decisions = self._installation.decisions
-        return self._run(decisions.receipt(embedded_scope(tenant_id or DEFAULT_TENANT), decision_id, now()))
+        scope = embedded_scope(tenant_id or DEFAULT_TENANT)
+        return self._run(decisions.receipt(scope, decision_id, EMBEDDED, now()))
 
     def evidence(self, decision_id: str, tenant_id: str | None = None) -> dict[str, Any]:
         """What the decision's certificate commits to: with it, ``caio verify`` recomputes the decision."""
-        decisions = self._installation.decisions
-        return self._run(decisions.evidence(embedded_scope(tenant_id or DEFAULT_TENANT), decision_id))
+        return self._run(self._evidence(embedded_scope(tenant_id or DEFAULT_TENANT), decision_id))
 
     def verification_keys(self) -> dict[str, Any]:
         """The public key set to pin for verifying this installation's receipts."""
@@ -180,6 +180,10 @@ class Orchestrator:
 
     async def _orchestrate(self, body: bytes, tenant_id: str) -> Answer:
         return await self._installation.gateway.orchestrate(await self._wanted(body, tenant_id))
+
+    async def _evidence(self, scope: TenantScope, decision_id: str) -> dict[str, Any]:
+        decisions = self._installation.decisions
+        return await decisions.evidence(scope, await decisions.get(scope, decision_id, EMBEDDED))
 
     async def _list(self, tags: frozenset[str], tenant_id: str) -> list[Published]:
         found: list[Published] = []

@@ -113,3 +113,21 @@ async def no_leaf_holds(caio: Served, *tokens: str) -> None:
     for value in hashes:
         for form in (value.hex(), base64.b64encode(value).decode(), str(value)):
             assert form not in content
+
+
+async def test_reading_anothers_decision_is_recorded(caio: Served) -> None:
+    await caio.register("first")
+    _, _, headers = await caio.orchestrate()
+    decision = headers["x-caio-decision-id"]
+    reader = await done(caio, "POST", "keys", 201, {"name": "reader", "roles": ["user"]})
+    before = await log(caio)
+    paths = [f"decisions/{decision}{part}" for part in ("", "/evidence", "/explanation", "/receipt")]
+    for path in paths:
+        await done(caio, "GET", path, 200)
+    assert await log(caio) == before, "what was decided for oneself is one's own"
+    for number, path in enumerate(paths, start=1):
+        await done(caio, "GET", path, 200, Authorization=f"Bearer {reader['token']}")
+        read = (await log(caio))[len(before) :]
+        assert len(read) == number
+        assert summary(read[-1]) == ("audit.read", reader["key_id"], "decision")
+        assert read[-1]["details"] == {"decision": decision}

@@ -108,7 +108,9 @@ class HotPaths:
         """The answer with its receipt in place of the receipt's address. What was called and paid for is
         answered, also when there is no receipt to be had now: then with the address."""
         try:
-            receipt = await self._platform.decisions.receipt(caller.scope, answer.decision_id, time.time_ns() // 1000)
+            receipt = await self._platform.decisions.receipt(
+                caller.scope, answer.decision_id, caller.principal.principal_id, time.time_ns() // 1000
+            )
         except CaioError as error:
             _logger.warning("receipt_left_out", decision_id=answer.decision_id, code=error.code)
             return answer

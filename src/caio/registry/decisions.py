@@ -4,6 +4,9 @@ Everything comes out of the tenant's journal and the content-addressed inputs, n
 state of today: a contract changed since does not change what its decision shows. A receipt shows
 its place in the tenant's log, for which the log takes in what is durable when it is asked for one;
 while another process has the log, the receipt comes without.
+
+Law (a test of the same name)
+- reading_anothers_decision_is_recorded: before it is given out; what was decided for oneself is one's own.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 
 from caio.audit.merkle import leaf_hash, verify_inclusion
 from caio.audit.ports import DecisionRow, JournalStore, LeafKind, OutcomeRow
+from caio.audit.reads import Reads
 from caio.audit.receipt import PlaceInLog, issue_receipt
 from caio.audit.record import OpenedLeaf, open_leaf
 from caio.audit.sealing import TenantVault
@@ -37,7 +41,7 @@ class Recorded:
 
 
 class Decisions:
-    """A tenant's decisions, for its own principals."""
+    """A tenant's decisions, for its own principals. ``reader`` is the id of the one who looks."""
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Decisions:
         snapshots: InputSnapshots,
         keyring: Keyring,
         log: AuditLog,
+        reads: Reads,
     ) -> None:
         self._journal = journal
         self._vault = vault
@@ -56,6 +61,7 @@ class Decisions:
         self._snapshots = snapshots
         self._keyring = keyring
         self._log = log
+        self._reads = reads
 
     async def page(
         self, scope: TenantScope, before: tuple[int, str] | None, limit: int
@@ -63,26 +69,29 @@ class Decisions:
         """Newest first; ``before`` is the (time, id) of the last one seen."""
         return await self._journal.decisions(scope, before, limit)
 
-    async def get(self, scope: TenantScope, decision_id: str) -> Recorded:
-        """Raises NotFound, for another tenant's decision as for one that never was, and Erased when its
-        content is gone."""
+    async def get(self, scope: TenantScope, decision_id: str, reader: str) -> Recorded:
+        """Raises NotFound, for another tenant's decision as for one that never was, Erased when its
+        content is gone, and what recording the read of another principal's decision raises."""
         stored = await self._journal.read(scope, LeafKind.DECISION, decision_id)
         if stored is None:
             raise NotFound(_NO_SUCH_DECISION)
         sealer = await self._vault.sealer(scope)
         outcome = await self._journal.read(scope, LeafKind.OUTCOME, decision_id)
-        return Recorded(open_leaf(stored, sealer), None if outcome is None else open_leaf(outcome, sealer))
+        found = Recorded(open_leaf(stored, sealer), None if outcome is None else open_leaf(outcome, sealer))
+        if found.decision.document["principal"] != reader:
+            await self._reads.record(scope, reader, "audit.read", "decision", {"decision": decision_id})
+        return found
 
-    async def receipt(self, scope: TenantScope, decision_id: str, now: int) -> dict[str, Any]:
+    async def receipt(self, scope: TenantScope, decision_id: str, reader: str, now: int) -> dict[str, Any]:
         """The decision's receipt, signed now with the active key. Raises what ``get`` does, and SealBroken
         ``log_broken`` when the log holds another entry in its place."""
-        recorded = await self.get(scope, decision_id)
+        recorded = await self.get(scope, decision_id, reader)
         place = await self._place(scope, recorded)
         return issue_receipt(self._keyring.active, recorded.decision, recorded.outcome, now, place)
 
-    async def evidence(self, scope: TenantScope, decision_id: str) -> dict[str, Any]:
+    async def evidence(self, scope: TenantScope, recorded: Recorded) -> dict[str, Any]:
         """What the certificate's hashes stand for: with it, the decision can be recomputed."""
-        document = (await self.get(scope, decision_id)).decision.document
+        document = recorded.decision.document
         certificate = document["certificate"]
         services = await self._manifest(scope, certificate["services"])
         policies = await self._manifest(scope, certificate["policies"])

@@ -1,4 +1,8 @@
-"""``/api/v1/decisions``: what was decided, on which evidence, with a receipt to keep."""
+"""``/api/v1/decisions``: what was decided, on which evidence, with a receipt to keep.
+
+The list shows clear columns. The content of a decision that was made for another principal is given out
+once the log says who reads it.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +76,7 @@ async def list_decisions(
 @router.get("/api/v1/trace/{decision_id}")
 async def get_decision(caller: Reader, platform: ThePlatform, decision_id: DecisionId) -> DecisionView:
     """One decision: the certificate says what was chosen or refused, and commits to why."""
-    recorded = await platform.decisions.get(caller.scope, decision_id)
+    recorded = await platform.decisions.get(caller.scope, decision_id, caller.principal.principal_id)
     document = recorded.decision.document
     certificate: Mapping[str, Any] = document["certificate"]
     return DecisionView(
@@ -90,15 +94,16 @@ async def get_decision(caller: Reader, platform: ThePlatform, decision_id: Decis
 @router.get("/api/v1/trace/{decision_id}/evidence")
 async def get_evidence(caller: Reader, platform: ThePlatform, decision_id: DecisionId) -> dict[str, Any]:
     """The contracts, policies, request, principal and history that the certificate's hashes stand for."""
-    return await platform.decisions.evidence(caller.scope, decision_id)
+    recorded = await platform.decisions.get(caller.scope, decision_id, caller.principal.principal_id)
+    return await platform.decisions.evidence(caller.scope, recorded)
 
 
 @router.get("/api/v1/decisions/{decision_id}/explanation")
 @router.get("/api/v1/trace/{decision_id}/explanation")
 async def get_explanation(caller: Reader, platform: ThePlatform, decision_id: DecisionId) -> Explanation:
     """Why the winner won, what each loser lacked, and what would have helped a refused request."""
-    recorded = await platform.decisions.get(caller.scope, decision_id)
-    evidence = await platform.decisions.evidence(caller.scope, decision_id)
+    recorded = await platform.decisions.get(caller.scope, decision_id, caller.principal.principal_id)
+    evidence = await platform.decisions.evidence(caller.scope, recorded)
     # The decision is made again from its documents: seconds for ten thousand services.
     return await asyncio.to_thread(explain, evidence, recorded.decision.document["certificate"])
 
@@ -107,7 +112,8 @@ async def get_explanation(caller: Reader, platform: ThePlatform, decision_id: De
 @router.get("/api/v1/trace/{decision_id}/receipt")
 async def get_receipt(caller: Reader, platform: ThePlatform, decision_id: DecisionId) -> dict[str, Any]:
     """The signed receipt. Verify it offline: `caio verify receipt.json`."""
-    return await platform.decisions.receipt(caller.scope, decision_id, time.time_ns() // 1000)
+    reader = caller.principal.principal_id
+    return await platform.decisions.receipt(caller.scope, decision_id, reader, time.time_ns() // 1000)
 
 
 def _cursor(text: str | None) -> tuple[int, str] | None:
