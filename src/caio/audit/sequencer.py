@@ -191,10 +191,12 @@ class Sequencer:
         """Take in what is there, anchor it, give the leases back, and end. May be called twice."""
         self._stopping = True
         self._woken.set()
-        if self._task is not None:
-            await asyncio.shield(self._task)
-        if self._publisher is not None:
-            await self._publisher.stop()
+        try:
+            if self._task is not None:
+                await asyncio.shield(self._task)
+        finally:  # whoever stops may be cancelled meanwhile; nothing stays behind
+            if self._publisher is not None:
+                await self._publisher.stop()
 
     async def take_in(self, tenant_id: str) -> None:
         """Return when everything of this log that is durable now is under a signed checkpoint.

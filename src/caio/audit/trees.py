@@ -6,7 +6,9 @@ Of each log the edge of its tree is kept in memory, for as many logs as fit. Gro
 else but the new commitments. Whenever the stored head is not the one that the kept edge leads to,
 because another process was faster or this one has just started, the edge is read again: its partial
 tiles from the store, that of level 0 out of the journal. Before an edge that was read is built upon, it is
-held against the head: the same root, under a checkpoint that a key of ours signed.
+held against the head: the same root, under a checkpoint that a key of ours signed. And it must continue the
+last head that this process wrote: a database that is set back or rewritten under a running process is noticed
+at the next leaf, not at the next start.
 
 A big chunk is hashed in slices between which the event loop gets its turn.
 
@@ -15,6 +17,8 @@ Laws (each has a test of the same name)
 - heads_are_the_trees: after any steps, on kept edges and on edges read again, roots and tiles are those
   of the journal's leaves.
 - nothing_is_signed_upon_a_doubtful_head: another root, a missing tile, a checkpoint not ours, a gap.
+- a_log_signs_for_its_own_tenant: whatever origin is stored for it.
+- what_this_process_signed_is_continued: a log that was set back or rewritten since is not signed.
 - one_broken_log_stops_alone: the others of the same step grow.
 - the_loop_keeps_turning: however large the chunk.
 
@@ -30,10 +34,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from caio.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
-from caio.audit.merkle import leaf_hash
+from caio.audit.merkle import leaf_hash, verify_consistency
 from caio.audit.ports import Advance, Behind, LogHead, LogStore
 from caio.audit.signing import Keyring
-from caio.audit.tiles import HEIGHT, WIDTH, Edge, TileId
+from caio.audit.tiles import HEIGHT, WIDTH, Edge, TileId, consistency_proof, tiles_for_consistency
 from caio.foundation.errors import InvalidInput, SealBroken
 
 #: Edges kept in memory, of at most some 8 KB a level each.
@@ -90,6 +94,7 @@ class Trees:
         self._clock = clock
         self._kept = kept
         self._edges: OrderedDict[str, tuple[Edge, bytes]] = OrderedDict()  # and their roots
+        self._signed: dict[str, tuple[int, bytes]] = {}  # the last size and root that were written
         self._turn_began, self._turn = 0.0, _SHORTEST_TURN
 
     async def grow(self, shares: Sequence[Share], expected: Mapping[str, Checkpoint] | None = None) -> Growth:
@@ -110,6 +115,7 @@ class Trees:
                     raise log_broken(name, f"the journal lacks leaves before number {share.end}")
                 edge = known[name]
                 if edge is None:
+                    await self._check_continued(share.behind)
                     before = share.behind.size % WIDTH
                     edge = self._restored(share.behind, tiles[name], found[:before])
                     found = found[before:]
@@ -125,12 +131,31 @@ class Trees:
         for advance in growth.advances:
             if (name := advance.head.tenant_id) in written:
                 self._edges[name] = growth.edges[name], advance.head.root
+                self._signed[name] = advance.head.size, advance.head.root
         while len(self._edges) > self._kept:
             self._edges.popitem(last=False)
 
     def _edge_of(self, behind: Behind) -> Edge | None:
         edge, root = self._edges.get(behind.tenant_id, (None, b""))
         return edge if edge is not None and edge.size == behind.size and root == behind.root else None
+
+    async def _check_continued(self, behind: Behind) -> None:
+        """Raise SealBroken unless the head is what this process wrote last, or grew out of it by another's work."""
+        size, root = self._signed.get(behind.tenant_id, (0, b""))
+        if size == 0 or (size, root) == (behind.size, behind.root):
+            return
+        if behind.size <= size:
+            fault = f"{size} leaves were signed by this very process, and the stored head of {behind.size} is not that"
+            raise log_broken(behind.tenant_id, fault)
+        needed = [(tile.level, tile.index) for tile in tiles_for_consistency(size, behind.size)]
+        found = await self._store.tiles_of(behind.tenant_id, needed)
+        tiles = {TileId(*place): content for place, content in found.items()}
+        try:
+            proof = consistency_proof(size, behind.size, tiles)
+        except InvalidInput as error:
+            raise log_broken(behind.tenant_id, error.message) from error
+        if not verify_consistency(size, root, behind.size, behind.root, proof):
+            raise log_broken(behind.tenant_id, f"it does not begin with the {size} leaves that this process signed")
 
     def _restored(self, behind: Behind, tiles: Mapping[int, bytes], entries: Sequence[bytes]) -> Edge:
         try:
@@ -167,6 +192,8 @@ class Trees:
                 fault = f"a checkpoint of {new.size} leaves was anchored with another root: the journal was rewritten"
                 raise log_broken(behind.tenant_id, fault)
         origin = behind.origin or self._origin_of(behind.tenant_id)
+        if origin.rpartition("/")[2] != behind.tenant_id:
+            raise log_broken(behind.tenant_id, f"its stored origin, {origin}, is another log's")
         root = new.root()
         note = sign_checkpoint(Checkpoint(origin, new.size, root), self._key)
         await self._give_way()

@@ -1,17 +1,22 @@
 """The sequencer's laws, over a real SQLite store. Several processes: integration/test_log_kill.py."""
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, insert, update
 from structlog.testing import capture_logs
 
 from caio.audit import sequencer as sequencing
+from caio.audit.checkpoint import Checkpoint, sign_checkpoint
+from caio.audit.merkle import EMPTY_ROOT, leaf_hash, root_of
 from caio.audit.signing import Keyring, SigningKey
 from caio.foundation.errors import NotReady
 from caio.storage.sql.tables import journal, log_heads, log_tiles
-from tests.support.logs import Faulty, append, commitment, root, sequencer, signed_heads
+from tests.support.logs import KEYRING, Faulty, act_leaf, append, commitment, origin_of, root, sequencer, signed_heads
 
 
 @pytest.fixture
@@ -152,6 +157,53 @@ async def test_nothing_is_signed_upon_a_doubtful_head(stores, running, harm, wai
     assert two.faults["acme"].code == "log_broken"
     assert [line["tenant_id"] for line in lines if line["event"] == "audit_log_stopped"] == ["acme"]
     assert two.failing is None
+
+
+@pytest.mark.parametrize("size", [3, 5])
+async def test_what_this_process_signed_is_continued(stores, running, tmp_path, size, wait_for_async):
+    """A backup that is put back under a running process is in order in itself; so is what was rewritten."""
+    await append(stores, "acme", 0, 3)
+    one = await running()
+    await one.take_in("acme")
+    with closing(sqlite3.connect(tmp_path / "caio.db")) as database:
+        three = database.execute("SELECT size, root, checkpoint FROM log_heads").fetchone()
+        await append(stores, "acme", 3, 5)
+        await one.take_in("acme")
+        top = root_of([leaf_hash(number.to_bytes(32)) for number in range(5)])
+        note = sign_checkpoint(Checkpoint(origin_of("acme"), 5, top), KEYRING.active)
+        back = {3: three, 5: (5, top, note)}[size]
+        database.execute("UPDATE log_heads SET size = ?, root = ?, checkpoint = ?", back)
+        if size == 3:
+            database.execute("DELETE FROM journal WHERE seq > 2")
+            database.execute("UPDATE journal_heads SET next = 3")
+        else:
+            database.executemany(
+                "UPDATE journal SET commitment = ? WHERE seq = ?", [(n.to_bytes(32), n) for n in range(5)]
+            )
+        database.commit()
+    await stores.journal.append([replace(act_leaf("acme", 90 + n), commitment=bytes([n]) * 32) for n in range(9)])
+    await wait_for_async(lambda: one.faults)
+    assert one.faults["acme"].code == "log_broken"
+    assert (await stores.log.heads("", 10))[0].size == size
+
+
+async def test_a_log_signs_for_its_own_tenant(stores, running, wait_for_async):
+    await append(stores, "other", 0, 3)
+    row = {"tenant_id": "other", "origin": origin_of("acme"), "size": 0, "root": EMPTY_ROOT, "checkpoint": ""}
+    await change(stores, insert(log_heads).values(**row, signed_at=0, holder="", leased_until=0))
+    one = await running()
+    await wait_for_async(lambda: one.faults)
+    assert one.faults["other"].code == "log_broken"
+    assert await signed_heads(stores.log) == {}
+
+
+async def test_a_log_that_another_process_has_grown_is_continued(stores, running):
+    one, two = await running(lease_seconds=0), await running(holder="two", lease_seconds=0)
+    for size in (*range(0, 600, 100), 601, 602):
+        await append(stores, "acme", *{601: (600, 601), 602: (601, 602)}.get(size, (size, size + 100)))
+        await (one, two)[size // 100 % 2].take_in("acme")
+    assert (one.faults, two.faults) == ({}, {})
+    assert (await signed_heads(stores.log))["acme"].root == root("acme", 602)
 
 
 async def test_a_head_that_a_stranger_signed_is_doubtful(stores, running, wait_for_async):
