@@ -4,18 +4,22 @@ A wrong setting shall end the start, a place that does not answer shall not: not
 
 Laws (each has a test of the same name)
 ---------------------------------------
-- a_start_does_not_wait_for_the_anchor: and what is anchored later goes there.
+- a_start_does_not_wait_for_the_anchor: for longer than OPENING_SECONDS; what is anchored later goes there.
 - a_wrong_setting_ends_the_start: if the anchor answers then; later it is reported as NotReady.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Self
 
 from caio.audit.ports import Anchor
 from caio.foundation.errors import Misconfigured, NotReady
+
+#: How long a start waits for an anchor that takes connections and says nothing.
+OPENING_SECONDS = 5.0
 
 
 class LateAnchor:
@@ -29,8 +33,9 @@ class LateAnchor:
     async def open(cls, opening: Callable[[], Awaitable[Anchor]]) -> Self:
         """Try once. Raises what ``opening`` raises, but for NotReady."""
         late = cls(opening)
-        with suppress(NotReady):
-            late._anchor = await opening()
+        with suppress(NotReady, TimeoutError):
+            async with asyncio.timeout(OPENING_SECONDS):
+                late._anchor = await opening()
         return late
 
     async def put(self, origin: str, size: int, note: str) -> None:

@@ -1,7 +1,10 @@
 """An anchor that is away at the start."""
 
+import asyncio
+
 import pytest
 
+from caio.audit import late_anchor
 from caio.audit.anchor_directory import DirectoryAnchor
 from caio.audit.checkpoint import Checkpoint, sign_checkpoint
 from caio.audit.late_anchor import LateAnchor
@@ -48,3 +51,9 @@ async def test_a_wrong_setting_ends_the_start(tmp_path):
     opening.fault = Misconfigured("no such bucket")
     with pytest.raises(NotReady, match="no such bucket"):
         await late.latest("test.example/acme")
+
+
+async def test_a_start_does_not_wait_for_an_anchor_that_says_nothing(monkeypatch):
+    monkeypatch.setattr(late_anchor, "OPENING_SECONDS", 0.01)
+    async with asyncio.timeout(10):
+        await LateAnchor.open(asyncio.Event().wait)
