@@ -18,6 +18,7 @@ safe to show to the caller: no secrets, no payloads, no other tenant's names.
     ├── UpstreamFailed        the chosen services failed
     ├── DeadlineExceeded      the request's deadline passed
     ├── NotReady              this process cannot serve yet, or any more
+    ├── Erased                it was there, and its content is gone for good
     ├── SealBroken            stored data does not open: changed, moved, or under another key
     └── Misconfigured         the operator's settings are unusable
 """
