@@ -15,6 +15,7 @@ from caio.audit.log_tree import Tiling
 from caio.audit.log_verify import Elsewhere, Export, verify_log
 from caio.audit.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
 from caio.audit.tiles import read_entry_bundle
+from caio.registry.audit_export import PAGE
 from caio.tenancy.authentication import embedded_scope
 
 CHECKPOINT = "/api/v1/audit/checkpoint"
@@ -231,6 +232,37 @@ async def test_an_export_is_of_one_size(called):
     raw = b"".join([part async for part in parts])
     manifest, note = read_closing(raw.splitlines(keepends=True)[-1])
     assert manifest.size == read_checkpoint(note).checkpoint.size < later.size
+
+
+async def test_what_is_erased_meanwhile_is_explained(called):
+    scope, installation = embedded_scope(), called.installation
+    rows = await installation.decisions.page(scope, None, 10)
+    first, second = [row.decision_id for row, _ in rows][-2:]
+
+    async def finish(parts):
+        *lines, last = b"".join([part async for part in parts]).splitlines(keepends=True)
+        if not is_closing(last):
+            return None
+        manifest, note = read_closing(last)
+        trusted = installation.keyring.trusted_keys()
+        return manifest, verify_log(Export(manifest.written(), note.encode(), lines), Elsewhere(trusted))
+
+    parts = await installation.audit_exports.export(scope, "key_1", 0, Shown())
+    assert (await installation.custody.erase_decisions(scope, "key_1", [first], "case 1")).erased == 1
+    manifest, found = await finish(parts)
+    assert found.ok, found
+    assert manifest.erased == 2
+
+    parts = await installation.audit_exports.export(scope, "key_1", 0, Shown(principal="key_2"))
+    assert (await installation.custody.erase_decisions(scope, "key_1", [second], "case 2")).erased == 1
+    assert (await finish(parts))[1].ok
+
+    act = Act("audit.read", "key_1", "entries", {})
+    await installation.stores.journal.append([await installation.acts.leaf(scope, act) for _ in range(PAGE)])
+    parts = await installation.audit_exports.export(scope, "key_1", 0, Shown())
+    assert b"salt" in await anext(parts)
+    await installation.custody.erase_tenant(scope, "key_1", "over", linger=0)
+    assert await finish(parts) is None
 
 
 async def test_memory_is_bounded(called):

@@ -13,6 +13,8 @@ Laws (each has a test of the same name)
 - exports_are_recorded_first: an export that cannot be recorded gives nothing out.
 - exports_verify: whole ones and those from a place within the log, whatever is shown of them.
 - an_export_is_of_one_size: what is appended meanwhile is not in it.
+- what_is_erased_meanwhile_is_explained: an export that met what was erased after its size was fixed goes
+  on to the act that erased it; one that a tenant's erasure overtook is cut short.
 - memory_is_bounded: by a page and a bit an entry, not by the log.
 - what_is_looked_up_is_disclosed: decisions with their outcomes, and acts, as the log's search finds them.
 """
@@ -26,6 +28,7 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 
 from caio.audit.export import KIND, Manifest, Shown, Tally, closing_line, entry_line
+from caio.audit.log_erasures import Erasures
 from caio.audit.merkle import Frontier
 from caio.audit.ports import JournalStore, LogHead
 from caio.audit.query import AuditIndex, DecisionEntry, EntryFilter, Result
@@ -102,11 +105,15 @@ class AuditExports:
     async def _stream(
         self, scope: TenantScope, head: LogHead, frontier: Frontier, shown: Shown
     ) -> AsyncIterator[bytes]:
-        sha256, tally = hashlib.sha256(), Tally()
+        sha256, tally, erasures = hashlib.sha256(), Tally(), Erasures(frontier.size)
         try:
             found = await self._found(scope, shown, head.size)
-            while frontier.size + tally.count < head.size:
+            while True:
                 start = frontier.size + tally.count
+                if start == head.size:
+                    if erasures.hidden or erasures.first_unexplained() is None:
+                        break
+                    head = await self._grown(scope, head)
                 page = await self._journal.page(scope, start - 1, min(PAGE, head.size - start))
                 if not page or [stored.seq for stored in page] != [*range(start, start + len(page))]:
                     raise log_broken(scope.tenant_id, f"the journal lacks leaf {start} or one after it")
@@ -118,6 +125,7 @@ class AuditExports:
                         disclosed = shown.includes(each.leaf) and (found is None or found.holds(each.seq))
                         lines.append(entry_line(each, sealer, disclosed=disclosed))
                         tally = tally.with_line(lines[-1])
+                        erasures.take(lines[-1])
                     written = b"".join(line.written() for line in lines)
                     sha256.update(written)
                     yield written
@@ -127,6 +135,13 @@ class AuditExports:
             return
         manifest = self._manifest(scope, head, frontier, shown, tally, sha256.hexdigest())
         yield closing_line(manifest.signed(self._keyring.active), head.checkpoint)
+
+    async def _grown(self, scope: TenantScope, head: LogHead) -> LogHead:
+        """The head that holds what is durable now, more than ``head``; raises NotReady when there is none."""
+        grown = await self._log.head(scope, fresh=True)
+        if grown is None or grown.size <= head.size:
+            raise NotReady("what was erased during the export cannot be explained yet; export again")
+        return grown
 
     async def _found(self, scope: TenantScope, shown: Shown, size: int) -> _Places | None:
         """The places that the log's search finds for ``shown``; None when it asks for nothing of that kind."""
@@ -189,4 +204,4 @@ class _Places:
             self._bits[seq >> 3] |= 1 << (seq & 7)
 
     def holds(self, seq: int) -> bool:
-        return bool(self._bits[seq >> 3] >> (seq & 7) & 1)
+        return seq < self._size and bool(self._bits[seq >> 3] >> (seq & 7) & 1)
