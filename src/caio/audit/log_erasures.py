@@ -5,10 +5,11 @@ Theory of operation
 Whoever exports a log could call an entry erased that he only does not want to show. But an erasure is an act,
 committed to in the same log behind what it erased, and names the entries. So each erased entry waits, as one bit,
 for an act that names it. The destruction of a tenant's key erases everything, the act that says so included:
-what is left is that there is one.
+what is left is that there is one. Beside content that is disclosed, such an act explains nothing.
 
-Law (a test of the same name)
+Laws (each has a test of the same name)
 - what_no_act_erased_is_not_erased: unless an act that might have named it is itself not shown.
+- an_erased_erasure_explains_all_or_nothing: its kind is the exporter's word alone.
 """
 
 from __future__ import annotations
@@ -35,10 +36,9 @@ class Erasures:
 
     def __init__(self, start: int) -> None:
         self.erased = 0
-        #: An act that may have erased something was not shown.
-        self.hidden = False
         self._start = start
         self._waiting = bytearray()
+        self._withheld = self._gone = self._disclosed = False
 
     def take(self, line: EntryLine) -> None:
         """The next entry; what a record says is believed, its commitment is not checked here."""
@@ -50,8 +50,14 @@ class Erasures:
             self._waiting[place >> 3] |= 1 << (place & 7)
         if line.is_disclosed and line.kind == LeafKind.ERASURE:
             self._settle(bytes(line.payload), place)
-        elif line.is_withheld or line.kind == LeafKind.ERASURE:
-            self.hidden = True
+        self._withheld |= line.is_withheld
+        self._gone |= not line.is_disclosed and line.kind == LeafKind.ERASURE
+        self._disclosed |= line.is_disclosed
+
+    @property
+    def hidden(self) -> bool:
+        """Whether an act that may have erased something is not shown."""
+        return self._withheld or (self._gone and not self._disclosed)
 
     def first_unexplained(self) -> int | None:
         """The first erased entry that no act named; None when there is none."""

@@ -98,6 +98,8 @@ class Records:
         self._tenant = tenant
         self._all_seen = whole
         self._waiting: set[str] = set()
+        #: Decisions whose content is gone: whether they were admitted is not told.
+        self._untold: set[str] = set()
         self._ids = array("Q")
         self._seqs = array("Q")
 
@@ -131,7 +133,7 @@ class Records:
         kind, subject = line.kind, str(line.subject)
         if not line.is_disclosed:
             if kind == LeafKind.DECISION:
-                self._waiting.add(subject)
+                self._untold.add(subject)
             return self._fault_of_order(subject) if kind == LeafKind.OUTCOME else None
         self.read += 1
         payload = bytes(line.payload)
@@ -167,6 +169,8 @@ class Records:
     def _fault_of_order(self, subject: str) -> str | None:
         if subject in self._waiting:
             self._waiting.remove(subject)
+        elif subject in self._untold:
+            self._untold.remove(subject)
         elif self._all_seen:
             return "an outcome, but no decision before it waits for one"
         else:

@@ -150,6 +150,8 @@ class _Lines:
             return f"the lines end before entry {manifest.start + tally.count} of {manifest.size}"
         if tally != stated:
             return "the manifest counts other lines than there are"
+        if tally.withheld and not manifest.filter:
+            return "lines are withheld, although the manifest states no filter"
         return None
 
     def claim(self) -> Claim:

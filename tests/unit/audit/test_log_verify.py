@@ -198,30 +198,11 @@ def test_records_belong_to_their_lines():
         assert files.detail("records").startswith("entry 6:")
 
 
-def erasing(*seqs):
-    return ActRecord(TENANT, "act_9", NOW, Act("content.erased", "a", "decisions", {"seqs": [*seqs]}))
-
-
-def erased_log(*seqs, by):
-    using = sealer()
-    log = [entry_line(leaf, using, disclosed=True) for leaf in stored([*records(3), by], using)]
-    return [erased(line) if line.seq in seqs else line for line in log]
-
-
-def test_what_no_act_erased_is_not_erased():
-    assert files_of(erased_log(2, 3, by=erasing(2, 3))).refuted() == set()
-    for named in ([2], [3, 4], [], [2, 7], [-1, 2], [2, 8], [2, 10**6]):
-        files = files_of(erased_log(2, 3, by=erasing(*named)))
-        assert files.refuted() == {"erasures"}
-        assert f"entry {2 if 2 not in named else 3} " in files.detail("erasures")
-    whole = files_of([erased(line) for line in erased_log(by=erasing())])
-    assert whole.refuted() == set()
-    assert "may be among those not shown" in whole.detail("erasures")
-    itself = files_of(erased_log(0, by=erasing(0)), 2)
-    assert itself.refuted() == set()
-    for lying in ({"seqs": "all"}, {"seqs": [0.5]}, {}):
-        act = ActRecord(TENANT, "act_9", NOW, Act("content.erased", "a", "decisions", lying))
-        assert files_of(erased_log(2, by=act)).refuted() == {"erasures"}
+def test_nothing_is_withheld_without_a_filter():
+    files = files_of(entry_lines(3, disclosed=lambda seq: seq != 6))
+    assert files.refuted() == set()
+    assert files.resigned(filter={}).refuted() == {"form"}
+    assert "no filter" in files.resigned(filter={}).detail("form")
 
 
 def test_an_act_of_a_kind_not_known_yet_is_an_act():
