@@ -17,9 +17,7 @@ from caio.audit.ports import Mode, Status
 from caio.foundation.errors import UpstreamFault
 
 # A length, or a look-ahead, beside each pattern: in Python ``$`` also matches before a last newline.
-Digest = Annotated[
-    str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="32 bytes in lower-case hexadecimal")
-]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="32 bytes in lower-case hexadecimal")]
 Count = Annotated[int, Meta(ge=0)]
 Micros = Annotated[int, Meta(ge=0, description="microseconds since 1970-01-01T00:00:00Z")]
 Amount = Annotated[
