@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -56,7 +57,7 @@ def entries(
     output.table(headings, map(_row, items), right=["seq", "charged"])
     if following is not None:
         written = wanted | {"since": since, "until": until, "limit": limit, "before": following}
-        options = [f"--{name} {value}" for name, value in written.items() if value is not None]
+        options = [f"--{name} {quote(str(value))}" for name, value in written.items() if value is not None]
         output.next_step(" ".join(["caio audit entries", *options]))
 
 

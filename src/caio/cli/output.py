@@ -1,8 +1,8 @@
 """What commands print: JSON for programs; tables, sentences and the next command for people.
 
 Colour means something (✓, ✗, what failed) or is absent; rich leaves it out where standard output is
-no terminal or NO_COLOR is set. Text from outside cannot steer the terminal: control characters are
-shown as escapes.
+no terminal or NO_COLOR is set. Text from outside cannot steer the terminal, nor turn the order of what
+stands there, nor end its line where a line says one thing: such characters are shown as escapes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: Columns of a table that nobody looks at in a terminal.
 _PIPED_WIDTH = 200
 _PATIENCE_SECONDS = 1.0
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_LINE_ENDS = str.maketrans({"\n": r"\x0a", "\t": r"\x09"})
 
 MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}
 
@@ -54,7 +55,17 @@ def next_step(*commands: str) -> None:
 
 def plain(text: str) -> str:
     """``text`` with control characters spelt out; line ends and tabs stay."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return _CONTROL.sub(_spelt, text)
+
+
+def on_one_line(text: str) -> str:
+    """``text`` as ``plain`` gives it, with line ends and tabs spelt out too."""
+    return plain(text.translate(_LINE_ENDS))
+
+
+def _spelt(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
@@ -67,7 +78,7 @@ def facts(pairs: Mapping[str, object]) -> None:
     shown = {name: str(value) for name, value in pairs.items() if value is not None}
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
-        say(f"  {name:<{width}}  {value}")
+        say(f"  {name:<{width}}  {on_one_line(value)}")
 
 
 def claims(rows: Iterable[tuple[bool | None, str, str]]) -> None:
@@ -176,7 +187,7 @@ def _table(console: Console, headings: Sequence[str], rows: Iterable[Sequence[ob
     for heading in headings:
         drawn.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(cell if isinstance(cell, Text) else plain(str(cell)) for cell in row))
+        drawn.add_row(*(cell if isinstance(cell, Text) else on_one_line(str(cell)) for cell in row))
     with console.capture() as capture:
         console.print(drawn)
     for line in capture.get().splitlines():
