@@ -16,8 +16,9 @@ from tests.e2e.conftest import served
 CAIO = Path(sys.executable).with_name("caio")
 
 
-async def caio_audit(data_dir: Path, *arguments: str) -> tuple[int, str]:
+async def caio_audit(data_dir: Path, *arguments: str, anchor: str = "") -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CAIO_")}
+    environment |= {"CAIO_ANCHOR": anchor} if anchor else {}
     process = await asyncio.create_subprocess_exec(
         CAIO,
         "audit",
@@ -76,3 +77,10 @@ async def test_a_restored_backup_is_signed_again_only_after_a_restart(tmp_path, 
         assert receipt["log"]["checkpoint"].startswith("caio.localhost/2/default\n")
         _, entries = await caio.get("/api/v1/audit/entries?kind=log")
         assert [(item["action"], item["principal"]) for item in entries["items"]] == [("log.restarted", "embedded")]
+
+
+async def test_without_an_anchor_there_is_nothing_to_restart(tmp_path, template):
+    folder, _ = template
+    shutil.copytree(folder, tmp_path / "data")
+    code, said = await caio_audit(tmp_path / "data", "restart", "--reason", "x", "--yes", anchor="none")
+    assert (code, "nothing is anchored here" in said) == (4, True), said

@@ -39,9 +39,10 @@ class RestartStore(Protocol):
 
 
 class LogRestarts:
-    """Restarts the logs of one installation. ``origin_of`` gives a tenant's first origin."""
+    """Restarts the logs of one installation. ``origin_of`` gives a tenant's first origin. Without an anchor no
+    log is ever found to be behind, and none needs a restart."""
 
-    def __init__(self, store: RestartStore, acts: Acts, anchor: Anchor | None, origin_of: Callable[[str], str]) -> None:
+    def __init__(self, store: RestartStore, acts: Acts, anchor: Anchor, origin_of: Callable[[str], str]) -> None:
         self._store = store
         self._acts = acts
         self._anchor = anchor
@@ -55,13 +56,13 @@ class LogRestarts:
         head = await self._store.head(scope)
         old = head.origin if head else self._origin_of(scope.tenant_id)
         origin = next_generation(old)
-        while self._anchor is not None and await self._anchor.latest(origin) is not None:
+        while await self._anchor.latest(origin) is not None:
             origin = next_generation(origin)
         details: dict[str, Any] = {
             "reason": reason,
             "before": old,
             "checkpoint": head.checkpoint if head else "",
-            "anchored": (await self._anchor.latest(old) or "") if self._anchor else "",
+            "anchored": await self._anchor.latest(old) or "",
         }
         leaf = await self._acts.leaf(scope, Act("log.restarted", principal_id, origin, details))
         await self._store.restart(scope, origin, leaf)

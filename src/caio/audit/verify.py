@@ -52,7 +52,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result: ``ok`` when nothing was refuted and every claim of the receipt itself was examined."""
+    """The result: ``ok`` when nothing was refuted. What could not be checked does not count against it."""
 
     claims: tuple[Claim, ...]
 

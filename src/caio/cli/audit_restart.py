@@ -48,6 +48,10 @@ async def _restart(reason: str, tenant: str, data_dir: DataDir) -> str:
     prepare_data_dir(settings.data_dir)
     with alone_in(settings.data_dir):
         async with opened(settings) as data, alone_on(data.database), anchor_of(settings) as anchor:
+            if anchor is None:
+                raise InvalidInput(
+                    "nothing is anchored here (CAIO_ANCHOR=none), so no log has stopped: start the server"
+                )
             scope = embedded_scope(tenant)
             await data.stores.tenants.get(scope)  # NotFound for a tenant that is not there
             restarts = LogRestarts(

@@ -22,7 +22,7 @@ Reader = Annotated[Caller, Depends(caller_with(Permission.AUDIT_READ))]
 LARGEST = 2**53 - 1
 
 Micros = Annotated[int | None, Query(ge=0, le=LARGEST)]
-Text = Annotated[str | None, Query(min_length=1, max_length=256)]
+Text = Annotated[str | None, Query(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class DecisionEntryView(BaseModel):

@@ -23,7 +23,7 @@ from caio.tenancy.principals import Caller, Permission
 router = APIRouter(tags=["audit"])
 
 Reader = Annotated[Caller, Depends(caller_with(Permission.AUDIT_READ))]
-Text = Annotated[str | None, Query(min_length=1, max_length=256)]
+Text = Annotated[str | None, Query(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Size = Annotated[int, Query(ge=0, le=MAX_SIZE)]
 
 #: What a tile's address holds never changes. Not for shared caches: it belongs to one tenant.
