@@ -121,6 +121,10 @@ async def test_what_was_changed_does_not_verify(auditor, called):
     assert (await auditor.claims("first", "--checkpoint", "kept", code=11))["earlier"] is False
     await auditor("export", "second")
     assert (await auditor.claims("second", "--checkpoint", "kept"))["earlier"] is True
+    (auditor.folder / "none").mkdir()
+    found = await auditor.json("verify", "second", "--anchors", "none", code=11)
+    assert (found["ok"], [claim for claim in found["claims"] if claim["proved"] is False]) == (False, [])
+    assert found["verdict"] == "Not verified: of anchors, nothing could be compared with this log."
 
     directory = auditor.folder / "first"
     (directory / "tile/README").write_text("stray")

@@ -57,10 +57,13 @@ def verify(
     with output.counting(f"Verifying {directory}") as told:
         lines = _told(_lines(directory / "entries.jsonl"), told)
         verification = verify_log(Export(manifest, signed, lines, _tiles(directory)), elsewhere)
-    verdict = _verdict(verification)
+    # Who names checkpoints asks for a comparison: a log under another origin has none to fail.
+    asked = {"anchors"} if anchors is not None else set()
+    missing = _uncompared(verification, asked | ({"earlier"} if checkpoint is not None else set()))
+    verified, verdict = verification.ok and not missing, _verdict(verification, missing)
     if as_json:
         found = [asdict(claim) for claim in verification.claims]
-        output.print_json({"ok": verification.ok, "verdict": verdict, "claims": found})
+        output.print_json({"ok": verified, "verdict": verdict, "claims": found})
     else:
         output.claims((claim.proved, claim.name, claim.detail) for claim in verification.claims)
         output.say()
@@ -68,15 +71,22 @@ def verify(
         if not trusted:
             output.say(f"Pinned keys are read from {store_path()}; pin the operator's, once, from where you trust it.")
             output.next_step("caio trust add URL")
-    if not verification.ok:
+    if not verified:
         raise typer.Exit(exits.ExitCode.NOT_VERIFIED)
 
 
-def _verdict(verification: Verification) -> str:
-    """One sentence on what was proved, and what was not."""
+def _uncompared(verification: Verification, asked: set[str]) -> list[str]:
+    """Those of the claims ``asked`` for that nothing was found to check with."""
+    return [claim.name for claim in verification.claims if claim.name in asked and claim.proved is None]
+
+
+def _verdict(verification: Verification, missing: list[str]) -> str:
+    """One sentence on what was proved, and what was not; ``missing`` claims were asked for and not checked."""
     refuted = [claim.name for claim in verification.claims if claim.proved is False]
     if refuted:
         return f"Not verified: {', '.join(refuted)} {'does' if len(refuted) == 1 else 'do'} not hold."
+    if missing:
+        return f"Not verified: of {' and '.join(missing)}, nothing could be compared with this log."
     proved = {claim.name for claim in verification.claims if claim.proved}
     if proved & {"anchors", "earlier"}:
         return "Verified: a trusted key signed this log, and it holds what was known of it before."
