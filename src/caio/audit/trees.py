@@ -95,6 +95,7 @@ class Trees:
         self._kept = kept
         self._edges: OrderedDict[str, tuple[Edge, bytes]] = OrderedDict()  # and their roots
         self._signed: dict[str, tuple[int, bytes]] = {}  # the last size and root that were written
+        self._doubted: dict[str, Behind] = {}  # views of heads that may be old
         self._turn_began, self._turn = 0.0, _SHORTEST_TURN
 
     async def grow(self, shares: Sequence[Share], expected: Mapping[str, Checkpoint] | None = None) -> Growth:
@@ -115,7 +116,8 @@ class Trees:
                     raise log_broken(name, f"the journal lacks leaves before number {share.end}")
                 edge = known[name]
                 if edge is None:
-                    await self._check_continued(share.behind)
+                    if not await self._continues(share.behind):
+                        continue
                     before = share.behind.size % WIDTH
                     edge = self._restored(share.behind, tiles[name], found[:before])
                     found = found[before:]
@@ -132,6 +134,7 @@ class Trees:
             if (name := advance.head.tenant_id) in written:
                 self._edges[name] = growth.edges[name], advance.head.root
                 self._signed[name] = advance.head.size, advance.head.root
+                self._doubted.pop(name, None)
         while len(self._edges) > self._kept:
             self._edges.popitem(last=False)
 
@@ -139,14 +142,19 @@ class Trees:
         edge, root = self._edges.get(behind.tenant_id, (None, b""))
         return edge if edge is not None and edge.size == behind.size and root == behind.root else None
 
-    async def _check_continued(self, behind: Behind) -> None:
-        """Raise SealBroken unless the head is what this process wrote last, or grew out of it by another's work."""
-        size, root = self._signed.get(behind.tenant_id, (0, b""))
+    async def _continues(self, behind: Behind) -> bool:
+        """Whether the head is what this process wrote last, or grew out of it by another's work. Raises SealBroken
+        when it did not. An older head may have been read before this process wrote a newer one: then the
+        answer is False once, and a log that was really set back is at the same head when it is next seen."""
+        name = behind.tenant_id
+        size, root = self._signed.get(name, (0, b""))
         if size == 0 or (size, root) == (behind.size, behind.root):
-            return
+            return True
+        if behind.size < size and self._doubted.setdefault(name, behind) is behind:
+            return False
         if behind.size <= size:
             fault = f"{size} leaves were signed by this very process, and the stored head of {behind.size} is not that"
-            raise log_broken(behind.tenant_id, fault)
+            raise log_broken(name, fault)
         needed = [(tile.level, tile.index) for tile in tiles_for_consistency(size, behind.size)]
         found = await self._store.tiles_of(behind.tenant_id, needed)
         tiles = {TileId(*place): content for place, content in found.items()}
@@ -156,6 +164,7 @@ class Trees:
             raise log_broken(behind.tenant_id, error.message) from error
         if not verify_consistency(size, root, behind.size, behind.root, proof):
             raise log_broken(behind.tenant_id, f"it does not begin with the {size} leaves that this process signed")
+        return True
 
     def _restored(self, behind: Behind, tiles: Mapping[int, bytes], entries: Sequence[bytes]) -> Edge:
         try:
