@@ -57,6 +57,17 @@ async def test_what_is_erased_is_unreadable(box, acme, rival):
     assert document["details"] == {"reason": "asked to", "decisions": 1, "first": 2, "last": 3, "seqs": [2, 3]}
 
 
+async def test_kept_answers_are_looked_up(box):
+    """And not searched for among all the tenant's, while calls wait."""
+    if box.database.dialect != "sqlite":
+        pytest.skip("PostgreSQL's plan depends on how much there is")
+    query = "EXPLAIN QUERY PLAN DELETE FROM idempotency WHERE tenant_id = ? AND decision_id IN (?, ?)"
+    async with box.database.reading() as connection:
+        plan = [row[-1] for row in await connection.exec_driver_sql(query, ("acme", "dec_1", "dec_2"))]
+    assert len(plan) == 1
+    assert "ix_idempotency_tenant_id_decision_id (tenant_id=? AND decision_id=?)" in plan[0]
+
+
 async def test_erasing_again_changes_nothing(box, acme):
     await box.decide(acme, "dec_1")
     assert (await box.custody.erase_decisions(acme, "key_1", ["dec_1"], "asked to")).erased == 1

@@ -337,6 +337,7 @@ idempotency = Table(
     _column("sealed", LargeBinary, optional=True),
     _column("claimed_at", BigInteger),
     Index(None, "tenant_id", "claimed_at"),
+    Index(None, "tenant_id", "decision_id"),
     info=_OF_A_TENANT,
 )
 

@@ -89,9 +89,11 @@ def upgrade() -> None:
         journal.drop_constraint("uq_journal_tenant_id_kind_subject_id", type_="unique")
         journal.create_unique_constraint("uq_journal_subject_id_kind_tenant_id", ["subject_id", "kind", "tenant_id"])
     op.add_column("tenant_keys", sa.Column("destroyed_at", sa.BigInteger()))
+    op.create_index("ix_idempotency_tenant_id_decision_id", "idempotency", ["tenant_id", "decision_id"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_idempotency_tenant_id_decision_id", "idempotency")
     op.drop_column("tenant_keys", "destroyed_at")
     with op.batch_alter_table("journal") as journal:
         journal.drop_constraint("uq_journal_subject_id_kind_tenant_id", type_="unique")
