@@ -1,7 +1,11 @@
 """Retention: what is older than a tenant keeps goes, by itself, and nothing else."""
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 
+from caio.registry import expiry
 from caio.registry.custody import Coverage
 from caio.registry.expiry import DAY
 from caio.storage.sql import Database
@@ -85,3 +89,23 @@ async def test_one_tenants_trouble_stays_its_own(box, acme, rival):
     await box.vault.destroy(acme, NOW)
     assert await box.expiry.pass_once(NOW) == 1
     assert await box.readable(rival) == {}
+
+
+async def test_a_start_leaves_time_for_holds(box, acme, monkeypatch):
+    await box.decide(acme, "dec_1", at=NOW - 3 * DAY)
+    await box.custody.keep(acme, "key_1", 1)
+    waits = []
+
+    async def waited(seconds):
+        waits.append((seconds, await box.readable(acme)))
+        if len(waits) == 3:
+            await asyncio.Event().wait()  # until it is stopped
+
+    monkeypatch.setattr(expiry, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": waited}))
+    await box.expiry.start()
+    async with asyncio.timeout(5):
+        while len(waits) < 3:
+            await asyncio.sleep(0.01)
+    await box.expiry.stop()
+    assert waits[0] == (expiry.FIRST_AFTER_SECONDS, {"dec_1": BOTH})
+    assert waits[-1] == (expiry.EVERY_SECONDS, {})

@@ -5,7 +5,8 @@ Theory of operation
 A pass walks a tenant's decisions from where the last one came to, oldest first, a batch a transaction,
 with a pause behind each for others. What a hold covers is passed over; releasing one sends the next
 pass back to the beginning. What still runs keeps the mark before it. A pass that is cut short, by an
-error or the process's end, has erased whole batches and is taken up by the next.
+error or the process's end, has erased whole batches and is taken up by the next. A database that was put
+back from a backup lacks the holds placed since, so the first pass leaves time to place them again.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -13,6 +14,7 @@ Laws (each has a test of the same name)
 - a_released_hold_is_caught_up_with: even when it was released during a pass.
 - keeping_for_good_stops_a_pass: from the next batch on.
 - one_tenants_trouble_stays_its_own.
+- a_start_leaves_time_for_holds: nothing is erased before FIRST_AFTER_SECONDS have passed.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ _logger = structlog.get_logger("caio.audit")
 
 DAY = 86_400_000_000
 EVERY_SECONDS = 3600.0
+FIRST_AFTER_SECONDS = 600.0
 
 #: Decisions erased in one transaction. On SQLite calls wait for it: with 50, 1 in 100 waits 4 ms; with 200, 35 ms.
 BATCH = 50
@@ -94,6 +97,7 @@ class Expiry:
         return erased
 
     async def _hourly(self) -> None:
+        await asyncio.sleep(FIRST_AFTER_SECONDS)
         while True:
             try:
                 await self.pass_once(self._clock())
