@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tracemalloc
 
@@ -263,6 +264,32 @@ async def test_what_is_erased_meanwhile_is_explained(called):
     assert b"salt" in await anext(parts)
     await installation.custody.erase_tenant(scope, "key_1", "over", linger=0)
     assert await finish(parts) is None
+
+
+async def test_one_export_works_at_a_time(called, monkeypatch):
+    scope, installation = embedded_scope(), called.installation
+    page, working, most = installation.stores.journal.page, set(), 0
+
+    async def watched(*asked):
+        nonlocal most
+        working.add(me := object())
+        most = max(most, len(working))
+        await asyncio.sleep(0.01)
+        found = await page(*asked)
+        working.remove(me)
+        return found
+
+    monkeypatch.setattr(installation.stores.journal, "page", watched)
+    slow, *others = [await installation.audit_exports.export(scope, "key_1", 0, Shown()) for _ in range(4)]
+    assert await anext(slow)
+
+    async def finish(parts):
+        return [part async for part in parts]
+
+    async with asyncio.timeout(10):
+        assert all(await asyncio.gather(*map(finish, others)))
+    assert most == 1
+    assert await finish(slow)
 
 
 async def test_memory_is_bounded(called):

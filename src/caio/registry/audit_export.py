@@ -5,7 +5,8 @@ Theory of operation
 Before anything is given out, the export is recorded in the log as an access, and what is durable then
 is taken in: the head that this gives fixes the export's size. What is asked for by service, principal,
 outcome or capability is looked up and remembered as one bit an entry. Then the journal is read in
-pages, opened a few entries at a time so that calls are not kept waiting, and forgotten. The last line
+pages, opened a few entries at a time so that calls are not kept waiting, and forgotten; of several
+exports one reads and opens a page at a time, while the others send or wait. The last line
 holds the manifest, signed over all others; a stream without it is no export, whatever cut it short.
 
 Laws (each has a test of the same name)
@@ -15,6 +16,7 @@ Laws (each has a test of the same name)
 - an_export_is_of_one_size: what is appended meanwhile is not in it.
 - what_is_erased_meanwhile_is_explained: an export that met what was erased after its size was fixed goes
   on to the act that erased it; one that a tenant's erasure overtook is cut short.
+- one_export_works_at_a_time: and one whose reader is slow keeps no other waiting.
 - memory_is_bounded: by a page and a bit an entry, not by the log.
 - what_is_looked_up_is_disclosed: decisions with their outcomes, and acts, as the log's search finds them.
 """
@@ -27,7 +29,7 @@ from collections.abc import AsyncIterator, Callable
 
 import structlog
 
-from caio.audit.export import KIND, Manifest, Shown, Tally, closing_line, entry_line
+from caio.audit.export import KIND, EntryLine, Manifest, Shown, Tally, closing_line, entry_line
 from caio.audit.log_erasures import Erasures
 from caio.audit.merkle import Frontier
 from caio.audit.ports import JournalStore, LogHead
@@ -68,6 +70,7 @@ class AuditExports:
         self._reads = reads
         self._keyring = keyring
         self._clock = clock
+        self._at_work = asyncio.Lock()
 
     async def export(self, scope: TenantScope, principal_id: str, start: int, shown: Shown) -> AsyncIterator[bytes]:
         """The stream of entries ``start`` and following, disclosing what is ``shown``.
@@ -114,18 +117,12 @@ class AuditExports:
                     if erasures.hidden or erasures.first_unexplained() is None:
                         break
                     head = await self._grown(scope, head)
-                page = await self._journal.page(scope, start - 1, min(PAGE, head.size - start))
-                if not page or [stored.seq for stored in page] != [*range(start, start + len(page))]:
-                    raise log_broken(scope.tenant_id, f"the journal lacks leaf {start} or one after it")
-                sealer = await self._sealer(scope)
-                for first in range(0, len(page), _TURN):
-                    turn = page[first : first + _TURN]
-                    lines = []
-                    for each in turn:
-                        disclosed = shown.includes(each.leaf) and (found is None or found.holds(each.seq))
-                        lines.append(entry_line(each, sealer, disclosed=disclosed))
-                        tally = tally.with_line(lines[-1])
-                        erasures.take(lines[-1])
+                async with self._at_work:
+                    parts = await self._page(scope, shown, found, range(start, min(start + PAGE, head.size)))
+                for lines in parts:
+                    for line in lines:
+                        tally = tally.with_line(line)
+                        erasures.take(line)
                     written = b"".join(line.written() for line in lines)
                     sha256.update(written)
                     yield written
@@ -135,6 +132,24 @@ class AuditExports:
             return
         manifest = self._manifest(scope, head, frontier, shown, tally, sha256.hexdigest())
         yield closing_line(manifest.signed(self._keyring.active), head.checkpoint)
+
+    async def _page(
+        self, scope: TenantScope, shown: Shown, found: _Places | None, wanted: range
+    ) -> list[list[EntryLine]]:
+        """The lines of the leaves ``wanted``, a turn's together; fewer when less is read at once."""
+        page = await self._journal.page(scope, wanted.start - 1, len(wanted))
+        if not page or [stored.seq for stored in page] != [*wanted][: len(page)]:
+            raise log_broken(scope.tenant_id, f"the journal lacks leaf {wanted.start} or one after it")
+        sealer = await self._sealer(scope)
+        parts = []
+        for first in range(0, len(page), _TURN):
+            lines = []
+            for each in page[first : first + _TURN]:
+                disclosed = shown.includes(each.leaf) and (found is None or found.holds(each.seq))
+                lines.append(entry_line(each, sealer, disclosed=disclosed))
+            parts.append(lines)
+            await asyncio.sleep(0)
+        return parts
 
     async def _grown(self, scope: TenantScope, head: LogHead) -> LogHead:
         """The head that holds what is durable now, more than ``head``; raises NotReady when there is none."""
