@@ -14,6 +14,7 @@ Laws (each has a test of the same name)
 - a_log_that_was_rewritten_is_not_signed: whether the tree was rewritten with it, or dropped.
 - an_honest_log_passes: of any size against any anchored size, a tree that is built anew included.
 - a_silent_anchor_stops_nothing: the comparison is made up for before anything is anchored.
+- a_silent_anchor_is_waited_for_once: not by one log after the other, nor again by one that has waited.
 
 A note in the anchor that no key of this installation signed proves nothing, and is the anchor's fault.
 """
@@ -38,7 +39,12 @@ _logger = structlog.get_logger("caio.audit")
 #: How long the anchor may take to answer, and how long a silent one is not asked again.
 ANSWER_SECONDS = 5.0
 _QUIET_SECONDS = 10.0
-_AT_ONCE = 8
+
+#: After how long a comparison is tried again that the database did not let end.
+_AGAIN_SECONDS = 1.0
+
+#: Logs compared at a time.
+AT_ONCE = 8
 
 #: Looks at a log again: None when its tree holds all its leaves.
 Look = Callable[[str], Awaitable[Behind | None]]
@@ -78,36 +84,60 @@ class ForkWatch:
         self._monotonic = monotonic
         self._passed: set[str] = set()
         self._condemned: dict[str, SealBroken] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._excused: set[str] = set()
+        self._due: dict[str, float] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
         self._quiet_until = 0.0
         self._silence = ""
         #: Checkpoints, by tenant, that the growing tree must still pass through.
         self.expected: dict[str, Checkpoint] = {}
 
-    def knows(self, tenant_id: str) -> bool:
-        """Whether this log needs no examination: it was compared, or there is nothing to compare it with."""
-        return self._anchor is None or tenant_id in self._passed or tenant_id in self.expected
+    def knows(self, behind: Behind) -> bool:
+        """Whether this log needs no examination as it is: it was compared, or has yet to grow through what was
+        anchored of it, or there is nothing to compare it with."""
+        expected = self.expected.get(behind.tenant_id)
+        awaited = expected is not None and behind.size < expected.size
+        return self._anchor is None or behind.tenant_id in self._passed or awaited
+
+    def excuses(self, tenant_id: str) -> bool:
+        """Whether the anchor, when it was last asked about this log, gave no answer that proves anything."""
+        return tenant_id in self._excused
+
+    def is_due(self, tenant_id: str) -> bool:
+        """Whether it is time to ask about this log, for the first time or again."""
+        return self._monotonic() >= self._due.get(tenant_id, 0.0)
 
     async def examine(self, behind: Behind, origin: str) -> None:
         """Compare a log as it is now. Raises SealBroken ``log_forked``, and NotReady while the anchor does not
         answer or holds what nobody here signed."""
         name = behind.tenant_id
-        if name in self._condemned:
-            raise self._condemned[name]
-        if self._anchor is None or self.knows(name):
+        if self.knows(behind):
             return
-        anchored = await self._latest(self._anchor, origin)
-        if anchored is not None and anchored.size > behind.size:
-            await self._await_growth(behind, anchored)
-        elif anchored is not None and anchored.size > 0:
-            await self._compare(behind, anchored)
-        if name not in self.expected:
-            self._passed.add(name)
+        async with self._slots:
+            if name in self._condemned:
+                raise self._condemned[name]
+            if self._anchor is None or self.knows(behind):
+                return
+            try:
+                anchored = await self._latest(self._anchor, origin)
+            except NotReady:
+                self._excused.add(name)
+                self._due[name] = self._monotonic() + _QUIET_SECONDS
+                raise
+            self._excused.discard(name)
+            self._due[name] = self._monotonic() + _AGAIN_SECONDS
+            self.expected.pop(name, None)
+            if anchored is not None and anchored.size > behind.size:
+                await self._await_growth(behind, anchored)
+            elif anchored is not None and anchored.size > 0:
+                await self._compare(behind, anchored)
+            self._due.pop(name, None)
+            if name not in self.expected:
+                self._passed.add(name)
 
-    def grown(self, tenant_id: str, size: int) -> None:
-        """Tell that the tree has been grown to this size, through what was expected."""
-        expected = self.expected.get(tenant_id)
-        if expected is not None and size >= expected.size:
+    def grown(self, tenant_id: str, old_size: int, size: int, through: Checkpoint | None) -> None:
+        """Tell that the tree has been grown, and which expected checkpoint it was held against meanwhile."""
+        if through is not None and self.expected.get(tenant_id) == through and old_size < through.size <= size:
             del self.expected[tenant_id]
             self._passed.add(tenant_id)
 
@@ -115,13 +145,14 @@ class ForkWatch:
         """Have every later examination of this log raise ``fault``."""
         self._condemned[tenant_id] = fault
         self._passed.discard(tenant_id)
+        self._excused.discard(tenant_id)
         self.expected.pop(tenant_id, None)
 
     async def _latest(self, anchor: Anchor, origin: str) -> Checkpoint | None:
         if self._monotonic() < self._quiet_until:
             raise NotReady(self._silence)
         try:
-            async with self._slots, asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 note = await anchor.latest(origin)
         except (NotReady, TimeoutError) as error:
             self._quiet_until = self._monotonic() + _QUIET_SECONDS
@@ -156,18 +187,18 @@ class ForkWatch:
             )
 
     async def _await_growth(self, behind: Behind, anchored: Checkpoint) -> None:
-        """The anchored tree is larger than the log's was. Another process may have grown it since."""
+        """The anchored tree is larger than the log's was. The log may have been grown since."""
         name = behind.tenant_id
-        if anchored.size > behind.next:
-            fresh = await self._look(name)
-            if fresh is None and await self._holds(name, anchored):
-                return
-            if fresh is None or anchored.size > fresh.next:
-                have = behind.next if fresh is None else fresh.next
-                raise log_forked(
-                    name, f"{anchored.size} leaves were anchored, and its journal has {have}: it was set back"
-                )
-        self.expected[name] = anchored
+        fresh = await self._look(name)
+        if fresh is None and await self._holds(name, anchored):
+            return
+        if fresh is None or anchored.size > fresh.next:
+            have = behind.next if fresh is None else fresh.next
+            raise log_forked(name, f"{anchored.size} leaves were anchored, and its journal has {have}: it was set back")
+        if anchored.size <= fresh.size:
+            await self._compare(fresh, anchored)
+        else:
+            self.expected[name] = anchored
 
     async def _holds(self, tenant_id: str, anchored: Checkpoint) -> bool:
         tiles = await self._tiles(tenant_id, tiles_for_root(anchored.size))

@@ -12,7 +12,8 @@ Leases spare two processes the same work. That they cannot fork a log rests on t
 writes a head only over the one that it grew from.
 
 Before a log grows by this process for the first time it is compared with what was anchored of it
-(``forks``); how far it has grown is anchored in turn (``publishing``).
+(``forks``), beside the steps (``examinations``): they leave it out meanwhile. How far it has grown is anchored
+in turn (``publishing``).
 
 A store that is away is tried again at the next look. A log that does not hold together is set aside and
 tried again after a while; the others go on. Nothing is written or signed while nothing is appended.
@@ -26,12 +27,14 @@ Laws (each has a test of the same name)
 - an_absent_store_is_tried_again: nothing is lost; ``failing`` says so meanwhile.
 - an_idle_log_is_left_alone: no head is written, and none signed, without a new leaf.
 - another_holder_is_waited_for_briefly: then the asker is let go without.
-- stopping_takes_in_the_rest: and gives the leases back.
+- stopping_takes_in_the_rest: however many steps that takes, for STOP_SECONDS; and gives the leases back.
+- lag_is_what_waits: a steady load that is kept up with is no trouble.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,11 +43,13 @@ import structlog
 
 from caio.audit import publishing
 from caio.audit.cosigning import Cosigners, Witness
+from caio.audit.examinations import Examinations
 from caio.audit.forks import ForkWatch
+from caio.audit.lag import Lag
 from caio.audit.ports import Anchor, Behind, LogStore
 from caio.audit.publishing import Publisher
 from caio.audit.signing import Keyring
-from caio.audit.trees import Share, Trees
+from caio.audit.trees import Share, Trees, steps
 from caio.foundation.errors import CaioError, NotReady, SealBroken
 
 _logger = structlog.get_logger("caio.audit")
@@ -58,7 +63,7 @@ PATIENCE_SECONDS = 2.0
 BACKLOG_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 0.05
 
-#: How long the last look may take.
+#: How long taking in the rest may take.
 STOP_SECONDS = 5.0
 
 #: How far behind the trees may be before that is said to be trouble.
@@ -128,10 +133,13 @@ class Sequencer:
         self._woken = asyncio.Event()
         self._aside: dict[str, _Aside] = {}
         self._failure: str | None = None
-        self._current_at = monotonic()
+        self._lag = Lag(monotonic())
         self._stopping = False
+        self._deadline = math.inf
         self._task: asyncio.Task[None] | None = None
         self._watch = ForkWatch(anchor, keyring.trusted_keys(), store, self._look_at)
+        self._examinations = Examinations(self._watch, origin_of, self._set_aside, self._admit)
+        self._examined: set[str] = set()
         self._publisher: Publisher | None = None
         if anchor is not None:
             cosigners = Cosigners(witnesses, store)
@@ -173,8 +181,9 @@ class Sequencer:
 
     @property
     def lag(self) -> float:
-        """Seconds since a look found every leaf taken in, or had it taken in; logs set aside do not count."""
-        return self._monotonic() - self._current_at
+        """How old, in seconds, the oldest leaf may be that is durable and not taken in; of logs set aside, none is.
+        Too large by the time since the last look, and by what ``caio.audit.lag`` says."""
+        return self._lag.seconds(self._monotonic())
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -182,14 +191,16 @@ class Sequencer:
         """Begin; raises RuntimeError when already started."""
         if self._task is not None:
             raise RuntimeError("the sequencer is already started")
-        self._current_at = self._monotonic()
+        self._lag = Lag(self._monotonic())
         self._task = asyncio.create_task(self._run(), name="sequencer")
         if self._publisher is not None:
             await self._publisher.start()
 
     async def stop(self) -> None:
-        """Take in what is there, anchor it, give the leases back, and end. May be called twice."""
-        self._stopping = True
+        """Take in what is there, for STOP_SECONDS at most, anchor it, give the leases back, and end.
+        May be called twice."""
+        if not self._stopping:
+            self._stopping, self._deadline = True, self._monotonic() + STOP_SECONDS
         self._woken.set()
         try:
             if self._task is not None:
@@ -220,10 +231,11 @@ class Sequencer:
                 await self._attempt(self._look)
                 # A look that takes long is not to make the next one late; a short rest it is given.
                 await self._wait(max(began + self._every, self._monotonic() + self._every / 10))
-            await self._attempt(self._look)
+            await self._attempt(self._finish)
             await self._attempt(lambda: self._store.release(self._holder))
         finally:
             self._let_go()
+            await self._examinations.stop()
 
     async def _wait(self, until: float) -> None:
         """Serve those who ask until it is time for the next look."""
@@ -235,7 +247,7 @@ class Sequencer:
             except TimeoutError:
                 pass
             self._woken.clear()
-            if self._asked or self._looked_at:
+            if self._asked or self._looked_at or self._examined:
                 await self._attempt(self._serve)
 
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -269,38 +281,62 @@ class Sequencer:
     async def _look(self) -> None:
         """Take in whatever any log is behind by, until a look finds nothing more."""
         while True:
-            began = self._monotonic()
-            now = self._clock()
+            began, now = self._monotonic(), self._clock()
             behind = await self._store.behind(self._holder, now, now + self._lease, LOGS)
             waiting = [each for each in behind if not self._is_aside(each.tenant_id)]
+            self._lag.shown(began, waiting, all_of_them=len(behind) < LOGS)
+            ready = [each for each in waiting if self._examinations.admits(each)]
             taken = 0
-            for step in _steps(waiting, self._share, self._step):
+            for step in steps(ready, self._share, self._step):
+                if self._monotonic() > self._deadline:
+                    return
                 taken += await self._take_in(step)
                 await self._serve()
-                if self._stopping and self._monotonic() - began > STOP_SECONDS:
-                    return
-            more = len(behind) == LOGS or any(each.next - each.size > self._share for each in waiting)
-            if not more:
-                self._current_at = began
-            if not more or not taken or self._stopping:
+            more = len(behind) == LOGS or any(each.next - each.size > self._share for each in ready)
+            if not (more and taken):
                 return
 
+    async def _finish(self) -> None:
+        """Take in the rest, also of logs that are being compared, until STOP_SECONDS are over."""
+        await self._look()
+        while self._examinations.hold_back_any and (left := self._deadline - self._monotonic()) > 0:
+            await self._examinations.next_end(left)
+            await self._serve()
+        await self._look()
+
     async def _serve(self) -> None:
-        """One step for those who asked; who is still behind then stays."""
+        """One step for those who asked, and for what has just been compared; who is still behind then stays."""
         self._looked_at += self._asked.values()
         self._asked = {}
         found: dict[str, Behind] = {}
         for asked in list(self._looked_at):
+            if asked.target is not None and self._is_held_back(asked):
+                continue
             behind = await self._look_at(asked.tenant_id)
             if behind is None or self._is_served(asked, behind):
                 asked.done.set()
                 self._looked_at.remove(asked)
-            elif behind.leased:
+            elif behind.leased and self._examinations.admits(behind, first=True):
                 found[asked.tenant_id] = behind
-        for step in _steps(list(found.values()), self._share, self._step):
-            await self._take_in(step)
-        if found:
+        examined, self._examined = self._examined - found.keys(), set()
+        for name in (each for each in examined if not self._is_aside(each)):
+            behind = await self._look_at(name)
+            if behind is not None and behind.leased and self._examinations.admits(behind):
+                found[name] = behind
+        taken = 0
+        for step in steps(list(found.values()), self._share, self._step):
+            taken += await self._take_in(step)
+        if taken:
             self._woken.set()  # look again at once
+
+    def _admit(self, tenant_id: str) -> None:
+        self._examined.add(tenant_id)
+        self._woken.set()
+
+    def _is_held_back(self, asked: _Asked) -> bool:
+        """Whether nothing but the end of its comparison can serve it; the comparison is no other holder's."""
+        late = self._monotonic() - asked.since > BACKLOG_SECONDS
+        return not late and self._examinations.holds_back(asked.tenant_id)
 
     def _is_served(self, asked: _Asked, behind: Behind) -> bool:
         if asked.target is None:
@@ -312,10 +348,11 @@ class Sequencer:
     async def _take_in(self, step: Sequence[Share]) -> int:
         """Grow and write one step; return how many logs have grown."""
         try:
-            step = await self._examined(step)
+            step = [each for each in step if not self._is_aside(each.behind.tenant_id)]
             if not step:
                 return 0
-            growth = await self._trees.grow(step, self._watch.expected)
+            expected = dict(self._watch.expected)
+            growth = await self._trees.grow(step, expected)
             written = await self._store.advance(self._holder, growth.advances) if growth.advances else set()
         except NotReady:
             raise
@@ -326,8 +363,10 @@ class Sequencer:
             self._set_aside(step[0].behind.tenant_id, SealBroken(f"{type(error).__name__}: see the log"))
             return 0
         self._trees.settle(growth, written)
-        for head in (each.head for each in growth.advances if each.head.tenant_id in written):
-            self._watch.grown(head.tenant_id, head.size)
+        for advance in (each for each in growth.advances if each.head.tenant_id in written):
+            head = advance.head
+            self._watch.grown(head.tenant_id, advance.old_size, head.size, expected.get(head.tenant_id))
+            self._lag.reached(head.tenant_id, head.size)
             if self._publisher is not None:
                 self._publisher.grown(head)
             if self._aside.pop(head.tenant_id, None):
@@ -335,21 +374,6 @@ class Sequencer:
         for name, fault in growth.faults.items():
             self._set_aside(name, fault)
         return len(written)
-
-    async def _examined(self, step: Sequence[Share]) -> list[Share]:
-        """The shares of those logs that do not contradict what was anchored of them."""
-        strange = [each.behind for each in step if not self._watch.knows(each.behind.tenant_id)]
-        await asyncio.gather(*map(self._examine, strange))
-        return [each for each in step if not self._is_aside(each.behind.tenant_id)]
-
-    async def _examine(self, behind: Behind) -> None:
-        name = behind.tenant_id
-        try:
-            await self._watch.examine(behind, behind.origin or self._origin_of(name))
-        except SealBroken as fault:
-            self._set_aside(name, fault)
-        except NotReady:
-            pass  # the anchor stops nothing; the publisher says so, and compares before it anchors
 
     async def _look_at(self, tenant_id: str) -> Behind | None:
         now = self._clock()
@@ -364,17 +388,3 @@ class Sequencer:
     def _is_aside(self, tenant_id: str) -> bool:
         aside = self._aside.get(tenant_id)
         return aside is not None and self._monotonic() < aside.until
-
-
-def _steps(behind: Sequence[Behind], share: int, step: int) -> list[list[Share]]:
-    """The logs' next shares, as many together as ``step`` leaves allow."""
-    steps: list[list[Share]] = []
-    room = 0
-    for each in behind:
-        leaves = min(each.next - each.size, share)
-        if leaves > room:
-            steps.append([])
-            room = step
-        room -= leaves
-        steps[-1].append(Share(each, each.size + leaves))
-    return steps

@@ -66,6 +66,20 @@ class Share:
     end: int
 
 
+def steps(behind: Sequence[Behind], share: int, step: int) -> list[list[Share]]:
+    """The logs' next shares, as many together as ``step`` leaves allow."""
+    cut: list[list[Share]] = []
+    room = 0
+    for each in behind:
+        leaves = min(each.next - each.size, share)
+        if leaves > room:
+            cut.append([])
+            room = step
+        room -= leaves
+        cut[-1].append(Share(each, each.size + leaves))
+    return cut
+
+
 @dataclass(frozen=True, slots=True)
 class Growth:
     """What came of a step: the advances to write with the edges they lead to, and what is wrong with the rest."""

@@ -309,6 +309,79 @@ async def test_stopping_takes_in_the_rest(stores, running):
     await one.take_in("acme")  # not running: returns
 
 
+async def test_stopping_takes_in_the_rest_of_a_long_journal(stores, running):
+    one = await running(every_seconds=3600, share=10, step=10)
+    await asyncio.sleep(0.05)
+    await append(stores, "acme", 0, 205)
+    await append(stores, "other", 0, 41)
+    await one.stop()
+    assert {name: head.size for name, head in (await signed_heads(stores.log)).items()} == {"acme": 205, "other": 41}
+
+
+async def test_stopping_takes_in_the_rest_for_so_long_only(stores, running, watched, monkeypatch, wait_for_async):
+    monkeypatch.setattr(sequencing, "STOP_SECONDS", 0.2)
+    steps = 0
+
+    async def advance(holder, advances):
+        nonlocal steps
+        steps += 1
+        await asyncio.sleep(0.02)
+        return await stores.log.advance(holder, advances)
+
+    watched.__dict__["advance"] = advance
+    await append(stores, "acme", 0, 3000)
+    one = await running(share=1, step=1)
+    await wait_for_async(lambda: steps > 1)  # it is at work when it is stopped
+    before, began = steps, time.monotonic()
+    await one.stop()
+    assert time.monotonic() - began < 2
+    assert steps - before <= 12
+    assert (await signed_heads(stores.log))["acme"].size < 3000
+    now = time.time_ns() // 1000
+    assert (await stores.log.behind_one("acme", "two", now, now + 1)).leased
+
+
+async def test_lag_is_what_waits(stores, running, watched, wait_for_async):
+    """A step takes a second, and each time as much arrives: three steps' work always waits, and no leaf for long."""
+    seconds, size, lags, troubles = 0.0, 30, [], set()
+
+    async def advance(holder, advances):
+        nonlocal seconds, size
+        if seconds < 50:
+            await append(stores, "acme", size, size + 10)
+            size += 10
+        seconds += 1
+        written = await stores.log.advance(holder, advances)
+        lags.append(one.lag)
+        troubles.add(one.trouble)
+        return written
+
+    watched.__dict__["advance"] = advance
+    await append(stores, "acme", 0, size)
+    one = await running(share=10, step=10, monotonic=lambda: seconds)
+    await wait_for_async(lambda: len(lags) == 53)
+    assert 3 <= max(lags) <= 5
+    assert troubles == {None}
+
+
+async def test_a_log_that_does_not_get_on_lags(stores, running, watched, wait_for_async):
+    """However well another does, and however often it is looked at."""
+    seconds = 0.0
+
+    async def advance(holder, advances):
+        nonlocal seconds
+        seconds += 0.5
+        await append(stores, "other", int(seconds * 2), int(seconds * 2) + 1)
+        return await stores.log.advance(holder, [each for each in advances if each.head.tenant_id == "other"])
+
+    watched.__dict__["advance"] = advance
+    await append(stores, "acme", 0, 1)
+    await append(stores, "other", 0, 1)
+    one = await running(every_seconds=0.02, monotonic=lambda: seconds + time.monotonic())
+    await wait_for_async(lambda: one.trouble)
+    assert "behind" in one.trouble
+
+
 async def test_heads_are_the_trees_also_when_edges_are_forgotten(stores, running):
     """Two processes that grow the same logs by turns, each of which forgets all but one edge."""
     first = await running(holder="one", every_seconds=3600)
