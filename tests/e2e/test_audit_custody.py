@@ -14,6 +14,7 @@ from caio.bootstrap import open_installation
 from caio.config import read_settings
 from caio.foundation.canonical import canonical_json
 from caio.foundation.scope import TenantScope
+from caio.registry import expiry
 from caio.storage.sql.tables import decisions, retention
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
 from tests.e2e.conftest import Served, served
@@ -227,7 +228,10 @@ async def test_another_tenants_log_is_invisible(called: Served) -> None:
     assert (await called.get(f"{ENTRIES}/{own[0]['seq']}"))[0] == 200
 
 
-async def test_the_process_erases_what_is_too_old_by_itself(called: Served, wait_for_async: Any) -> None:
+async def test_the_process_erases_what_is_too_old_by_itself(
+    called: Served, wait_for_async: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "FIRST_AFTER_SECONDS", 0.1)
     data_dir, token, service = called.data_dir, called.token, called.service
     copy = data_dir.parent / "copy"
     await ask(called, "PUT", RETENTION, {"days": 1})
