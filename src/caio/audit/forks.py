@@ -125,13 +125,16 @@ class ForkWatch:
                 self._due[name] = self._monotonic() + _QUIET_SECONDS
                 raise
             self._excused.discard(name)
-            self._due[name] = self._monotonic() + _AGAIN_SECONDS
-            self.expected.pop(name, None)
-            if anchored is not None and anchored.size > behind.size:
-                await self._await_growth(behind, anchored)
-            elif anchored is not None and anchored.size > 0:
-                await self._compare(behind, anchored)
             self._due.pop(name, None)
+            self.expected.pop(name, None)
+            try:
+                if anchored is not None and anchored.size > behind.size:
+                    await self._await_growth(behind, anchored)
+                elif anchored is not None and anchored.size > 0:
+                    await self._compare(behind, anchored)
+            except NotReady:
+                self._due[name] = self._monotonic() + _AGAIN_SECONDS
+                raise
             if name not in self.expected:
                 self._passed.add(name)
 

@@ -216,6 +216,35 @@ async def test_stopping_waits_for_comparisons(stores, anchor, running, wait_for_
     assert await sizes(stores) == dict.fromkeys(MANY, 2)
 
 
+async def test_stopping_waits_for_a_log_that_the_publisher_compares(stores, anchor, running, watched, wait_for_async):
+    await anchor.let_go("acme")
+    await append(stores, "acme", 0, 1)
+    one = await running()
+    await one.take_in("acme")
+    await one.stop()
+    await append(stores, "acme", 1, 3)
+    begun, go_on = [], asyncio.Event()
+
+    async def tiles_of(*asked):
+        begun.append(asked)
+        await go_on.wait()
+        return await stores.log.tiles_of(*asked)
+
+    watched.__dict__["tiles_of"] = tiles_of
+    two = await running(every_seconds=NEVER)
+    head = (await stores.log.heads("", 1))[0]
+    behind = publishing._as_it_is(head)
+    watched.away = NotReady("away")  # so that nothing but the examination below begins
+    examining = asyncio.create_task(two._watch.examine(behind, behind.origin))
+    await wait_for_async(lambda: begun)
+    watched.away = None
+    stopping = asyncio.create_task(two.stop())
+    await asyncio.sleep(0.1)
+    go_on.set()
+    await asyncio.gather(stopping, examining)
+    assert await sizes(stores) == {"acme": 3}
+
+
 async def test_stopping_does_not_wait_for_comparisons_for_ever(stores, anchor, running, monkeypatch, wait_for_async):
     monkeypatch.setattr(sequencing, "STOP_SECONDS", 0.2)
     monkeypatch.setattr(publishing, "STOP_SECONDS", 0.1)
