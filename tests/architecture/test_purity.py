@@ -22,6 +22,7 @@ PURE = (
     "audit/anchoring.py",
     "audit/checkpoint.py",
     "audit/export.py",
+    "audit/lag.py",
     "audit/log_erasures.py",
     "audit/log_monitor.py",
     "audit/log_records.py",
