@@ -317,9 +317,9 @@ def _hash_in(tile: bytes, subtree: Subtree) -> bytes:
     return _rows_of(tile[:TILE_BYTES])[height][at : at + HASH_BYTES]
 
 
-# Proofs from one tree share their upper and right tiles, and those of neighbours all of them. 256
-# tiles with their rows are 6 MB at most.
-@lru_cache(maxsize=256)
+# Proofs from one tree share their upper and right tiles, and those of neighbours all of them. 512
+# tiles with their rows are 12 MB at most, and leave room for the upper ones of ten million leaves.
+@lru_cache(maxsize=512)
 def _rows_of(tile: bytes) -> tuple[bytes, ...]:
     """The tile's hashes and the rows of complete nodes above them, for the eight heights that it spans."""
     rows = [tile[: len(tile) // HASH_BYTES * HASH_BYTES]]
