@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
@@ -255,7 +256,8 @@ async def test_a_hold_is_there_before_an_erasure_or_after_it(stores_of_two_proce
         decision_id, person = f"dec_{number}", f"person-{number}"
         await keeper.decide(acme, decision_id, person=person)
         erasing = eraser.custody.erase_decisions(acme, "key_1", [decision_id], "asked to")
-        was_erased, tally = await asyncio.gather(place(decision_id, person), erasing, return_exceptions=True)
+        both: Any = await asyncio.gather(place(decision_id, person), erasing, return_exceptions=True)
+        was_erased, tally = both
         assert was_erased is not isinstance(tally, Conflict)
         assert (await keeper.store.named(acme, [decision_id]))[0].erased is was_erased
     for database in databases:

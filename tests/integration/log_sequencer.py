@@ -11,7 +11,7 @@ import os
 import sys
 from itertools import count
 
-from journal_appender import append_all
+from journal_appender import append_all  # type: ignore[import-not-found]  # it lies beside this script
 
 from caio.storage.sql import Database, open_stores
 from tests.support.logs import sequencer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def assert_read(place):
     assert list(anchored(place, ORIGIN)) == NOTES
     assert list(anchored(place, ORIGIN, 3)) == NOTES[1:]
     assert list(anchored(place, "caio.localhost/other")) == []
-    some = anchored(place, ORIGIN)
+    some: Any = anchored(place, ORIGIN)
     assert next(some) == NOTES[0]
     some.close()
 

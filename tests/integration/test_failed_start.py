@@ -30,7 +30,7 @@ async def test_a_database_of_another_version_is_let_go(tmp_path, wait_for_async)
     with pytest.raises(Misconfigured, match="could not be upgraded"):
         await start(tmp_path)
     await wait_for_async(lambda: not connections())
-    assert {task.get_name() for task in asyncio.all_tasks()} == {asyncio.current_task().get_name()}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
     revision(tmp_path, HEAD)
     await start(tmp_path)
 

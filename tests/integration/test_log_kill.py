@@ -42,6 +42,7 @@ class Processes:
             command = [sys.executable, PROCESS, name, self._folder / f"{name}.signed"]
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, env=environment)
+        assert child.stdin is not None
         child.stdin.write(self._url.encode() + b"\n")
         child.stdin.close()
         self._running.append(child)
@@ -104,12 +105,14 @@ async def until(condition):
 
 
 async def test_killed_sequencers_leave_one_log(database, tmp_path):
-    await kill_again_and_again(*database, tmp_path, rounds=3)
+    url, opened = database
+    await kill_again_and_again(url, opened, tmp_path, rounds=3)
 
 
 @pytest.mark.long
 async def test_sequencers_killed_many_times_leave_one_log(database, tmp_path):
-    await kill_again_and_again(*database, tmp_path, rounds=25)
+    url, opened = database
+    await kill_again_and_again(url, opened, tmp_path, rounds=25)
 
 
 async def kill_again_and_again(url, database, folder, rounds):
@@ -139,6 +142,7 @@ async def kill_again_and_again(url, database, folder, rounds):
     assert last.faults == {}
     stored = await stores.journal.page(ACME, -1, 10**6)
     head = await stores.log.head(ACME)
+    assert head is not None
     sizes.append(head.size)
     await check(stores, stored, head, acknowledged, signed, sizes)
     assert len({holder for holder, _ in signed}) == len(files)
@@ -166,8 +170,9 @@ async def check(stores, stored, head, acknowledged, signed, sizes):
         assert checkpoint.checkpoint.origin == origin_of("acme")
         assert checkpoint.checkpoint.root == roots[checkpoint.checkpoint.size]
 
-    log = AuditLog(stores.log, None)
+    log = AuditLog(stores.log, sequencer(stores.log))
     seqs = sorted({seq for seq, _, _ in acknowledged})[:: max(1, len(acknowledged) // 200)]
     inclusion = await log.inclusion(ACME, seqs)
+    assert inclusion is not None
     for seq, proof in zip(seqs, inclusion.proofs, strict=True):
         assert verify_inclusion(leaf_hash(stored[seq].leaf.commitment), seq, head.size, proof, head.root)

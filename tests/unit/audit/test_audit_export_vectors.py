@@ -10,7 +10,8 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from scripts.audit_export_vectors import PATH, text_of, vectors
+from scripts.audit_export_vectors import PATH, vectors
+from scripts.receipt_vectors import text_of
 from tests.support.rfc_merkle import MTH
 
 VECTORS = json.loads(PATH.read_text(encoding="utf-8"))

@@ -153,7 +153,9 @@ async def test_full_tiles_are_kept_in_bounded_number(stores, sequencing):
         return await tiles(scope, wanted)
 
     store.__dict__["tiles"] = noting
-    assert (await log.inclusion(ACME, [300])).head.size == 66_000
+    found = await log.inclusion(ACME, [300])
+    assert found is not None
+    assert found.head.size == 66_000
     assert (1, 0) not in asked[0]  # 65,536 leaves fill it: it never changes
     assert (0, 1) in asked[0]
     assert len(log._full) == 1

@@ -1,6 +1,7 @@
 """An anchor that is away at the start."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,9 @@ async def test_a_wrong_setting_ends_the_start(tmp_path):
 
 
 async def test_a_start_does_not_wait_for_an_anchor_that_says_nothing(monkeypatch):
+    async def open_for_ever() -> Any:
+        await asyncio.Event().wait()
+
     monkeypatch.setattr(late_anchor, "OPENING_SECONDS", 0.01)
     async with asyncio.timeout(10):
-        await LateAnchor.open(asyncio.Event().wait)
+        await LateAnchor.open(open_for_ever)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from tests.support.audit_exports import (
     ORIGIN,
     OTHER_KEY,
     TRUSTED,
+    Files,
     checkpoint_of,
     entry_lines,
     erased,
@@ -46,6 +48,11 @@ CLAIMS = [
     "anchors",
     "earlier",
 ]
+
+
+def tiles_of(files: Files) -> dict[str, bytes]:
+    assert files.tiles is not None
+    return files.tiles
 
 
 def with_records(*written):
@@ -160,7 +167,7 @@ ALONE = {
     "tree": lambda: replace(
         FILES, checkpoint=sign_checkpoint(Checkpoint(ORIGIN, len(LOG), b"x" * 32), KEY).encode()
     ).resigned(),
-    "tiles": lambda: replace(FILES, tiles={**FILES.tiles, "tile/0/000.p/7": b"x"}),
+    "tiles": lambda: replace(FILES, tiles={**tiles_of(FILES), "tile/0/000.p/7": b"x"}),
 }
 
 
@@ -169,7 +176,7 @@ def test_each_claim_can_fail(name):
     assert ALONE[name]().refuted() == {name}
 
 
-RECORDS = {
+RECORDS: dict[str, list[Any]] = {
     "an outcome, but no decision": [OUTCOME, DECISION],
     "no decision before it waits": [DECISION, OUTCOME, replace(OUTCOME, decision_id="another")],
     "of the same kind and subject": [DECISION, OUTCOME, replace(DECISION)],
@@ -223,7 +230,7 @@ def test_what_does_not_open_is_said_so():
 def test_every_tile_is_compared():
     log = entry_lines(300, disclosed=lambda seq: False)
     files = files_of(log)
-    assert sorted(files.tiles) == [
+    assert sorted(tiles_of(files)) == [
         "tile/0/000",
         "tile/0/001",
         "tile/0/002.p/89",
@@ -233,14 +240,14 @@ def test_every_tile_is_compared():
         "tile/entries/002.p/89",
     ]
     assert files.refuted() == set()
-    for name, content in files.tiles.items():
-        rest = {other: held for other, held in files.tiles.items() if other != name}
+    for name, content in tiles_of(files).items():
+        rest = {other: held for other, held in tiles_of(files).items() if other != name}
         for forged in (rest, rest | {name: content[:-1]}, rest | {name: content + b"\0"}, rest | {f"{name}x": content}):
             broken = replace(files, tiles=forged)
             assert broken.refuted() == {"tiles"}
             assert name in broken.detail("tiles")
     for stray in ("tile/0/000.p/255", "tile/2/000", "tile/0/0", "tile/README", "tile/0/003"):
-        assert stray in replace(files, tiles={**files.tiles, stray: b""}).detail("tiles")
+        assert stray in replace(files, tiles={**tiles_of(files), stray: b""}).detail("tiles")
 
 
 REGIONS = [
@@ -257,7 +264,9 @@ REGIONS = [
 @pytest.mark.parametrize(("region", "pattern", "claims"), REGIONS, ids=[each[0] for each in REGIONS])
 def test_what_catches_which_region_of_a_line(region, pattern, claims):
     """Also when the manifest was made for it and signed again: the form, or the claim about the region."""
-    start, end = re.search(pattern, FILES.entries).span(1)
+    found = re.search(pattern, FILES.entries)
+    assert found is not None
+    start, end = found.span(1)
     for at in range(start, end, max(1, (end - start) // 40)):
         changed = bytearray(FILES.entries)
         changed[at] ^= 1
@@ -283,9 +292,9 @@ def test_any_flipped_byte_is_refuted(step):
     for changed in flipped(files.checkpoint, 1):
         assert "checkpoint" in replace(files, checkpoint=changed).refuted()
         assert replace(files, checkpoint=changed).resigned().refuted() & {"checkpoint"}
-    for name, content in files.tiles.items():
+    for name, content in tiles_of(files).items():
         for changed in flipped(content, 1):
-            assert replace(files, tiles={**files.tiles, name: changed}).refuted() == {"tiles"}
+            assert replace(files, tiles={**tiles_of(files), name: changed}).refuted() == {"tiles"}
 
 
 SPELLINGS = {
@@ -355,7 +364,15 @@ def test_a_call_without_an_outcome_is_told():
 
 
 def test_a_manifest_counts_its_lines():
-    for change in ({"count": 6}, {"erased": 1}, {"withheld": 1}, {"unreadable": 1}, {"size": 8}, {"size": 6}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"count": 6},
+        {"erased": 1},
+        {"withheld": 1},
+        {"unreadable": 1},
+        {"size": 8},
+        {"size": 6},
+    )
+    for change in changes:
         assert "form" in FILES.resigned(**change).refuted()
     assert FILES.resigned(tenant="other").refuted() == {"checkpoint", "records"}
     assert FILES.resigned(origin="caio.localhost/x").refuted() == {"checkpoint"}

@@ -343,7 +343,8 @@ async def test_stopping_takes_in_the_rest_for_so_long_only(stores, running, watc
 
 async def test_lag_is_what_waits(stores, running, watched, wait_for_async):
     """A step takes a second, and each time as much arrives: three steps' work always waits, and no leaf for long."""
-    seconds, size, lags, troubles = 0.0, 30, [], set()
+    troubles: set[str | None] = set()
+    seconds, size, lags = 0.0, 30, []
 
     async def advance(holder, advances):
         nonlocal seconds, size

@@ -236,11 +236,11 @@ def test_other_requests_are_refused(raw):
 
 
 @pytest.mark.parametrize(
-    "fields", [(-1, ()), (2**63, ()), (5, (b"short",)), (5, PROOF[:1] * (MAX_PROOF + 1)), (0, PROOF)]
+    ("size", "proof"), [(-1, ()), (2**63, ()), (5, (b"short",)), (5, PROOF[:1] * (MAX_PROOF + 1)), (0, PROOF)]
 )
-def test_impossible_requests_do_not_construct(fields):
+def test_impossible_requests_do_not_construct(size, proof):
     with pytest.raises(InvalidInput):
-        AddCheckpoint(*fields, NOTE)
+        AddCheckpoint(size, proof, NOTE)
 
 
 def test_the_witness_line_is_found_among_others():
