@@ -20,8 +20,6 @@ tests/conformance/test_anchors.py. Needs a file system with hard links.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
@@ -29,6 +27,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from caio.audit import whole_files
 from caio.audit.anchoring import checkpoint_of, folder_of, held, must_agree, name_of, size_of
 from caio.audit.checkpoint import Checkpoint
 from caio.foundation.errors import NotReady
@@ -98,7 +97,7 @@ def _put(folder: Path, checkpoint: Checkpoint, note: str) -> None:
     if not path.exists():
         _make(folder)
         with suppress(FileExistsError):  # another process was first
-            _create(path, note.encode())
+            whole_files.create(path, note.encode(), mode=0o444)  # auditors read it, nobody writes it
     must_agree(_read(path), checkpoint)
 
 
@@ -119,30 +118,7 @@ def _make(folder: Path) -> None:
     if not folder.is_dir():
         _make(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _create(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o444)  # whatever the umask: auditors read it
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        os.link(temporary, path)
-    finally:
-        temporary.unlink()
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        whole_files.sync_directory(folder.parent)
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +29,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from caio.audit import whole_files
 from caio.audit.sealing import KEY_BYTES
 from caio.audit.signing import SEED_BYTES, Keyring, SigningKey, key_id_of
 from caio.foundation.errors import Misconfigured
@@ -123,37 +123,13 @@ def _read_private(path: Path) -> bytes:
 
 
 def _create(path: Path, content: bytes, mode: int) -> None:
-    """Write a new file that appears complete; raises FileExistsError when the name is taken."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = _write_temporary(path, content, mode)
-    try:
-        os.link(temporary, path)
-    finally:
-        temporary.unlink()
-    _sync_directory(path.parent)
+    whole_files.create(path, content, mode)
 
 
 def _replace(path: Path, content: bytes) -> None:
-    _write_temporary(path, content, mode=0o600).replace(path)
-    _sync_directory(path.parent)
-
-
-def _write_temporary(path: Path, content: bytes, mode: int) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    return temporary
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    whole_files.write_temporary(path, content, mode=0o600).replace(path)
+    whole_files.sync_directory(path.parent)
 
 
 @contextmanager
