@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import shutil
 import stat
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,8 @@ from caio.audit.checkpoint import Checkpoint, sign_checkpoint
 from caio.audit.signing import key_set
 from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import served
+from tests.support.caio_command import run_caio
 from tests.support.operator_fraud import Fraud
-
-CAIO = Path(sys.executable).with_name("caio")
 
 
 class Auditor:
@@ -27,8 +23,7 @@ class Auditor:
 
     def __init__(self, caio, folder: Path) -> None:
         self.folder = folder
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CAIO_")}
-        self.environment |= {"HOME": str(folder), "CAIO_TRUST_STORE": str(folder / "keys.json")}
+        self.environment = {"HOME": str(folder), "CAIO_TRUST_STORE": str(folder / "keys.json")}
         (folder / "keys.json").write_text(json.dumps(key_set(caio.installation.keyring)))
         self.ask(caio)
 
@@ -36,19 +31,9 @@ class Auditor:
         self.environment |= {"CAIO_URL": caio.url, "CAIO_API_KEY": caio.token}
 
     async def __call__(self, *arguments: object, code: int = 0) -> str:
-        process = await asyncio.create_subprocess_exec(
-            CAIO,
-            "audit",
-            *map(str, arguments),
-            cwd=self.folder,
-            env=self.environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        assert b"Traceback" not in err, err.decode()
-        assert process.returncode == code, (arguments, process.returncode, out.decode(), err.decode())
-        return out.decode() + err.decode()
+        ended, said = await run_caio(self.folder, self.environment, "audit", *arguments)
+        assert ended == code, (arguments, ended, said)
+        return said
 
     async def json(self, *arguments: object, code: int = 0) -> Any:
         return json.loads((await self(*arguments, "--json", code=code)).splitlines()[0])

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import shutil
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
 from caio.audit.checkpoint import read_checkpoint
 from tests.e2e.conftest import served
-
-CAIO = Path(sys.executable).with_name("caio")
+from tests.support.caio_command import run_caio
 
 
 async def caio_audit(data_dir: Path, *arguments: str, anchor: str = "") -> tuple[int, str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CAIO_")}
-    environment |= {"CAIO_ANCHOR": anchor} if anchor else {}
-    process = await asyncio.create_subprocess_exec(
-        CAIO,
-        "audit",
-        *arguments,
-        "--data-dir",
-        str(data_dir),
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
+    settings = {"CAIO_ANCHOR": anchor} if anchor else {}
+    return await run_caio(data_dir, settings, "audit", *arguments, "--data-dir", data_dir)
 
 
 async def checkpoint(caio):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +10,7 @@ import pytest
 
 from caio.audit.signing import key_set
 from tests.e2e.conftest import Served
-
-CAIO = Path(sys.executable).with_name("caio")
+from tests.support.caio_command import run_caio
 
 
 class Keeper:
@@ -22,8 +18,7 @@ class Keeper:
 
     def __init__(self, caio: Served, folder: Path) -> None:
         self.folder = folder
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CAIO_")}
-        self.environment |= {
+        self.environment = {
             "CAIO_URL": caio.url,
             "CAIO_API_KEY": caio.token,
             "CAIO_DATA_DIR": str(caio.data_dir),
@@ -32,20 +27,9 @@ class Keeper:
         (folder / "keys.json").write_text(json.dumps(key_set(caio.installation.keyring)))
 
     async def __call__(self, *arguments: object, code: int = 0) -> str:
-        process = await asyncio.create_subprocess_exec(
-            CAIO,
-            "audit",
-            *map(str, arguments),
-            cwd=self.folder,
-            env=self.environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        assert b"Traceback" not in err, err.decode()
-        assert process.returncode == code, (arguments, process.returncode, out.decode(), err.decode())
-        return out.decode() + err.decode()
+        ended, said = await run_caio(self.folder, self.environment, "audit", *arguments)
+        assert ended == code, (arguments, ended, said)
+        return said
 
     async def json(self, *arguments: object, code: int = 0) -> Any:
         return json.loads((await self(*arguments, "--json", code=code)).splitlines()[0])
