@@ -21,10 +21,10 @@ from caio.audit.ports import Leaf, LeafKind
 from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring, SigningKey
 from caio.foundation.hashing import DIGEST_BYTES
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.stores import Stores, open_stores
-from caio.storage.sql.tables import tenants as tenant_rows
+from caio.storage.sql.tables_tenancy import tenants as tenant_rows
 from caio.storage.sql.upgrade import upgrade
 from caio.tenancy.authentication import embedded_scope
 
@@ -83,7 +83,7 @@ async def _append(url: str, tenants: list[str], count: int) -> Appended:
 async def _create(database: Database, tenants: list[str]) -> None:
     row = {"status": "active", "currency": "USD", "created_at": _now()}
     row |= dict.fromkeys(("quota_services", "quota_per_minute", "quota_per_hour", "quota_per_day"), 1)
-    async with database.writing() as connection:
+    async with database.writing(PlatformScope("benchmark")) as connection:
         await connection.execute(insert(tenant_rows), [{"tenant_id": name, "name": name, **row} for name in tenants])
 
 

@@ -21,11 +21,12 @@ from caio.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from caio.audit.ports import Advance, LogHead
 from caio.audit.signing import SigningKey
 from caio.audit.tiles import WIDTH, Edge, TileId, root_from, tiles_for_root
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.registry.audit_log import AuditLog
 from caio.storage.sql.database import Database
 from caio.storage.sql.stores import Stores, open_stores
-from caio.storage.sql.tables import journal, journal_heads, log_tiles, tenants
+from caio.storage.sql.tables import journal, journal_heads, log_tiles
+from caio.storage.sql.tables_tenancy import tenants
 from caio.storage.sql.upgrade import upgrade
 from caio.tenancy.authentication import embedded_scope
 
@@ -86,7 +87,7 @@ class _UpToDate:
 async def _build(database: Database, stores: Stores) -> LogHead:
     row = {"status": "active", "currency": "USD", "created_at": 0}
     row |= dict.fromkeys(("quota_services", "quota_per_minute", "quota_per_hour", "quota_per_day"), 1)
-    async with database.writing() as connection:
+    async with database.writing(PlatformScope("benchmark")) as connection:
         await connection.execute(insert(tenants).values(tenant_id=_TENANT, name=_TENANT, **row))
         await connection.execute(insert(journal_heads).values(tenant_id=_TENANT, next=LEAVES))
         behind = range(LEAVES // WIDTH * WIDTH, LEAVES)
@@ -135,5 +136,5 @@ async def _root(stores: Stores, scope: TenantScope, size: int) -> bytes:
 
 
 async def _tile_bytes(database: Database) -> int:
-    async with database.reading() as connection:
+    async with database.reading(PlatformScope("benchmark")) as connection:
         return int((await connection.execute(select(func.sum(func.length(log_tiles.c.hashes))))).scalar_one())

@@ -10,7 +10,7 @@ import shutil
 import pytest
 from sqlalchemy import delete
 
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql import Database, open_stores
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import upgrade
@@ -53,7 +53,7 @@ async def _add_tenants(database):
 
 async def _delete_everything(url):
     database = await Database.open(url)
-    async with database.writing() as connection:
+    async with database.writing(PlatformScope("test")) as connection:
         for table in reversed(metadata.sorted_tables):
             await connection.execute(delete(table))
     await _add_tenants(database)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from caio.audit.ports import Attempt, DecisionRow, Leaf, LeafKind, Mode, OutcomeRow, Status
 from caio.foundation.errors import CaioError, NotFound, PreconditionFailed
+from caio.foundation.scope import PlatformScope
 from caio.registry.ports import Publication
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.tables import acts
@@ -39,7 +40,7 @@ async def log(stores, scope):
 
 async def told(stores, scope):
     """The clear columns of the tenant's acts, by their id."""
-    async with stores.contracts._database.reading() as connection:
+    async with stores.contracts._database.reading(PlatformScope("test")) as connection:
         rows = await connection.execute(select(acts).where(acts.c.tenant_id == scope.tenant_id))
         return {row.act_id: row for row in rows}
 
@@ -179,7 +180,7 @@ async def test_of_concurrent_retirements_and_revocations_one_is_told(stores_of_t
 async def test_a_leaf_of_no_act_is_refused_inside_a_transaction(stores, acme):
     decision = Leaf("acme", LeafKind.DECISION, "dec_1", NOW, bytes(32), b"sealed")
     with pytest.raises(ValueError, match="only acts"):
-        async with stores.contracts._database.writing() as connection:
+        async with stores.contracts._database.writing(PlatformScope("test")) as connection:
             await append_within(connection, decision)
     assert await log(stores, acme) == []
 
@@ -271,6 +272,6 @@ async def test_the_latest_act_is_not_looked_for_among_all_leaves(stores, acme):
     event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
     await stores.journal.latest_act(acme, LeafKind.KEY, ("key.rotated",))
     [(query, values)] = [each for each in asked if "FROM acts" in each[0]]
-    async with database.reading() as connection:
+    async with database.reading(PlatformScope("test")) as connection:
         plan = [row[-1] for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values)]
     assert [step for step in plan if " journal " in step and "subject_id=?" not in step] == []

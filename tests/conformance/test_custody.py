@@ -9,6 +9,7 @@ from sqlalchemy import func, insert, select
 
 from caio.audit.custody import Content, Erasure, Hold
 from caio.foundation.errors import Conflict, NotFound
+from caio.foundation.scope import PlatformScope
 from caio.registry import custody as custody_module
 from caio.registry.custody import Coverage
 from caio.storage.sql import Database
@@ -63,7 +64,7 @@ async def test_kept_answers_are_looked_up(box):
     if box.database.dialect != "sqlite":
         pytest.skip("PostgreSQL's plan depends on how much there is")
     query = "EXPLAIN QUERY PLAN DELETE FROM idempotency WHERE tenant_id = ? AND decision_id IN (?, ?)"
-    async with box.database.reading() as connection:
+    async with box.database.reading(PlatformScope("test")) as connection:
         plan = [row[-1] for row in await connection.exec_driver_sql(query, ("acme", "dec_1", "dec_2"))]
     assert len(plan) == 1
     assert "ix_idempotency_tenant_id_decision_id (tenant_id=? AND decision_id=?)" in plan[0]
@@ -231,7 +232,7 @@ async def test_an_erasure_waits_for_a_hold_that_is_being_placed(stores_of_two_pr
     await keeper.decide(acme, "dec_1")
     plan = await eraser.plan(acme, "dec_1")
     row = {field.name: getattr(hold(), field.name) for field in fields(Hold)}
-    async with databases[0].writing() as connection:
+    async with databases[0].writing(PlatformScope("test")) as connection:
         await custody_sql._lock(connection, acme)
         erasing = asyncio.create_task(eraser.store.erase(acme, plan, act_leaf(acme, "content.erased")))
         await asyncio.sleep(0.2)
@@ -269,7 +270,7 @@ async def test_erased_content_is_overwritten_in_the_file(box, acme):
     await box.decide(acme, "dec_1")
     sealed = [leaf.sealed for leaf in await box.leaves(acme)]
     await box.custody.erase_decisions(acme, "key_1", ["dec_1"], "asked to")
-    async with box.database.reading() as connection:
+    async with box.database.reading(PlatformScope("test")) as connection:
         assert (
             await connection.execute(select(func.sum(func.length(journal.c.sealed))).where(journal.c.seq < 2))
         ).scalar() == 0

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from caio.audit.ports import Leaf, LeafKind
 from caio.foundation.errors import Misconfigured, NotReady
+from caio.foundation.scope import PlatformScope
 from caio.storage.sql import Database, open_stores, sqlite
 from caio.storage.sql.lock import DataDirectoryLock, hold_single_process_lock
 
@@ -27,7 +28,7 @@ async def test_a_database_answers_a_ping(empty_url):
 async def test_what_was_written_is_not_in_an_errors_text(empty_url):
     database = await Database.open(empty_url)
     with pytest.raises(DBAPIError) as caught:
-        async with database.writing() as connection:
+        async with database.writing(PlatformScope("test")) as connection:
             await connection.execute(text("INSERT INTO nowhere VALUES (:value)"), {"value": "the secret"})
     await database.close()
     assert "the secret" not in str(caught.value)
@@ -69,7 +70,7 @@ async def test_sqlite_files_are_their_owners_alone(tmp_path):
     before = os.umask(0)
     try:
         database = await Database.open(f"sqlite:///{tmp_path / 'caio.db'}")
-        async with database.writing() as connection:
+        async with database.writing(PlatformScope("test")) as connection:
             await connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
         files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
         await database.close()
@@ -82,7 +83,7 @@ async def test_every_sqlite_connection_waits_syncs_and_checks_references(tmp_pat
     path = tmp_path / "caio.db"
     database = await Database.open(f"sqlite:///{path}")
     wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
-    async with database.reading() as connection:
+    async with database.reading(PlatformScope("test")) as connection:
         found = {name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in wanted}
     await database.close()
     raw = sqlite.connect(path)
@@ -94,7 +95,7 @@ async def test_a_writing_block_that_raises_writes_nothing(stores, database_url, 
     database = await Database.open(database_url)
 
     async def delete_and_fail():
-        async with database.writing() as connection:
+        async with database.writing(PlatformScope("test")) as connection:
             await connection.exec_driver_sql("DELETE FROM tenants")
             raise RuntimeError
 
@@ -116,7 +117,7 @@ async def test_a_database_that_stays_locked_is_not_ready(tmp_path, monkeypatch):
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")
     with pytest.raises(NotReady):
-        async with database.writing():
+        async with database.writing(PlatformScope("test")):
             pass
     with pytest.raises(NotReady):
         await open_stores(database).journal.append([Leaf("acme", LeafKind.DECISION, "d", 1, bytes(32), b"")])

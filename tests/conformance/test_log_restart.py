@@ -11,6 +11,7 @@ from caio.audit.anchor_directory import DirectoryAnchor
 from caio.audit.checkpoint import read_checkpoint
 from caio.audit.merkle import leaf_hash, root_of
 from caio.audit.restart import LogRestarts, next_generation
+from caio.foundation.scope import PlatformScope
 from caio.storage.sql.tables import journal, journal_heads, log_heads, log_tiles
 from tests.support.acts import acts_over, acts_told
 from tests.support.logs import KEYRING, append, origin_of, sequencer
@@ -44,7 +45,7 @@ async def grown(stores, anchor, scope, *, until=None):
 
 async def set_back(stores, scope, size):
     """What restoring a backup does: the journal ends earlier, and so does the tree."""
-    async with stores.tenants._database.writing() as connection:
+    async with stores.tenants._database.writing(PlatformScope("test")) as connection:
         for table in (log_heads, log_tiles):
             await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
         await connection.execute(delete(journal).where(journal.c.tenant_id == scope.tenant_id, journal.c.seq >= size))

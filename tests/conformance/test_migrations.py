@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from caio.foundation.errors import Misconfigured
+from caio.foundation.scope import PlatformScope
 from caio.storage.sql import Database
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import HEAD, configuration, current, downgrade, is_at_head, upgrade, upgrade_apart
@@ -19,7 +20,7 @@ from caio.storage.sql.upgrade import HEAD, configuration, current, downgrade, is
 
 async def ask(url, question):
     database = await Database.open(url)
-    async with database.reading() as connection:
+    async with database.reading(PlatformScope("test")) as connection:
         answer = await connection.run_sync(question)
     await database.close()
     return answer
@@ -51,7 +52,7 @@ async def test_migrations_build_these_tables(empty_url, tmp_path):
     assert await ask(empty_url, shape) == {}
 
     database = await Database.open(empty_url)
-    async with database.writing() as connection:
+    async with database.writing(PlatformScope("test")) as connection:
         await connection.run_sync(metadata.create_all)
     await database.close()
     assert await ask(empty_url, shape) == migrated
@@ -98,7 +99,7 @@ async def test_threads_may_upgrade_different_databases(tmp_path):
 
 async def test_a_failed_upgrade_leaves_nothing_behind(empty_url):
     database = await Database.open(empty_url)
-    async with database.writing() as connection:
+    async with database.writing(PlatformScope("test")) as connection:
         await connection.exec_driver_sql("CREATE TABLE secrets (x INTEGER)")  # in the way of the last table
     await database.close()
     with pytest.raises(Exception, match="secrets"):

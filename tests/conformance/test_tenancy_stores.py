@@ -31,7 +31,7 @@ def created(stores, tenant, **changes):
     """Ask for the creation of ``tenant``, with a key and a leaf that no other is like."""
     tenant = replace(tenant, **changes)
     leaf = act_leaf(TenantScope(tenant.tenant_id), "tenant.created", tenant.tenant_id)
-    return stores.tenants.create(tenant, b"key beside " + leaf.sealed, leaf)
+    return stores.tenants.create(TenantScope(tenant.tenant_id), tenant, b"key beside " + leaf.sealed, leaf)
 
 
 async def leaves(stores, tenant_id):
@@ -61,11 +61,11 @@ async def test_a_tenant_begins_with_its_key_and_its_leaf(stores, acme):
         if broken.tenant_id == "acme":
             await stores.journal.append([broken])  # taken: the leaf cannot be written again
         with pytest.raises(IntegrityError):
-            await stores.tenants.create(tenant, b"wrapped", broken)
+            await stores.tenants.create(TenantScope(tenant.tenant_id), tenant, b"wrapped", broken)
         with pytest.raises(NotFound):
             await stores.tenants.get(TenantScope("new"))
         assert await stores.tenant_keys.find(TenantScope("new")) is None
-    assert await stores.tenants.create(tenant, b"wrapped", leaf)
+    assert await stores.tenants.create(TenantScope(tenant.tenant_id), tenant, b"wrapped", leaf)
     assert await stores.tenants.get(TenantScope("new")) == tenant
     assert await stores.tenant_keys.find(TenantScope("new")) == b"wrapped"
     assert await leaves(stores, "new") == [replace(leaf, projection=None)]

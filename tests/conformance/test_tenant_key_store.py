@@ -6,14 +6,14 @@ import pytest
 from sqlalchemy import select
 
 from caio.foundation.errors import Erased, NotFound
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.tables import tenant_keys
 
 
 async def stored(database_url):
     database = await Database.open(database_url)
-    async with database.reading() as connection:
+    async with database.reading(PlatformScope("test")) as connection:
         rows = (await connection.execute(select(tenant_keys).order_by(tenant_keys.c.tenant_id))).all()
     await database.close()
     return [(row.tenant_id, bytes(row.wrapped), row.destroyed_at) for row in rows]

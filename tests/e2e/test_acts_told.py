@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from caio.foundation.scope import DEFAULT_TENANT
+from caio.foundation.scope import DEFAULT_TENANT, PlatformScope
 from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import Served, contract
 from tests.support.acts import acts_told
@@ -101,7 +101,7 @@ async def test_the_log_holds_exactly_what_was_done(caio: Served) -> None:
 
 async def no_leaf_holds(caio: Served, *tokens: str) -> None:
     """Neither what is sealed, opened, nor the clear columns say a token or a key's hash."""
-    async with caio.installation.database.reading() as connection:
+    async with caio.installation.database.reading(PlatformScope("test")) as connection:
         hashes = [bytes(each) for each in (await connection.execute(text("SELECT key_hash FROM api_keys"))).scalars()]
         columns = [str(tuple(row)) for row in await connection.execute(text("SELECT * FROM acts"))]
     content = "\n".join([*map(str, await log(caio)), *columns])

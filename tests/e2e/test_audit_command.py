@@ -12,6 +12,7 @@ import pytest
 
 from caio.audit.checkpoint import Checkpoint, sign_checkpoint
 from caio.audit.signing import key_set
+from caio.foundation.scope import PlatformScope
 from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import served
 from tests.support.caio_command import run_caio
@@ -91,7 +92,7 @@ async def test_an_export_that_is_cut_short_leaves_nothing(auditor, called):
     from sqlalchemy import text as sql
 
     await auditor("checkpoint")
-    async with called.installation.database.writing() as connection:
+    async with called.installation.database.writing(PlatformScope("test")) as connection:
         await connection.execute(sql("DELETE FROM journal WHERE seq = 4"))
     assert "cut short after 0 entries" in await auditor("export", "first", code=10)
     (auditor.folder / "full").write_text("a file")

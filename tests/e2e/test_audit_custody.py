@@ -13,7 +13,7 @@ from sqlalchemy import update
 from caio.bootstrap import open_installation
 from caio.config import read_settings
 from caio.foundation.canonical import canonical_json
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.registry import expiry
 from caio.storage.sql.tables import decisions, retention
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
@@ -251,6 +251,6 @@ async def test_the_process_erases_what_is_too_old_by_itself(
 
 async def _age(installation: Any) -> None:
     """Make every decision two days older, which no pass has looked at yet."""
-    async with installation.database.writing() as connection:
+    async with installation.database.writing(PlatformScope("test")) as connection:
         await connection.execute(update(decisions).values(decided_at=decisions.c.decided_at - 2 * 86_400_000_000))
         await connection.execute(update(retention).values(erased_before=0))

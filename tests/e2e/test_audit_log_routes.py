@@ -16,6 +16,7 @@ from caio.audit.log_tree import Tiling
 from caio.audit.log_verify import Elsewhere, Export, verify_log
 from caio.audit.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
 from caio.audit.tiles import read_entry_bundle
+from caio.foundation.scope import PlatformScope
 from caio.registry.audit_export import PAGE
 from caio.tenancy.authentication import embedded_scope
 
@@ -131,7 +132,7 @@ async def test_an_export_from_a_place_within_the_log(called):
 async def test_a_changed_entry_is_exported_as_unreadable(called):
     from sqlalchemy import text as sql
 
-    async with called.installation.database.writing() as connection:
+    async with called.installation.database.writing(PlatformScope("test")) as connection:
         await connection.execute(sql("UPDATE journal SET sealed = zeroblob(100) WHERE seq = 3"))
     lines, manifest, found = await export(called)
     assert manifest.unreadable == 1
@@ -213,7 +214,7 @@ async def test_a_stream_that_meets_an_error_ends_without_its_last_line(called):
     from sqlalchemy import text as sql
 
     lines, _, _ = await export(called)
-    async with called.installation.database.writing() as connection:
+    async with called.installation.database.writing(PlatformScope("test")) as connection:
         await connection.execute(sql("DELETE FROM journal WHERE seq = 4"))
     raw = (await text(called, "/api/v1/audit/export")).splitlines(keepends=True)
     assert not any(is_closing(line) for line in raw)

@@ -2,6 +2,7 @@
 
 from sqlalchemy import delete
 
+from caio.foundation.scope import PlatformScope
 from caio.storage.sql.tables import journal
 from caio.tenancy.authentication import embedded_scope
 from tests.support.logs import act_leaf
@@ -24,7 +25,7 @@ async def test_a_log_in_trouble_is_shown_but_serves_on(caio):
     head = await installation.audit_log.head(embedded_scope())
     for number in range(2):
         await installation.journal.append(act_leaf("default", number))
-    async with installation.database.writing() as connection:
+    async with installation.database.writing(PlatformScope("test")) as connection:
         await connection.execute(delete(journal).where(journal.c.seq == head.size))
     await installation.sequencer.take_in("default")
     status, health = await caio.get("/health/ready")

@@ -15,7 +15,7 @@ from caio.audit.merkle import leaf_hash, root_of
 from caio.audit.ports import KeptAnswer, Leaf, LeafKind
 from caio.audit.record import leaf_of, open_leaf
 from caio.foundation.errors import Erased
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.registry.custody import Custody
 from caio.registry.expiry import Expiry
 from caio.storage.sql import Database
@@ -88,7 +88,7 @@ class Box:
         return found
 
     async def rows(self, table: Table) -> list[dict[str, Any]]:
-        async with self.database.reading() as connection:
+        async with self.database.reading(PlatformScope("test")) as connection:
             return [row._asdict() for row in await connection.execute(select(table))]
 
     async def plan(self, scope: TenantScope, *ids: str) -> Erasure:

@@ -28,6 +28,9 @@ class LeafKind(StrEnum):
     RETENTION = "retention"
     ERASURE = "erasure"
     LOG = "log"
+    MEMBER = "member"
+    WEBHOOK = "webhook"
+    BUDGET = "budget"
 
 
 class Mode(StrEnum):

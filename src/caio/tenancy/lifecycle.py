@@ -45,7 +45,7 @@ class Tenants:
         key = self._entropy(KEY_BYTES)
         act = Act("tenant.created", principal_id, tenant.tenant_id, _described(tenant))
         leaf = self._acts.sealed(scope, act, Sealer(key, self._entropy))
-        return await self._store.create(tenant, await self._wrapping.wrap(key, tenant.tenant_id), leaf)
+        return await self._store.create(scope, tenant, await self._wrapping.wrap(key, tenant.tenant_id), leaf)
 
     async def _exists(self, scope: TenantScope) -> bool:
         try:

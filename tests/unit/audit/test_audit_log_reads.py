@@ -10,7 +10,7 @@ from caio.audit.checkpoint import Checkpoint, read_checkpoint
 from caio.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from caio.audit.tiles import Edge, TileId, read_entry_bundle
 from caio.foundation.errors import InvalidInput, NotFound, SealBroken
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.registry.audit_log import AuditLog
 from caio.storage.sql.tables import journal, log_tiles
 from tests.support.logs import KEYRING, Faulty, append, commitment, origin_of, root, sequencer
@@ -130,7 +130,7 @@ async def test_a_store_that_was_changed_gives_an_error(stores, log, harm):
         "no leaf": delete(journal).where(journal.c.seq == 590),
         "full tile": update(log_tiles).where(*level_0).values(hashes=bytes(8192)),
     }[harm]
-    async with stores.tenants._database.writing() as connection:
+    async with stores.tenants._database.writing(PlatformScope("test")) as connection:
         await connection.execute(statement)
     for asked in (log.inclusion(ACME, [300]), log.consistency(ACME, 300, 600)):
         with pytest.raises(SealBroken) as caught:

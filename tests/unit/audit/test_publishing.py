@@ -17,6 +17,7 @@ from caio.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
 from caio.audit.signing import SigningKey
 from caio.audit.witnessing import cosigners
 from caio.foundation.errors import NotReady
+from caio.foundation.scope import PlatformScope
 from caio.providers.outbound import OutboundClient
 from caio.providers.witness import WitnessClient
 from caio.storage.sql import Database, open_stores
@@ -191,7 +192,7 @@ async def test_a_log_that_was_rewritten_is_not_signed(stores, anchor, tmp_path, 
 
 
 async def drop_trees(stores):
-    async with stores.tenants._database.writing() as connection:
+    async with stores.tenants._database.writing(PlatformScope("test")) as connection:
         for table in (log_heads, log_tiles):
             await connection.execute(delete(table))
 

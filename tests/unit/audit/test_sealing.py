@@ -243,7 +243,7 @@ async def test_a_destroyed_key_leaves_no_copy_in_the_database_file(migrated, tmp
     database = await Database.open(f"sqlite:///{path}")
     stores = open_stores(database)
     await stores.tenants.create(
-        Tenant("acme", "Acme", TenantStatus.ACTIVE, "USD", Quotas(), 0), WRAPPED, act_leaf(ACME)
+        ACME, Tenant("acme", "Acme", TenantStatus.ACTIVE, "USD", Quotas(), 0), WRAPPED, act_leaf(ACME)
     )
     await database.close()
     assert WRAPPED in path.read_bytes()

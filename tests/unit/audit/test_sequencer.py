@@ -15,6 +15,7 @@ from caio.audit.checkpoint import Checkpoint, sign_checkpoint
 from caio.audit.merkle import EMPTY_ROOT, leaf_hash, root_of
 from caio.audit.signing import Keyring, SigningKey
 from caio.foundation.errors import NotReady
+from caio.foundation.scope import PlatformScope
 from caio.storage.sql.tables import journal, log_heads, log_tiles
 from tests.support.logs import KEYRING, Faulty, act_leaf, append, commitment, origin_of, root, sequencer, signed_heads
 
@@ -41,7 +42,7 @@ async def running(watched):
 
 
 async def change(stores, statement):
-    async with stores.tenants._database.writing() as connection:
+    async with stores.tenants._database.writing(PlatformScope("test")) as connection:
         await connection.execute(statement)
 
 

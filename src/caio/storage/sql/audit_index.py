@@ -43,7 +43,7 @@ class SqlAuditIndex:
         self._examined = examined
 
     async def entries(self, scope: TenantScope, wanted: EntryFilter, before: Place | None, limit: int) -> EntryPage:
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             walks = []
             if wanted.wants_decisions:
                 walks.append(await self._decisions(connection, scope, wanted, before, limit))

@@ -21,12 +21,13 @@ from caio.audit.custody import MAX_STANDING_HOLDS, Content, Erasure, Hold, Reten
 from caio.audit.ports import Leaf, LeafKind, Mode
 from caio.audit.query import Place
 from caio.foundation.errors import Conflict, NotFound
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql import tenant_erasure
 from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.statements import conflict_aware_insert
-from caio.storage.sql.tables import attempts, decisions, holds, idempotency, journal, outcomes, retention, tenants
+from caio.storage.sql.tables import attempts, decisions, holds, idempotency, journal, outcomes, retention
+from caio.storage.sql.tables_tenancy import tenants
 
 _LEAVES = (LeafKind.DECISION.value, LeafKind.OUTCOME.value)
 
@@ -38,19 +39,19 @@ class SqlCustody:
         self._database = database
 
     async def standing(self, scope: TenantScope) -> Sequence[Hold]:
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return await _standing(connection, scope)
 
     async def holds(self, scope: TenantScope, before: Place | None, limit: int) -> Sequence[Hold]:
         query = _holds(scope).limit(limit)
         if before is not None:
             query = query.where(tuple_(holds.c.placed_at, holds.c.hold_id) < tuple_(*map(literal, before)))
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return [_hold(row) for row in await connection.execute(query)]
 
     async def place(self, scope: TenantScope, hold: Hold, leaf: Leaf) -> None:
         row = {field.name: getattr(hold, field.name) for field in fields(Hold)}
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             await _lock(connection, scope)
             if len(await _standing(connection, scope)) >= MAX_STANDING_HOLDS:
                 raise Conflict(
@@ -62,7 +63,7 @@ class SqlCustody:
 
     async def release(self, scope: TenantScope, hold_id: str, at: int, by: str, leaf: Leaf) -> Hold:
         this_hold = and_(holds.c.tenant_id == scope.tenant_id, holds.c.hold_id == hold_id)
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             await _lock(connection, scope)
             released = await connection.execute(
                 update(holds).where(this_hold, holds.c.released_at.is_(None)).values(released_at=at, released_by=by)
@@ -77,7 +78,7 @@ class SqlCustody:
         return _hold(row)
 
     async def retention(self, scope: TenantScope) -> Retention:
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return await _retention(connection, scope)
 
     async def keep(self, scope: TenantScope, days: int | None, leaf: Leaf) -> None:
@@ -86,7 +87,7 @@ class SqlCustody:
         statement = statement.on_conflict_do_update(
             index_elements=list(retention.primary_key.columns), set_={"days": statement.excluded.days}
         )
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             await _lock(connection, scope)
             if (await _retention(connection, scope)).days != days:
                 await connection.execute(statement)
@@ -94,18 +95,18 @@ class SqlCustody:
 
     async def retained(self) -> Sequence[str]:
         query = select(retention.c.tenant_id).where(retention.c.days.is_not(None)).order_by(retention.c.tenant_id)
-        async with self._database.reading() as connection:
+        async with self._database.reading(PlatformScope("retention")) as connection:
             return list((await connection.execute(query)).scalars())
 
     async def passed(self, scope: TenantScope, found: Retention, erased_before: int) -> None:
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             await _lock(connection, scope)
             if await _retention(connection, scope) == found:
                 note = update(retention).where(retention.c.tenant_id == scope.tenant_id)
                 await connection.execute(note.values(erased_before=erased_before))
 
     async def named(self, scope: TenantScope, decision_ids: Sequence[str]) -> Sequence[Content]:
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return await _named(connection, scope, decision_ids)
 
     async def decided(
@@ -119,12 +120,12 @@ class SqlCustody:
             query = query.where(decisions.c.decided_at < until)
         if principal_id is not None:
             query = query.where(decisions.c.principal_id == principal_id)
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return await _contents(connection, scope, query.limit(limit))
 
     async def erase(self, scope: TenantScope, erasure: Erasure, leaf: Leaf) -> bool:
         ids = [content.decision_id for content in erasure.contents]
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             await tenant_erasure.overwrite(self._database, connection)
             await _lock(connection, scope)
             if erasure.under_days is not None:
@@ -141,7 +142,7 @@ class SqlCustody:
         return True
 
     async def erase_tenant(self, scope: TenantScope, now: int, leaf: Leaf) -> bool:
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             await _lock(connection, scope)
             return await tenant_erasure.destroy_key(
                 self._database, connection, scope, now, leaf, await _standing(connection, scope)

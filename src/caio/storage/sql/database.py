@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from caio.foundation.errors import Misconfigured
+from caio.foundation.scope import PlatformScope, Scope
 from caio.storage.sql import sqlite
 from caio.storage.sql.outage import outages_are_not_ready
 
@@ -83,14 +84,14 @@ class Database:
         self._closing.append(step)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads. Raises NotReady when the database does not answer."""
         with outages_are_not_ready():
             async with self.engine.begin() as connection:
                 yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
+    async def writing(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits when its block ends well. Raises NotReady as ``reading`` does."""
         with outages_are_not_ready():
             async with self._writer.begin() as connection:
@@ -98,7 +99,7 @@ class Database:
 
     async def ping(self) -> None:
         """Ask the database for nothing; raises NotReady when it does not answer."""
-        async with self.reading() as connection:
+        async with self.reading(PlatformScope("readiness")) as connection:
             await connection.execute(text("SELECT 1"))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.gateway.ports import KeptCall
 from caio.storage.sql.database import Database
 from caio.storage.sql.statements import conflict_aware_insert
@@ -50,7 +50,7 @@ class SqlIdempotency:
             idempotency.c.tenant_id == scope.tenant_id, idempotency.c.idempotency_key == key
         )
         while True:
-            async with self._database.writing() as connection:
+            async with self._database.writing(scope) as connection:
                 if (await connection.execute(take)).first() is not None:
                     await _clear_expired(connection, scope, now)
                     return None
@@ -62,7 +62,7 @@ class SqlIdempotency:
 
     async def release(self, scope: TenantScope, key: str, decision_id: str) -> None:
         """Give up the claim; a completed answer, or another call's claim, stays."""
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             await connection.execute(
                 delete(idempotency).where(
                     idempotency.c.tenant_id == scope.tenant_id,
@@ -73,7 +73,7 @@ class SqlIdempotency:
             )
 
     async def release_unfinished(self) -> None:
-        async with self._database.writing() as connection:
+        async with self._database.writing(PlatformScope("recovery")) as connection:
             await connection.execute(delete(idempotency).where(idempotency.c.sealed.is_(None)))
 
 

@@ -12,9 +12,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, select, tuple_
 
 from caio.audit.ports import ActRow, Attempt, DecisionRow, Leaf, LeafKind, Mode, OutcomeRow, Status, StoredLeaf
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, Scope, TenantScope
 from caio.storage.sql.database import Database
-from caio.storage.sql.tables import acts, attempts, decisions, journal, outcomes, tenants
+from caio.storage.sql.tables import acts, attempts, decisions, journal, outcomes
+from caio.storage.sql.tables_tenancy import tenants
+
+_RECOVERY = PlatformScope("recovery")
 
 
 class SqlJournalReads:
@@ -28,12 +31,12 @@ class SqlJournalReads:
         query = select(journal).where(
             journal.c.tenant_id == scope.tenant_id, journal.c.kind == kind.value, journal.c.subject_id == subject_id
         )
-        found = await self._rows(query)
+        found = await self._rows(scope, query)
         return _stored_leaf(found[0]) if found else None
 
     async def page(self, scope: TenantScope, after: int, limit: int) -> list[StoredLeaf]:
         query = select(journal).where(journal.c.tenant_id == scope.tenant_id, journal.c.seq > after)
-        return [_stored_leaf(row) for row in await self._rows(query.order_by(journal.c.seq).limit(limit))]
+        return [_stored_leaf(row) for row in await self._rows(scope, query.order_by(journal.c.seq).limit(limit))]
 
     async def latest_act(self, scope: TenantScope, kind: LeafKind, actions: Collection[str]) -> ActRow | None:
         """As the port says. The leaf is a subquery and nothing is ordered in SQL, so that no database looks
@@ -46,7 +49,7 @@ class SqlJournalReads:
         query = select(acts, leaf.scalar_subquery().label("seq")).where(
             acts.c.tenant_id == scope.tenant_id, acts.c.kind == kind.value, acts.c.action.in_(actions)
         )
-        last = max(await self._rows(query), key=lambda row: int(row.seq), default=None)
+        last = max(await self._rows(scope, query), key=lambda row: int(row.seq), default=None)
         return None if last is None else _act(last)
 
     async def decisions(
@@ -62,7 +65,7 @@ class SqlJournalReads:
         )
         if before is not None:
             query = query.where(place < tuple_(literal(before[0]), literal(before[1])))
-        return [(_decision(row), _outcome(row)) for row in await self._rows(query)]
+        return [(_decision(row), _outcome(row)) for row in await self._rows(scope, query)]
 
     async def unfinished(self) -> list[tuple[str, DecisionRow]]:
         """As the port says, oldest first. Walks all decisions: for start-up only."""
@@ -72,7 +75,7 @@ class SqlJournalReads:
             .where(_took_admission(), outcomes.c.decision_id.is_(None))
             .order_by(decisions.c.decided_at, decisions.c.tenant_id, decisions.c.decision_id)
         )
-        return [(row.tenant_id, _decision(row)) for row in await self._rows(query)]
+        return [(row.tenant_id, _decision(row)) for row in await self._rows(_RECOVERY, query)]
 
     async def admitted_since(self, since: int) -> list[tuple[str, DecisionRow, int]]:
         taken = func.coalesce(outcomes.c.charged, decisions.c.reserved).label("taken")
@@ -83,11 +86,11 @@ class SqlJournalReads:
             .where(_took_admission(), decisions.c.decided_at >= since)
             .order_by(decisions.c.decided_at, decisions.c.tenant_id, decisions.c.decision_id)
         )
-        return [(row.tenant_id, _decision(row), row.taken) for row in await self._rows(query)]
+        return [(row.tenant_id, _decision(row), row.taken) for row in await self._rows(_RECOVERY, query)]
 
     async def spent(self) -> dict[str, int]:
         query = select(outcomes.c.tenant_id, func.sum(outcomes.c.charged).label("charged"))
-        rows = await self._rows(query.group_by(outcomes.c.tenant_id))
+        rows = await self._rows(_RECOVERY, query.group_by(outcomes.c.tenant_id))
         return {row.tenant_id: int(row.charged) for row in rows}
 
     async def attempts_since(self, since: int) -> list[tuple[str, int, int, Attempt]]:
@@ -104,11 +107,11 @@ class SqlJournalReads:
                 row.position,
                 _attempt(row),
             )
-            for row in await self._rows(query)
+            for row in await self._rows(_RECOVERY, query)
         ]
 
-    async def _rows(self, query: Select[Any]) -> list[Row[Any]]:
-        async with self._database.reading() as connection:
+    async def _rows(self, scope: Scope, query: Select[Any]) -> list[Row[Any]]:
+        async with self._database.reading(scope) as connection:
             return list((await connection.execute(query)).all())
 
 

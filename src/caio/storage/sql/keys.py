@@ -13,10 +13,11 @@ from sqlalchemy.exc import IntegrityError
 from caio.audit.ports import Leaf
 from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import Conflict, NotFound
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
-from caio.storage.sql.tables import api_keys
+from caio.storage.sql.tables_tenancy import api_keys
+from caio.tenancy.limits import Limits
 from caio.tenancy.ports import ApiKey
 
 #: Columns that hold a JSON list.
@@ -35,8 +36,8 @@ class SqlApiKeys:
         if key.tenant_id != scope.tenant_id:
             raise ValueError("an API key is added in its own tenant's scope only")
         lists = {name: canonical_json(list(getattr(key, name))).decode() for name in _LISTS}
-        row = asdict(key) | lists
-        async with self._database.writing() as connection:
+        row = asdict(key) | lists | {"limits": canonical_json(key.limits.document()).decode()}
+        async with self._database.writing(scope) as connection:
             try:
                 await connection.execute(insert(api_keys).values(row))
             except IntegrityError as error:
@@ -46,7 +47,7 @@ class SqlApiKeys:
             await append_within(connection, leaf)
 
     async def find(self, key_hash: bytes) -> ApiKey | None:
-        async with self._database.reading() as connection:
+        async with self._database.reading(PlatformScope("authentication")) as connection:
             found = await connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash))
             row = found.first()
         return None if row is None else _api_key(row)
@@ -54,13 +55,13 @@ class SqlApiKeys:
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[ApiKey]:
         """Up to ``limit`` keys with an id beyond ``after``, by id; revoked ones too."""
         query = select(api_keys).where(api_keys.c.tenant_id == scope.tenant_id, api_keys.c.key_id > after)
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return [_api_key(row) for row in await connection.execute(query.order_by(api_keys.c.key_id).limit(limit))]
 
     async def revoke(self, scope: TenantScope, key_id: str, now: int, leaf: Leaf) -> ApiKey:
         this_key = (api_keys.c.tenant_id == scope.tenant_id) & (api_keys.c.key_id == key_id)
         standing = update(api_keys).where(this_key, api_keys.c.revoked_at.is_(None))
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             revoked = await connection.execute(standing.values(revoked_at=now))
             row = (await connection.execute(select(api_keys).where(this_key))).first()
             if row is None:
@@ -73,4 +74,5 @@ class SqlApiKeys:
 def _api_key(row: Row[Any]) -> ApiKey:
     columns = {field.name: getattr(row, field.name) for field in fields(ApiKey)}
     lists = {name: tuple(msgspec.json.decode(columns[name])) for name in _LISTS}
-    return ApiKey(**columns | lists | {"key_hash": bytes(row.key_hash)})
+    limits = Limits.read(msgspec.json.decode(row.limits))
+    return ApiKey(**columns | lists | {"key_hash": bytes(row.key_hash), "limits": limits})

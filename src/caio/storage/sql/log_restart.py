@@ -34,7 +34,7 @@ class SqlLogRestarts:
             "leased_until": 0,
         }
         of_the_tenant = log_heads.c.tenant_id == scope.tenant_id
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             await connection.execute(
                 insert_if_absent(self._database, log_heads, {"tenant_id": scope.tenant_id, **empty})
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select
 
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.registry.observed import Counted
 from caio.storage.sql.database import Database
 from caio.storage.sql.tables import observed
@@ -29,10 +29,10 @@ class SqlObservedHours:
             )
             .group_by(observed.c.measure, observed.c.bucket)
         )
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             rows = (await connection.execute(query)).all()
         return [Counted(measure, bucket, int(calls)) for measure, bucket, calls in rows]
 
     async def forget(self, before: int) -> None:
-        async with self._database.writing() as connection:
+        async with self._database.writing(PlatformScope("retention")) as connection:
             await connection.execute(delete(observed).where(observed.c.hour < before))

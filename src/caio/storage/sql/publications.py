@@ -41,7 +41,7 @@ from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.tables import publication_heads as heads
 from caio.storage.sql.tables import publication_tags as tags
 from caio.storage.sql.tables import publications as versions
-from caio.storage.sql.tables import tenants
+from caio.storage.sql.tables_tenancy import tenants
 
 #: Digests asked for in one statement; databases bound the number of parameters (SQLite: 32766).
 DIGESTS_AT_ONCE = 500
@@ -56,7 +56,7 @@ class SqlPublications:
 
     async def publish_first(self, scope: TenantScope, publication: Publication, quota: int, leaf: Leaf) -> Published:
         """As the port says; also raises NotFound for an unknown tenant."""
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             # NO KEY UPDATE: registering must not hold up the journal, whose rows refer to the tenant.
             tenant = select(tenants.c.tenant_id).where(tenants.c.tenant_id == scope.tenant_id)
             if (await connection.execute(tenant.with_for_update(key_share=True))).first() is None:
@@ -86,7 +86,7 @@ class SqlPublications:
 
     async def publish_next(self, scope: TenantScope, publication: Publication, if_match: int, leaf: Leaf) -> Published:
         """As the port says; also raises Conflict ``retired`` for a name out of service."""
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             head = await self._locked_head(connection, scope, publication.name)
             _expect(head, if_match)
             if head.retired_at is not None:
@@ -106,7 +106,7 @@ class SqlPublications:
     async def retire(self, scope: TenantScope, name: str, if_match: int | None, now: int, leaf: Leaf) -> Published:
         """As the port says. Retiring a retired name succeeds whatever ``if_match`` says, which
         RFC 9110 section 13.1.1 allows when the wanted state is already there."""
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             head = await self._locked_head(connection, scope, name)
             if head.retired_at is None:
                 if if_match is not None:
@@ -120,7 +120,7 @@ class SqlPublications:
 
     async def get(self, scope: TenantScope, name: str, version: str | None = None) -> Published:
         wanted = heads.c.version if version is None else version
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             found = await connection.execute(self._versions(scope, name).where(versions.c.version == wanted))
             row = found.first()
         if row is None:
@@ -139,20 +139,20 @@ class SqlPublications:
             query = query.where(exists().where(_of_head(tags), tags.c.tag == tag))
         if not retired:
             query = query.where(heads.c.retired_at.is_(None))
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             rows = (await connection.execute(query.order_by(heads.c.name).limit(limit + 1))).all()
         items = tuple(_published(row) for row in rows[:limit])
         return Page(items, items[-1].publication.name if len(rows) > limit else None)
 
     async def active(self, scope: TenantScope) -> Sequence[Published]:
         """As the port says, ordered by name and tenant."""
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return [_published(row) for row in await connection.execute(self._active(_joined(), scope))]
 
     async def standing(self, scope: TenantScope) -> Sequence[Standing]:
         columns = select(versions.c.tenant_id, versions.c.name, versions.c.digest)
         query = self._active(columns.join_from(versions, heads, _of_head(versions)), scope)
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return [Standing(*row) for row in await connection.execute(query)]
 
     async def by_digest(self, scope: TenantScope, digests: Sequence[str]) -> Mapping[str, Published]:
@@ -163,7 +163,7 @@ class SqlPublications:
         wanted = sorted(set(digests))
         query = _joined().where(versions.c.sort == self._sort, _visible_to(scope))
         found: dict[str, Published] = {}
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             for start in range(0, len(wanted), DIGESTS_AT_ONCE):
                 some = query.where(versions.c.digest.in_(wanted[start : start + DIGESTS_AT_ONCE]))
                 for row in await connection.execute(some.order_by(versions.c.tenant_id, versions.c.name)):

@@ -23,7 +23,7 @@ class SqlSecrets:
 
     async def sealed(self, scope: TenantScope, name: str) -> bytes:
         query = select(secrets.c.sealed).where(secrets.c.tenant_id == scope.tenant_id, secrets.c.name == name)
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             sealed = (await connection.execute(query)).scalar()
         if sealed is None:
             raise NotFound(_MISSING)
@@ -37,20 +37,20 @@ class SqlSecrets:
             index_elements=list(secrets.primary_key.columns),
             set_={"sealed": statement.excluded.sealed, "updated_at": statement.excluded.updated_at},
         )
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             await connection.execute(statement)
             await append_within(connection, leaf)
 
     async def names(self, scope: TenantScope) -> Sequence[str]:
         """The names of the tenant's secrets, in order."""
         query = select(secrets.c.name).where(secrets.c.tenant_id == scope.tenant_id).order_by(secrets.c.name)
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return list((await connection.execute(query)).scalars())
 
     async def delete(self, scope: TenantScope, name: str, leaf: Leaf) -> None:
         """Remove the secret and write the leaf that says so, together. Raises NotFound."""
         statement = delete(secrets).where(secrets.c.tenant_id == scope.tenant_id, secrets.c.name == name)
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             if (await connection.execute(statement.returning(secrets.c.name))).first() is None:
                 raise NotFound(_MISSING)
             await append_within(connection, leaf)

@@ -18,13 +18,13 @@ class SqlInputSnapshots:
         self._database = database
 
     async def keep(self, scope: TenantScope, digest: str, body: bytes) -> None:
-        async with self._database.writing() as connection:
+        async with self._database.writing(scope) as connection:
             row = {"tenant_id": scope.tenant_id, "digest": digest, "body": body}
             await connection.execute(insert_if_absent(self._database, snapshots, row))
 
     async def fetch(self, scope: TenantScope, digest: str) -> bytes:
         query = select(snapshots.c.body).where(snapshots.c.tenant_id == scope.tenant_id, snapshots.c.digest == digest)
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             body = (await connection.execute(query)).scalar()
         if body is None:
             raise NotFound("There is no such input snapshot.")

@@ -24,7 +24,6 @@ from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.statements import insert_if_absent
 from caio.storage.sql.tables import (
     acts,
-    api_keys,
     decisions,
     holds,
     idempotency,
@@ -37,6 +36,7 @@ from caio.storage.sql.tables import (
     snapshots,
     tenant_keys,
 )
+from caio.storage.sql.tables_tenancy import api_keys
 
 #: Rows changed in one transaction.
 STEP = 1_000
@@ -75,7 +75,7 @@ async def sweep(database: Database, scope: TenantScope) -> int:
     await _step_by_step(database, scope, acts.c.act_id, update(acts).values(principal_id="", subject=""))
     await _step_by_step(database, scope, snapshots.c.digest, delete(snapshots))
     await _step_by_step(database, scope, idempotency.c.idempotency_key, delete(idempotency))
-    async with database.writing() as connection:
+    async with database.writing(scope) as connection:
         await overwrite(database, connection)
         await _remove_documents(connection, scope)
         for table in (secrets, holds, retention):
@@ -114,7 +114,7 @@ async def _step_by_step(
     after, changed = None, 0
     while True:
         beyond = whose if after is None else and_(whose, key > after)
-        async with database.writing() as connection:
+        async with database.writing(scope) as connection:
             await overwrite(database, connection)
             step = select(key).where(beyond).order_by(key).limit(STEP)
             keys = list((await connection.execute(step)).scalars())

@@ -22,7 +22,7 @@ class SqlTenantKeys:
     async def wrapped_key(self, scope: TenantScope, fresh: bytes) -> bytes:
         row = {"tenant_id": scope.tenant_id, "wrapped": fresh}
         try:
-            async with self._database.writing() as connection:
+            async with self._database.writing(scope) as connection:
                 await connection.execute(insert_if_absent(self._database, tenant_keys, row))
                 wrapped = await _stored(connection, scope)
         except IntegrityError as error:
@@ -32,14 +32,14 @@ class SqlTenantKeys:
         return wrapped
 
     async def find(self, scope: TenantScope) -> bytes | None:
-        async with self._database.reading() as connection:
+        async with self._database.reading(scope) as connection:
             return await _stored(connection, scope)
 
     async def destroy(self, scope: TenantScope, now: int) -> bool:
         row = {"tenant_id": scope.tenant_id, "wrapped": b"", "destroyed_at": now}
         standing = (tenant_keys.c.tenant_id == scope.tenant_id) & tenant_keys.c.destroyed_at.is_(None)
         try:
-            async with self._database.writing() as connection:
+            async with self._database.writing(scope) as connection:
                 inserted = await connection.execute(insert_if_absent(self._database, tenant_keys, row))
                 emptied = await connection.execute(update(tenant_keys).where(standing).values(row))
         except IntegrityError as error:
