@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from caio import bootstrap
 from caio.audit.key_changes import record_signing_key
-from caio.bootstrap import open_installation
+from caio.bootstrap import open_installation, tenancy
 from caio.config import read_settings
 from caio.storage.sql import Database, open_stores
 from caio.tenancy.authentication import embedded_scope
@@ -78,7 +77,7 @@ def test_nothing_is_signed_before_the_signing_key_is_recorded(operate, started, 
         heads.append(await head())
         await record_signing_key(*arguments)
 
-    monkeypatch.setattr(bootstrap, "record_signing_key", slowly)
+    monkeypatch.setattr(tenancy, "record_signing_key", slowly)
     told = started()
     assert heads == [None]
     assert asyncio.run(head()).size == len(told) == 3

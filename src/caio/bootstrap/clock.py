@@ -1,0 +1,17 @@
+"""What makes one process's work different from another's: its time, its ids."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from caio.foundation.ids import ENTROPY_BYTES, ulid
+
+
+def now() -> int:
+    """Microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def new_id(prefix: str) -> str:
+    return ulid(prefix, now(), os.urandom(ENTROPY_BYTES))

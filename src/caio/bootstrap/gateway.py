@@ -1,0 +1,40 @@
+"""The request path: what is decided on, what is admitted, who is called, what is booked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from caio.bootstrap.audit import Audit
+from caio.bootstrap.clock import new_id, now
+from caio.bootstrap.storage import Storage
+from caio.gateway.attempts import Attempts
+from caio.gateway.books import Books
+from caio.gateway.credentials import Credentials
+from caio.gateway.pipeline import Gateway
+from caio.gateway.streams import Streams
+from caio.providers import providers
+from caio.providers.outbound import OutboundClient
+from caio.registry.histories import Histories
+from caio.registry.views import Views
+from caio.storage.memory.admission import InProcessAdmission
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPath:
+    views: Views
+    histories: Histories
+    admission: InProcessAdmission
+    gateway: Gateway
+    streams: Streams
+
+
+def wire_gateway(storage: Storage, audit: Audit, outbound: OutboundClient) -> RequestPath:
+    stores = storage.stores
+    histories = Histories(stores.snapshots)
+    views = Views(stores.contracts, stores.policies, stores.snapshots)
+    admission = InProcessAdmission()
+    books = Books(audit.journal, audit.vault, admission, histories, now, os.urandom)
+    attempts = Attempts(providers(outbound), Credentials(stores.secrets, audit.vault))
+    gateway = Gateway(views, histories, admission, attempts, books, stores.idempotency, audit.vault, now, new_id)
+    return RequestPath(views, histories, admission, gateway, Streams(gateway))

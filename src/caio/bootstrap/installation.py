@@ -1,0 +1,63 @@
+"""One process's parts, by the names that the API, the library and the command line use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caio.audit.acts import Acts
+from caio.audit.journal import Journal
+from caio.audit.sealing import TenantVault
+from caio.audit.sequencer import Sequencer
+from caio.audit.signing import Keyring
+from caio.config import Settings
+from caio.gateway.pipeline import Gateway
+from caio.gateway.streams import Streams
+from caio.registry.audit_entries import AuditEntries
+from caio.registry.audit_export import AuditExports
+from caio.registry.audit_log import AuditLog
+from caio.registry.catalog import Catalog
+from caio.registry.custody import Custody
+from caio.registry.decisions import Decisions
+from caio.registry.observed import ObservedServices
+from caio.registry.what_if import WhatIf
+from caio.storage.memory.admission import InProcessAdmission
+from caio.storage.sql.database import Database
+from caio.storage.sql.stores import Stores
+from caio.tenancy.api_keys import ApiKeys
+from caio.tenancy.authentication import Authenticator
+from caio.tenancy.lifecycle import Tenants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """One process's parts, wired and running."""
+
+    settings: Settings
+    database: Database
+    stores: Stores
+    keyring: Keyring
+    vault: TenantVault
+    journal: Journal
+    sequencer: Sequencer
+    audit_log: AuditLog
+    audit_exports: AuditExports
+    audit_entries: AuditEntries
+    custody: Custody
+    acts: Acts
+    tenants: Tenants
+    admission: InProcessAdmission
+    catalog: Catalog
+    decisions: Decisions
+    observed: ObservedServices
+    what_if: WhatIf
+    gateway: Gateway
+    streams: Streams
+    authenticator: Authenticator
+    api_keys: ApiKeys
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.settings.max_body_bytes
+
+    async def ping_database(self) -> None:
+        await self.database.ping()

@@ -1,0 +1,78 @@
+"""Opening an installation, and closing it in order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from caio.bootstrap.audit import open_audit
+from caio.bootstrap.gateway import wire_gateway
+from caio.bootstrap.installation import Installation
+from caio.bootstrap.recovery import recover
+from caio.bootstrap.registry import start_expiry, wire_registry
+from caio.bootstrap.storage import open_storage
+from caio.bootstrap.tenancy import begin, wire_tenancy
+from caio.config import Settings, read_settings
+from caio.observability.logging import configure_logging
+from caio.providers.outbound import OutboundClient
+
+
+@asynccontextmanager
+async def open_from_environment() -> AsyncIterator[Installation]:
+    """The installation that the environment describes, with logging set up: what a server opens."""
+    settings = read_settings()
+    configure_logging(settings.log_level)
+    async with open_installation(settings) as installation:
+        yield installation
+
+
+def embedded_settings(data_dir: Path, allow_private: Sequence[str]) -> Settings:
+    """The library's settings: SQLite in ``data_dir``, the rest from the environment."""
+    overrides: dict[str, object] = {"data_dir": data_dir, "database_url": None}
+    if allow_private:
+        overrides["outbound_allow"] = ",".join(allow_private)
+    return read_settings(**overrides)
+
+
+@asynccontextmanager
+async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
+    """Open everything, recover what a crash left, and close it in order. Raises Misconfigured when
+    another process holds the data directory or the database."""
+    async with AsyncExitStack() as stack:
+        storage = await open_storage(stack, settings)
+        outbound = OutboundClient(settings.outbound_allow)
+        stack.push_async_callback(outbound.close)
+        audit = await open_audit(stack, settings, storage, outbound)
+        path = wire_gateway(storage, audit, outbound)
+        tenancy = wire_tenancy(settings, storage, audit, path.views)
+        await begin(settings, storage, audit, tenancy.tenants)
+        await audit.sequencer.start()
+        await start_expiry(stack, storage, audit)
+        await recover(storage, audit, path)
+        registry = wire_registry(storage, audit, path.views)
+        stack.push_async_callback(path.gateway.books.settled)
+        yield Installation(
+            settings=settings,
+            database=storage.database,
+            stores=storage.stores,
+            keyring=audit.keyring,
+            vault=audit.vault,
+            journal=audit.journal,
+            sequencer=audit.sequencer,
+            acts=audit.acts,
+            tenants=tenancy.tenants,
+            authenticator=tenancy.authenticator,
+            api_keys=tenancy.api_keys,
+            admission=path.admission,
+            gateway=path.gateway,
+            streams=path.streams,
+            audit_log=registry.audit_log,
+            audit_exports=registry.audit_exports,
+            audit_entries=registry.audit_entries,
+            custody=registry.custody,
+            catalog=registry.catalog,
+            decisions=registry.decisions,
+            observed=registry.observed,
+            what_if=registry.what_if,
+        )

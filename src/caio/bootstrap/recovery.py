@@ -1,0 +1,66 @@
+"""Taking up where the last process stopped: only for a process that is the only one."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from contextlib import suppress
+
+from caio.audit.ports import Status
+from caio.audit.record import SALT_BYTES, OutcomeRecord, leaf_of
+from caio.bootstrap.audit import Audit
+from caio.bootstrap.clock import now
+from caio.bootstrap.gateway import RequestPath
+from caio.bootstrap.storage import Storage
+from caio.foundation.errors import Erased
+from caio.foundation.money import Usage
+from caio.registry.histories import since
+from caio.registry.observed import LONGEST
+from caio.storage.sql.stores import Stores
+from caio.tenancy.authentication import embedded_scope
+from caio.tenancy.rate_limit import DAY
+
+
+async def recover(storage: Storage, audit: Audit, path: RequestPath) -> None:
+    """End the calls that were left open, and rebuild what was in memory."""
+    stores = storage.stores
+    await _end_open_calls(stores, audit)
+    await stores.idempotency.release_unfinished()
+    await stores.observed.forget(now() - LONGEST)
+    await _restore(stores, path)
+
+
+async def _end_open_calls(stores: Stores, audit: Audit) -> None:
+    for tenant_id, row in await stores.journal.unfinished():
+        record = OutcomeRecord(
+            tenant_id=tenant_id,
+            decision_id=row.decision_id,
+            finished_at=now(),
+            status=Status.INTERRUPTED,
+            service_id=row.service_id,
+            latency_ms=0,
+            attempts=(),
+            usage=Usage(),
+            reserved=row.reserved,
+            charged=0,
+            answer=None,
+        )
+        with suppress(Erased):  # nothing can be sealed for a tenant whose key was destroyed
+            sealer = await audit.vault.sealer(embedded_scope(tenant_id))
+            await audit.journal.append(leaf_of(record, sealer, os.urandom(SALT_BYTES)))
+
+
+async def _restore(stores: Stores, path: RequestPath) -> None:
+    admitted: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+    for tenant_id, row, _ in await stores.journal.admitted_since(now() - DAY):
+        admitted[tenant_id].append((row.service_id, row.decided_at))
+    further: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+    for tenant_id, finished_at, position, attempt in await stores.journal.attempts_since(since(now())):
+        path.histories.observe(tenant_id, attempt, finished_at)
+        if position > 0:
+            further[tenant_id].append((attempt.service_id, finished_at))
+    spent = await stores.journal.spent()
+    for tenant in await stores.tenants.all_active():
+        path.admission.open(tenant)
+        name = tenant.tenant_id
+        path.admission.restore(name, admitted[name], spent.get(name, 0), further[name])
