@@ -69,7 +69,9 @@ class Quotas:
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """``revision`` counts the changes and is the ETag; ``status_at`` is when the status was last changed.
-    ``place`` names the schema or the database of a tenant whose tier is not POOL."""
+    ``place`` names the schema or the database of a tenant whose tier is not POOL. ``erase_at`` is when the
+    worker erases what there is: of a cancelled tenant all of it; of a deleted one what a process still wrote
+    with a key it held, after which there is no such time."""
 
     tenant_id: str
     name: str
@@ -84,6 +86,7 @@ class Tenant:
     revision: int = 1
     updated_at: int = 0
     status_at: int = 0
+    erase_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ tenants = Table(
     column("revision", BigInteger),
     column("updated_at", BigInteger),
     column("status_at", BigInteger),
+    column("erase_at", BigInteger, optional=True),
     info={"tenancy": "platform", "reason": "the list of tenants itself, keyed by the tenant"},
 )
 
@@ -108,18 +109,21 @@ service_limits = Table(
     info=OF_A_TENANT,
 )
 
-# The transactional outbox: an event is written with what it tells of. ``due_at`` is when the relay looks at
-# it again; absent once every webhook and sink has it.
+# The transactional outbox: an event is written with the act it tells of. ``seq`` is the act's place in the
+# tenant's journal, so that readers who go by it miss none; ``due_at`` is when the relay looks at the event
+# again, absent once no webhook or sink waits for it.
 events = Table(
     "events",
     metadata,
     tenant_column(),
     column("event_id", Identifier, key=True),
+    column("seq", BigInteger),
     column("type", Identifier),
     column("subject", Text),
     column("occurred_at", BigInteger),
     column("data", Text),
     column("due_at", BigInteger, optional=True),
+    UniqueConstraint("tenant_id", "seq"),
     Index(None, "due_at", sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
     info=OF_A_TENANT,
 )
@@ -151,6 +155,7 @@ deliveries = Table(
     column("delivered_at", BigInteger, optional=True),
     column("last_status", Text),
     ForeignKeyConstraint(["tenant_id", "event_id"], ["events.tenant_id", "events.event_id"]),
+    Index(None, "tenant_id", "destination", "event_id"),
     info=OF_A_TENANT,
 )
 

@@ -74,6 +74,7 @@ def row_of(tenant: Tenant) -> dict[str, Any]:
         "revision": tenant.revision,
         "updated_at": tenant.updated_at,
         "status_at": tenant.status_at,
+        "erase_at": tenant.erase_at,
     }
 
 
@@ -103,4 +104,5 @@ def _tenant(row: Row[Any]) -> Tenant:
         revision=row.revision,
         updated_at=row.updated_at,
         status_at=row.status_at,
+        erase_at=row.erase_at,
     )

@@ -52,6 +52,7 @@ def upgrade() -> None:
     _with_default("tenants", "revision", sa.BigInteger(), "1")
     _with_default("tenants", "updated_at", sa.BigInteger(), "0")
     _with_default("tenants", "status_at", sa.BigInteger(), "0")
+    op.add_column("tenants", _column("erase_at", sa.BigInteger(), optional=True))
     _with_default("api_keys", "limits", sa.Text(), "{}")
     _with_default("api_keys", "created_by", sa.Text(), "")
     _with_default("api_keys", "successor_id", sa.Text(), "")
@@ -106,11 +107,13 @@ def _events() -> None:
     _table(
         "events",
         _column("event_id", identifier),
+        _column("seq", sa.BigInteger()),
         _column("type", identifier),
         _column("subject", sa.Text()),
         _column("occurred_at", sa.BigInteger()),
         _column("data", sa.Text()),
         _column("due_at", sa.BigInteger(), optional=True),
+        sa.UniqueConstraint("tenant_id", "seq", name="uq_events_tenant_id_seq"),
         key=("event_id",),
     )
     waiting = sa.text("due_at IS NOT NULL")
@@ -139,6 +142,8 @@ def _events() -> None:
         ),
         key=("event_id", "destination"),
     )
+    columns = ["tenant_id", "destination", "event_id"]
+    op.create_index("ix_deliveries_tenant_id_destination_event_id", "deliveries", columns)
 
 
 def _usage() -> None:
@@ -166,6 +171,7 @@ def _usage() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_deliveries_tenant_id_destination_event_id", "deliveries")
     op.drop_index("ix_events_due_at", "events")
     for table in (
         "storage_measures",
@@ -182,6 +188,7 @@ def downgrade() -> None:
     for column in ("last_used_at", "successor_id", "created_by", "limits"):
         op.drop_column("api_keys", column)
     for column in (
+        "erase_at",
         "status_at",
         "updated_at",
         "revision",
