@@ -6,12 +6,14 @@ Ports live beside their consumer; adapters are in ``providers`` and ``storage``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
 from caio.foundation.money import Usage
 from caio.foundation.scope import TenantScope
+from caio.tenancy.limits import Unit, Window
+from caio.tenancy.ports import Outage
 
 #: Microseconds since the epoch.
 Clock = Callable[[], int]
@@ -98,27 +100,82 @@ class Provider(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What admission is asked for: one call of ``service_id`` for a tenant, at worst ``price``.
+class Meter:
+    """One subject's limits in one unit, and what the call takes of it: one request, the worst case of
+    tokens, the worst case of milliseconds. A subject is ``tenant``, ``key:<principal id>`` or
+    ``service:<service id>``; a meter has at least one window."""
 
-    ``max_concurrent``, ``per_minute`` and ``per_hour`` are the service's own limits by contract.
+    subject: str
+    unit: Unit
+    amount: int
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """At most ``limit`` calls of a subject at once."""
+
+    subject: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What admission is asked for: one call of ``service_id``, at worst ``price`` nano-units.
+
+    ``grant_id`` is the decision's id. ``budget`` is the tenant's for ``period``, the name of the present one
+    (``metering.ledger``), or None. Meters and slots of the tenant come first, then those of the key or member,
+    then the service's; none is named twice. After ``expires_at``, microseconds, the call has surely ended.
     """
 
-    tenant_id: str
+    scope: TenantScope
+    grant_id: str
     principal_id: str
     service_id: str
     price: int
-    max_concurrent: int | None = None
-    per_minute: int | None = None
-    per_hour: int | None = None
+    budget: int | None
+    period: str
+    meters: tuple[Meter, ...]
+    slots: tuple[Slots, ...]
+    expires_at: int
+    outage: Outage
+
+    @property
+    def tenant_id(self) -> str:
+        return self.scope.tenant_id
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """What a call used in the end. Of neither is more booked than was reserved."""
+
+    charged: int = 0
+    tokens: int = 0
+    compute_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the tenant's tightest window of requests stands after a call was admitted: ``remaining`` of
+    ``limit``, in full again at the latest after ``reset`` seconds."""
+
+    window: str
+    limit: int
+    span: int
+    remaining: int
+    reset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An admitted call: a reservation to be settled or released exactly once."""
+    """An admitted call: a reservation, to be settled once. ``ask`` is what holds now, after a move the new one."""
 
-    grant_id: str
     ask: Ask
+    standing: Standing | None = field(default=None, compare=False)
+
+    @property
+    def grant_id(self) -> str:
+        return self.ask.grant_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +187,66 @@ class ServiceBusy:
     retry_after: int
 
 
+#: A decision that is not durable within this time of its admission is abandoned by the gateway, so that a
+#: limiter that lost its state and waits as long finds every call that goes on in the durable records.
+GRANT_DURABLE_SECONDS = 2.0
+
+
 class Admission(Protocol):
-    """All windows, the service's limits and the money, taken in one atomic step or not at all.
+    """Every meter, slot and the money, taken in one atomic step or not at all; the laws are those of
+    ``tests/conformance/test_admission.py``. Refusals are made by ``gateway.refusals``, and cost nothing."""
 
-    Tenant-scoped refusals raise LimitExceeded (429) or BudgetExhausted (402).
-    """
-
-    async def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy: ...
-
-    async def move(self, grant: Grant, ask: Ask, now: int) -> Grant | ServiceBusy:
-        """Hand an admitted call on to another service (a fallback): the tenant's windows are not
-        taken again, the reservation becomes the new worst case. ServiceBusy leaves ``grant`` as it was."""
+    async def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
+        """Raises LimitExceeded or BudgetExhausted for what is the tenant's or the caller's, and NotReady when
+        nothing can be admitted at the moment. A grant id admitted twice is a ValueError."""
         ...
 
-    async def settle(self, grant: Grant, charged: int) -> None:
-        """Charge at most what was reserved, release the rest and the concurrency slot."""
+    async def move(self, grant: Grant, ask: Ask, now: int) -> Grant | ServiceBusy:
+        """Hand an admitted call on: to another service (a fallback), or to the same once more.
+
+        The request is not taken again from the tenant and the caller. What the call takes at worst of their
+        tokens and compute, and of money (in the period in which it was admitted), becomes what ``ask`` says:
+        less is given back, more is taken at ``now``. The new service's meters and slot are taken; the old one's
+        slot, tokens and compute are free, its request is used. A refusal (as ``admit`` has them) leaves
+        ``grant`` as it was. NotReady ``grant_ended`` for a call that has ended, or that the limiter lost.
+        """
+        ...
+
+    async def settle(self, grant: Grant, actual: Actual) -> None:
+        """End a call: book what it used, free the rest and its slots. Settling again changes nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PastCall:
+    """An admitted call as the journal tells it. ``services`` are those it called and when, first to last;
+    tokens and compute belong to the last. ``charged`` is None while the call has not ended: then it holds
+    ``reserved``, and its tokens and compute are not known yet (0)."""
+
+    decision_id: str
+    principal_id: str
+    decided_at: int
+    services: tuple[tuple[str, int], ...]
+    reserved: int
+    charged: int | None
+    tokens: int
+    compute_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastUse:
+    """The calls since a time, oldest first, and what the calls made since the budget's period began were
+    charged; those that have not ended are not part of ``spent``."""
+
+    calls: tuple[PastCall, ...]
+    spent: int
+
+
+class AdmissionRecords(Protocol):
+    """The durable truth that admission is rebuilt from."""
+
+    async def since(self, scope: TenantScope, since: int, period_start: int) -> PastUse:
+        """Calls admitted at ``since`` or later, and the money of those admitted at ``period_start`` or later."""
         ...
 
 
