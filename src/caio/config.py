@@ -50,6 +50,24 @@ class Settings(BaseSettings):
         str | None,
         Field(description="`postgresql://…`; unset means SQLite in the data directory.", repr=False),
     ] = None
+    redis_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^rediss?://",
+            description="`redis://…` or `rediss://…`: limits are kept there, and several processes may serve one "
+            "PostgreSQL database; unset means one process. Needs the extra `redis`.",
+            repr=False,
+        ),
+    ] = None
+    processes: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1024,
+            description="Most processes that serve at once; each admits its share while Redis does not answer, for "
+            "tenants that want that.",
+        ),
+    ] = 4
     api_host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8080
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body.")] = 4 * 1024 * 1024
@@ -140,6 +158,11 @@ class Settings(BaseSettings):
         if self.anchor is None:
             return self.data_dir / "anchors"
         return None if self.anchor == "none" or self.anchor_bucket else Path(self.anchor)
+
+    @property
+    def several_processes(self) -> bool:
+        """Whether other processes may serve the same database."""
+        return self.redis_url is not None
 
     @property
     def sqlite_path(self) -> Path:
