@@ -180,8 +180,17 @@ usage = Table(
     sqlite_with_rowid=False,
 )
 
-# ``next`` is the seq of the first journal leaf that usage has not taken in.
-usage_marks = Table("usage_marks", metadata, tenant_column(), column("next", BigInteger), info=OF_A_TENANT)
+# ``next`` is the seq of the first journal leaf that usage has not taken in. ``leaf_bytes`` is what the leaves
+# below ``measured`` take, with their clear rows.
+usage_marks = Table(
+    "usage_marks",
+    metadata,
+    tenant_column(),
+    column("next", BigInteger),
+    column("measured", BigInteger),
+    column("leaf_bytes", BigInteger),
+    info=OF_A_TENANT,
+)
 
 # What the tenant's rows take, in bytes, as last measured on each day.
 storage_measures = Table(

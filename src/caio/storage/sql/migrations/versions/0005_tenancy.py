@@ -160,7 +160,11 @@ def _usage() -> None:
         key=("day", "principal_id", "service_id", "capability"),
         sqlite_with_rowid=False,
     )
-    _table("usage_marks", _column("next", sa.BigInteger()), key=())
+    _table(
+        "usage_marks",
+        *(_column(name, sa.BigInteger()) for name in ("next", "measured", "leaf_bytes")),
+        key=(),
+    )
     _table(
         "storage_measures",
         _column("day", sa.BigInteger()),
