@@ -16,7 +16,7 @@ from caio.audit.ports import Leaf, LeafKind
 from caio.foundation.errors import Misconfigured, NotReady
 from caio.foundation.scope import PlatformScope
 from caio.storage.sql import Database, open_stores, sqlite
-from caio.storage.sql.lock import DataDirectoryLock, hold_single_process_lock
+from caio.storage.sql.lock import DataDirectoryLock, hold_process_lock, in_turn
 
 
 async def test_a_database_answers_a_ping(empty_url):
@@ -168,14 +168,58 @@ def test_a_killed_holder_lets_go(tmp_path):
     DataDirectoryLock.hold(tmp_path).release()
 
 
+def test_a_shared_directory_admits_those_who_share(tmp_path):
+    locks = [DataDirectoryLock.hold(tmp_path, shared=True) for _ in range(2)]
+    with pytest.raises(Misconfigured, match="in use"):
+        DataDirectoryLock.hold(tmp_path)
+    locks[0].release()
+    with pytest.raises(Misconfigured, match="in use"):
+        DataDirectoryLock.hold(tmp_path)
+    locks[1].release()
+    lock = DataDirectoryLock.hold(tmp_path)
+    with pytest.raises(Misconfigured, match="in use"):
+        DataDirectoryLock.hold(tmp_path, shared=True)
+    lock.release()
+
+
+async def test_a_shared_database_admits_those_who_share(postgres_url):
+    database = await Database.open(postgres_url)
+    locks = [await hold_process_lock(database, shared=True) for _ in range(2)]
+    with pytest.raises(Misconfigured, match="in use"):
+        await hold_process_lock(database)
+    for lock in locks:
+        await lock.release()
+    alone = await hold_process_lock(database)
+    with pytest.raises(Misconfigured, match="in use"):
+        await hold_process_lock(database, shared=True)
+    await alone.release()
+    await database.close()
+
+
+async def test_processes_start_in_turn(postgres_url):
+    databases = [await Database.open(postgres_url) for _ in range(2)]
+    order = []
+
+    async def start(database, name):
+        async with in_turn(database):
+            order.append(name)
+            await asyncio.sleep(0.1)
+            order.append(name)
+
+    await asyncio.gather(start(databases[0], "a"), start(databases[1], "b"))
+    assert order in (["a", "a", "b", "b"], ["b", "b", "a", "a"])
+    for database in databases:
+        await database.close()
+
+
 async def test_a_postgresql_database_has_one_holder(postgres_url):
     databases = [await Database.open(postgres_url) for _ in range(2)]
-    lock = await hold_single_process_lock(databases[0])
+    lock = await hold_process_lock(databases[0])
     with pytest.raises(Misconfigured, match=rf"pid {os.getpid()} on {socket.gethostname()}.*PostgreSQL and Redis"):
-        await hold_single_process_lock(databases[1])
+        await hold_process_lock(databases[1])
     held = lock.held
     await lock.release()
     assert (held, lock.held) == (True, False)
-    await (await hold_single_process_lock(databases[1])).release()
+    await (await hold_process_lock(databases[1])).release()
     for database in databases:
         await database.close()

@@ -25,14 +25,20 @@ from caio.foundation.scope import TenantScope
 _FIRST, _FURTHER = "key.activated", "key.rotated"
 
 
+async def last_signing_key(scope: TenantScope, store: JournalStore) -> str | None:
+    """The id of the key that the log of ``scope`` was last said to be signed with, None before any."""
+    last = await store.latest_act(scope, LeafKind.KEY, (_FIRST, _FURTHER))
+    return None if last is None else last.subject
+
+
 async def record_signing_key(
     scope: TenantScope, key_id: str, store: JournalStore, acts: Acts, journal: Journal
 ) -> None:
     """Record in the log of ``scope`` that this process signs with ``key_id``, unless the log says so already.
     Raises as ``Journal.append`` and ``TenantVault.sealer`` do."""
-    last = await store.latest_act(scope, LeafKind.KEY, (_FIRST, _FURTHER))
-    if last is not None and last.subject == key_id:
+    last = await last_signing_key(scope, store)
+    if last == key_id:
         return
-    before = {} if last is None else {"before": last.subject}
+    before = {} if last is None else {"before": last}
     act = Act(_FURTHER if before else _FIRST, SYSTEM, key_id, {"use": "signing", **before})
     await journal.append(await acts.leaf(scope, act))

@@ -19,16 +19,16 @@ from caio.audit.sealing import LocalWrapping, TenantVault
 from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
 from caio.aws.clients import aws_client
-from caio.bootstrap.clock import new_id, now
+from caio.bootstrap.clock import new_id, now, process_identity
 from caio.bootstrap.storage import Storage
 from caio.config import Settings
 from caio.providers.outbound import OutboundClient
 from caio.providers.witness import WitnessClient
 from caio.storage.sql.stores import Stores
 
-#: Whose leases on the logs are. A process lock keeps a second process from the database, so one name
-#: serves, and a process that was killed need not wait for its own leases to expire.
-_HOLDER = "caio"
+#: Whose leases on the logs are where a lock keeps a second process from the database: one name serves,
+#: and a process that was killed need not wait for its own leases to expire.
+_ALONE = "caio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _sequencer(
         stores.log,
         keyring,
         lambda tenant_id: f"{settings.audit_origin}/{tenant_id}",
-        _HOLDER,
+        process_identity() if settings.several_processes else _ALONE,
         now,
         every_seconds=settings.audit_checkpoint_seconds,
         anchor=anchor,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 import time
 
 from caio.foundation.ids import ENTROPY_BYTES, ulid
@@ -15,3 +17,8 @@ def now() -> int:
 
 def new_id(prefix: str) -> str:
     return ulid(prefix, now(), os.urandom(ENTROPY_BYTES))
+
+
+def process_identity() -> str:
+    """This process's name among all that ever serve: for leases, grants and heartbeats."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"

@@ -29,7 +29,7 @@ async def open_from_environment() -> AsyncIterator[Installation]:
 
 def embedded_settings(data_dir: Path, allow_private: Sequence[str]) -> Settings:
     """The library's settings: SQLite in ``data_dir``, the rest from the environment."""
-    overrides: dict[str, object] = {"data_dir": data_dir, "database_url": None}
+    overrides: dict[str, object] = {"data_dir": data_dir, "database_url": None, "redis_url": None}
     if allow_private:
         overrides["outbound_allow"] = ",".join(allow_private)
     return read_settings(**overrides)
@@ -37,8 +37,9 @@ def embedded_settings(data_dir: Path, allow_private: Sequence[str]) -> Settings:
 
 @asynccontextmanager
 async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
-    """Open everything, recover what a crash left, and close it in order. Raises Misconfigured when
-    another process holds the data directory or the database."""
+    """Open everything, and close it in order. A process that is the only one also recovers what a crash left;
+    of several the worker does. Raises Misconfigured when another process holds the data directory or the
+    database."""
     async with AsyncExitStack() as stack:
         storage = await open_storage(stack, settings)
         outbound = OutboundClient(settings.outbound_allow)
@@ -49,7 +50,8 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
         await begin(settings, storage, audit, tenancy.tenants)
         await audit.sequencer.start()
         await start_expiry(stack, storage, audit)
-        await recover(storage, audit, path)
+        if not settings.several_processes:
+            await recover(storage, audit, path)
         registry = wire_registry(storage, audit, path.views)
         stack.push_async_callback(path.gateway.books.settled)
         yield Installation(

@@ -1,4 +1,9 @@
-"""The directory, the database and its stores; and that no second process is at work on them."""
+"""The directory, the database and its stores; and that nobody is at work on them who must not be.
+
+A process whose limits are in its own memory must be the only one. Those that share theirs through Redis
+may be many, on one PostgreSQL database and with the same keys; they neither migrate the database nor
+recover what others left, which a command and the worker do.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,8 @@ from pathlib import Path
 
 from caio.config import Settings
 from caio.foundation.errors import Misconfigured
-from caio.storage.sql.database import Database
-from caio.storage.sql.lock import DataDirectoryLock, hold_single_process_lock
+from caio.storage.sql.database import Address, Database
+from caio.storage.sql.lock import DataDirectoryLock, hold_process_lock
 from caio.storage.sql.stores import Stores, open_stores
 from caio.storage.sql.upgrade import is_at_head, upgrade_apart
 
@@ -23,19 +28,27 @@ class Storage:
 
 
 async def open_storage(stack: AsyncExitStack, settings: Settings) -> Storage:
-    """Open what everything is kept in. Raises Misconfigured when another process has it."""
+    """Open what everything is kept in. Raises Misconfigured when another process has it, or when several
+    processes are wanted on a database that one alone can use."""
+    several = settings.several_processes
+    if several and Address(settings.url).dialect != "postgresql":
+        raise Misconfigured(
+            "CAIO_REDIS_URL is for several processes, and those need PostgreSQL: set CAIO_DATABASE_URL to "
+            "postgresql://…, or unset CAIO_REDIS_URL"
+        )
     prepare_data_dir(settings.data_dir)
-    stack.enter_context(alone_in(settings.data_dir))
-    database = await open_database(settings)
+    stack.enter_context(alone_in(settings.data_dir, shared=several))
+    database = await (_ready_database(settings) if several else open_database(settings))
     stack.push_async_callback(database.close)
-    await stack.enter_async_context(alone_on(database))
+    await stack.enter_async_context(alone_on(database, shared=several))
     return Storage(database, open_stores(database))
 
 
 @contextmanager
-def alone_in(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory. Raises Misconfigured when another process does."""
-    lock = DataDirectoryLock.hold(data_dir)
+def alone_in(data_dir: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the data directory, alone but for those who hold it ``shared`` too. Raises Misconfigured when another
+    process is in the way."""
+    lock = DataDirectoryLock.hold(data_dir, shared=shared)
     try:
         yield
     finally:
@@ -43,12 +56,12 @@ def alone_in(data_dir: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def alone_on(database: Database) -> AsyncIterator[None]:
-    """Hold a database that several data directories may name. Raises Misconfigured when another process does."""
+async def alone_on(database: Database, *, shared: bool = False) -> AsyncIterator[None]:
+    """Hold a database that several data directories may name, as ``alone_in`` holds one of them."""
     if database.dialect != "postgresql":
         yield
         return
-    lock = await hold_single_process_lock(database)
+    lock = await hold_process_lock(database, shared=shared)
     try:
         yield
     finally:
@@ -70,6 +83,18 @@ async def open_database(settings: Settings) -> Database:
     try:
         if not await is_at_head(database):
             await asyncio.to_thread(upgrade_apart, settings.url)
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+async def _ready_database(settings: Settings) -> Database:
+    """The database, which must be at the head: of several processes none changes the tables that others use."""
+    database = await Database.open(settings.url)
+    try:
+        if not await is_at_head(database):
+            raise Misconfigured("the database is not of this version; run: caio db upgrade", code="database_outdated")
     except BaseException:
         await database.close()
         raise

@@ -7,15 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from caio.audit.acts import SYSTEM
-from caio.audit.key_changes import record_signing_key
+from caio.audit.key_changes import last_signing_key, record_signing_key
 from caio.audit.sealing import derive
 from caio.bootstrap.audit import Audit
 from caio.bootstrap.clock import now
 from caio.bootstrap.storage import Storage
 from caio.config import Settings
-from caio.foundation.errors import Erased
+from caio.foundation.errors import Erased, Misconfigured
 from caio.foundation.scope import DEFAULT_TENANT
 from caio.registry.views import Views
+from caio.storage.sql.lock import in_turn
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator, embedded_scope
 from caio.tenancy.lifecycle import Tenants
@@ -49,10 +50,24 @@ def wire_tenancy(settings: Settings, storage: Storage, audit: Audit, views: View
 
 async def begin(settings: Settings, storage: Storage, audit: Audit, tenants: Tenants) -> None:
     """What the operator's log says before anything is signed. Raises SealBroken when the master key is not
-    this database's."""
+    this database's, and Misconfigured when another process signs with a key that this one does not know."""
     scope = embedded_scope()
-    await tenants.create(scope, SYSTEM, default_tenant(settings))
-    with suppress(Erased):  # of a default tenant whose key was destroyed; the others go on
-        await audit.vault.sealer(scope)
-        key_id = audit.keyring.active.key_id
-        await record_signing_key(scope, key_id, storage.stores.journal, audit.acts, audit.journal)
+    async with in_turn(storage.database):
+        await tenants.create(scope, SYSTEM, default_tenant(settings))
+        with suppress(Erased):  # of a default tenant whose key was destroyed; the others go on
+            await audit.vault.sealer(scope)
+            if settings.several_processes:
+                await _check_signing_key(storage, audit)
+            key_id = audit.keyring.active.key_id
+            await record_signing_key(scope, key_id, storage.stores.journal, audit.acts, audit.journal)
+
+
+async def _check_signing_key(storage: Storage, audit: Audit) -> None:
+    """Processes with keys of their own would take each other's checkpoints for forged."""
+    last = await last_signing_key(embedded_scope(), storage.stores.journal)
+    if last is not None and last not in audit.keyring.trusted_keys():
+        raise Misconfigured(
+            f"this log is signed with the key {last}, which is not in keys/signing: all processes of one database "
+            "need the same keys directory",
+            code="keys_differ",
+        )

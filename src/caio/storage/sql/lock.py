@@ -1,7 +1,9 @@
 """One process at a time, where the deployment keeps its limits and counters in one process's memory.
 
 With SQLite the lock is ``flock`` on ``<data directory>/lock``, with PostgreSQL a session's advisory
-lock. Both end with the process, however it ends. Several processes need PostgreSQL and Redis.
+lock. Both end with the process, however it ends. Several processes need PostgreSQL and Redis; they
+share the same locks, so that one that counts on being alone neither joins them nor is joined. Behind a
+pooler that shares connections a shared lock may outlast its process; that keeps nobody from joining.
 """
 
 from __future__ import annotations
@@ -9,14 +11,20 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from sqlalchemy import text
+
 from caio.foundation.errors import Misconfigured
+from caio.foundation.scope import PlatformScope
 from caio.storage.sql.database import Database
 
 # As ``_UPGRADE_LOCK`` in upgrade.py: "caio" in ASCII, then 2.
 _PROCESS_LOCK = 0x6361696F_00000002
+_TURN_LOCK = 0x6361696F_00000003
 
 _ADVICE = "Stop that process first; several processes at once need PostgreSQL and Redis."
 
@@ -28,16 +36,16 @@ class DataDirectoryLock:
         self._descriptor = descriptor
 
     @classmethod
-    def hold(cls, data_dir: Path) -> Self:
-        """Take the lock. Raises Misconfigured when another process holds it, naming its pid, and when the
-        directory cannot be written."""
+    def hold(cls, data_dir: Path, *, shared: bool = False) -> Self:
+        """Take the lock, alone or ``shared`` with others who share it. Raises Misconfigured when another process
+        holds it, naming its pid, and when the directory cannot be written."""
         path = data_dir / "lock"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise Misconfigured(f"The data directory {data_dir} cannot be used: {error.strerror}.") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
@@ -54,7 +62,7 @@ class DataDirectoryLock:
         os.close(self._descriptor)
 
 
-class SingleProcessLock:
+class ProcessLock:
     """The hold on a PostgreSQL database: a connection of its own that owns an advisory lock."""
 
     def __init__(self, connection: Any) -> None:
@@ -69,18 +77,31 @@ class SingleProcessLock:
         await self._connection.close()
 
 
-async def hold_single_process_lock(database: Database) -> SingleProcessLock:
-    """Take the lock of a PostgreSQL database. Raises Misconfigured when another process holds it, naming
-    its pid and host, and as ``Database.open`` does when the server cannot be reached."""
+async def hold_process_lock(database: Database, *, shared: bool = False) -> ProcessLock:
+    """Take the lock of a PostgreSQL database, alone or ``shared`` with others who share it. Raises Misconfigured
+    when another process holds it, naming its pid and host, and as ``Database.open`` does when the server cannot
+    be reached."""
     from caio.storage.sql import postgres  # needs the ``postgresql`` extra
 
     name = f"caio pid {os.getpid()} on {socket.gethostname()}"[:63]  # PostgreSQL cuts names at 63 bytes
     connection = await postgres.connect(database.address.dsn, server_settings={"application_name": name})
-    if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _PROCESS_LOCK):
-        return SingleProcessLock(connection)
+    take = "SELECT pg_try_advisory_lock_shared($1)" if shared else "SELECT pg_try_advisory_lock($1)"
+    if await connection.fetchval(take, _PROCESS_LOCK):
+        return ProcessLock(connection)
     holder = await connection.fetchval(_HOLDER, _PROCESS_LOCK)
     await connection.close()
     raise Misconfigured(f"The database is in use by {holder or 'another process'}. {_ADVICE}", code="database_in_use")
+
+
+@asynccontextmanager
+async def in_turn(database: Database) -> AsyncIterator[None]:
+    """Let one process at a time do what all of them do when they start. On SQLite there is only one."""
+    if database.dialect != "postgresql":
+        yield
+        return
+    async with database.writing(PlatformScope("opening")) as connection:
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TURN_LOCK})
+        yield
 
 
 # pg_locks shows the two halves of the key (PostgreSQL manual, view pg_locks).
