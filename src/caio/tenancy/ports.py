@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -90,6 +90,16 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantCounts:
+    """How many there are: services and policies in force, keys neither revoked nor expired, members."""
+
+    services: int
+    policies: int
+    keys: int
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """An API key without its secret: ``key_hash`` is keyed, ``prefix`` is for display. ``policies``
     are the ids of those in force for every decision made with it, beside the tenant's own. ``successor_id``
@@ -162,6 +172,54 @@ class TenantStore(Protocol):
         """Every active tenant, for the process's own start-up; never shown to a caller."""
         ...
 
+    async def page(self, status: TenantStatus | None, after: str, limit: int) -> Sequence[Tenant]:
+        """Up to ``limit`` tenants with an id beyond ``after``, by id, for the platform's operator; all or those
+        of one status."""
+        ...
+
+    async def counts(self, scope: TenantScope) -> TenantCounts:
+        """What the tenant has at this moment."""
+        ...
+
+    async def change(self, scope: TenantScope, tenant: Tenant, leaf: Leaf | None) -> bool:
+        """Store ``tenant`` in place of the revision before its own, and the leaf that tells of it, in one
+        transaction; False (and no change) when another revision is stored."""
+        ...
+
+    async def delete(self, scope: TenantScope, tenant: Tenant, leaves: Sequence[Leaf]) -> bool:
+        """As ``change``, and in the same transaction take away who could act for the tenant (keys, members,
+        invitations), what others use of it, and its data key, behind the last leaves sealed with it. Raises
+        Conflict ``legal_hold`` while a hold stands."""
+        ...
+
+    async def tell(self, scope: TenantScope, leaf: Leaf) -> None:
+        """Write a leaf of something that changed nothing stored, with its event."""
+        ...
+
+    async def due(self, now: int, limit: int) -> Sequence[str]:
+        """The ids of up to ``limit`` tenants whose ``erase_at`` has come, longest due first."""
+        ...
+
+
+class TenantPlaces(Protocol):
+    """Where the rows of tenants are kept, by their tier. A tenant's tier is fixed when it is created."""
+
+    async def prepare_place(self, tenant: Tenant) -> Tenant:
+        """Make the schema or prepare the database that the tier asks for, before the tenant is stored; the tenant
+        with its ``place`` filled in. Repeating it changes nothing.
+
+        Raises InvalidInput ``tier_unavailable`` for a tier that this database cannot give or a silo that no setting
+        names, Conflict ``place_taken`` for a silo that another tenant has, and Misconfigured when the database's
+        login may not make schemas.
+        """
+        ...
+
+    async def remove_place(self, tenant: Tenant) -> None:
+        """Give up the place of a tenant whose data was erased: what stays of it (commitments, tree, counts) moves
+        to the shared tables, the tenant's tier becomes POOL, and the schema, or the silo's rows, are gone. Also for
+        a tenant that was prepared and never stored. Repeating it changes nothing."""
+        ...
+
 
 class PolicyNames(Protocol):
     """What policies a tenant has: keys may name them."""
@@ -171,17 +229,61 @@ class PolicyNames(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a key or a member is: what a look-up that precedes a scope gives away, and no more."""
+
+    tenant_id: str
+    item_id: str
+
+
 class ApiKeyStore(Protocol):
     """Keys and the leaves that tell of them, each pair written in one transaction."""
 
     async def add(self, scope: TenantScope, key: ApiKey, leaf: Leaf) -> None: ...
 
-    async def find(self, key_hash: bytes) -> ApiKey | None:
-        """The key with this hash, of any tenant: the one look-up that precedes a scope."""
+    async def locate(self, key_hash: bytes) -> Located | None:
+        """Where the key with this hash is, of any tenant: a look-up that precedes a scope."""
+        ...
+
+    async def get(self, scope: TenantScope, key_id: str) -> ApiKey:
+        """Raises NotFound."""
         ...
 
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[ApiKey]: ...
 
     async def revoke(self, scope: TenantScope, key_id: str, now: int, leaf: Leaf) -> ApiKey:
         """Raises NotFound; revoking a revoked key changes nothing and writes no leaf."""
+        ...
+
+    async def rotate(self, scope: TenantScope, key_id: str, ends_at: int, successor: ApiKey, leaf: Leaf) -> ApiKey:
+        """Put ``successor`` in the place of the key, which ends at ``ends_at`` or sooner; the key as it then is.
+        Raises NotFound, and Conflict ``key_not_active`` for one that is revoked, expired or rotated already."""
+        ...
+
+    async def note_use(self, scope: TenantScope, used: Mapping[str, int]) -> None:
+        """Key ids with the moment of their last use; a later one that is known stays."""
+        ...
+
+
+class MemberStore(Protocol):
+    """Members and the leaves that tell of them, each pair written in one transaction."""
+
+    async def locate(self, issuer: str, subject: str) -> Sequence[Located]:
+        """Where this one is a member, by tenant id: a look-up that precedes a scope. Not of removed ones."""
+        ...
+
+    async def get(self, scope: TenantScope, member_id: str) -> Member:
+        """A member, removed ones too. Raises NotFound."""
+        ...
+
+    async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[Member]: ...
+
+    async def change(self, scope: TenantScope, member: Member, leaf: Leaf) -> Member:
+        """Store the roles, trust level and limits of ``member``. Raises NotFound, also for a removed one, and
+        Conflict ``last_admin`` when the tenant would be left without an admin among its members."""
+        ...
+
+    async def remove(self, scope: TenantScope, member_id: str, now: int, leaf: Leaf) -> Member:
+        """Raises NotFound, also for a removed one, and Conflict ``last_admin`` as ``change``."""
         ...
