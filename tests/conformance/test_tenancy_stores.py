@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from caio.foundation.errors import Conflict, NotFound
 from caio.foundation.scope import TenantScope
-from caio.tenancy.ports import ApiKey, Quotas, Tenant, TenantStatus
+from caio.tenancy.ports import ApiKey, Located, Quotas, Tenant, TenantStatus
 from tests.support.acts import act_leaf
 
 
@@ -90,9 +90,12 @@ async def test_an_api_key_is_found_by_its_hash_alone(stores, acme, rival):
     mine, theirs = api_key(), api_key("key_2", "rival", roles=(), expires_at=None)
     await stores.api_keys.add(acme, mine, act_leaf(acme))
     await stores.api_keys.add(rival, theirs, act_leaf(rival))
-    assert await stores.api_keys.find(mine.key_hash) == mine
-    assert await stores.api_keys.find(theirs.key_hash) == theirs
-    assert await stores.api_keys.find(b"hash of key") is None
+    for scope, key in ((acme, mine), (rival, theirs)):
+        assert await stores.api_keys.locate(key.key_hash) == Located(scope.tenant_id, key.key_id)
+        assert await stores.api_keys.get(scope, key.key_id) == key
+    assert await stores.api_keys.locate(b"hash of key") is None
+    with pytest.raises(NotFound):
+        await stores.api_keys.get(acme, theirs.key_id)
 
 
 async def test_api_keys_are_listed_per_tenant_in_order(stores, acme, rival):
@@ -122,13 +125,13 @@ async def test_revoking_is_final_and_stays_in_its_tenant(stores, acme, rival):
     for scope, key_id in ((rival, "key_1"), (acme, "key_2")):
         with pytest.raises(NotFound):
             await stores.api_keys.revoke(scope, key_id, 10, act_leaf(scope))
-    assert (await stores.api_keys.find(b"hash of key_1")).revoked_at is None
+    assert (await stores.api_keys.get(acme, "key_1")).revoked_at is None
     revoked = await stores.api_keys.revoke(acme, "key_1", 10, act_leaf(acme))
     assert revoked == replace(api_key(), revoked_at=10)
     assert (
         await stores.api_keys.revoke(acme, "key_1", 11, act_leaf(acme))
         == revoked
-        == await stores.api_keys.find(b"hash of key_1")
+        == await stores.api_keys.get(acme, "key_1")
     )
 
 

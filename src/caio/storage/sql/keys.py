@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, case, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from caio.audit.ports import Leaf
 from caio.foundation.canonical import canonical_json
@@ -18,10 +19,16 @@ from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.tables_tenancy import api_keys
 from caio.tenancy.limits import Limits
-from caio.tenancy.ports import ApiKey
+from caio.tenancy.ports import ApiKey, Located
 
 #: Columns that hold a JSON list.
 _LISTS = ("roles", "policies")
+
+#: The look-up that precedes a scope.
+_LOCATE = {
+    "sqlite": text("SELECT tenant_id, key_id FROM api_keys WHERE key_hash = :key_hash"),
+    "postgresql": text("SELECT tenant_id, key_id FROM api_keys WHERE key_hash = :key_hash"),
+}
 
 
 class SqlApiKeys:
@@ -35,22 +42,23 @@ class SqlApiKeys:
         of the calling code) and Conflict ``already_exists`` for a known id or hash, or an unknown tenant."""
         if key.tenant_id != scope.tenant_id:
             raise ValueError("an API key is added in its own tenant's scope only")
-        lists = {name: canonical_json(list(getattr(key, name))).decode() for name in _LISTS}
-        row = asdict(key) | lists | {"limits": canonical_json(key.limits.document()).decode()}
         async with self._database.writing(scope) as connection:
             try:
-                await connection.execute(insert(api_keys).values(row))
+                await connection.execute(insert(api_keys).values(_columns(key)))
             except IntegrityError as error:
                 raise Conflict(
                     "An API key of this id or secret exists, or its tenant does not.", code="already_exists"
                 ) from error
             await append_within(connection, leaf)
 
-    async def find(self, key_hash: bytes) -> ApiKey | None:
+    async def locate(self, key_hash: bytes) -> Located | None:
         async with self._database.reading(PlatformScope("authentication")) as connection:
-            found = await connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash))
-            row = found.first()
-        return None if row is None else _api_key(row)
+            row = (await connection.execute(_LOCATE[self._database.dialect], {"key_hash": key_hash})).first()
+        return None if row is None else Located(row.tenant_id, row.key_id)
+
+    async def get(self, scope: TenantScope, key_id: str) -> ApiKey:
+        async with self._database.reading(scope) as connection:
+            return _api_key(await _row(connection, scope, key_id))
 
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[ApiKey]:
         """Up to ``limit`` keys with an id beyond ``after``, by id; revoked ones too."""
@@ -59,16 +67,55 @@ class SqlApiKeys:
             return [_api_key(row) for row in await connection.execute(query.order_by(api_keys.c.key_id).limit(limit))]
 
     async def revoke(self, scope: TenantScope, key_id: str, now: int, leaf: Leaf) -> ApiKey:
-        this_key = (api_keys.c.tenant_id == scope.tenant_id) & (api_keys.c.key_id == key_id)
-        standing = update(api_keys).where(this_key, api_keys.c.revoked_at.is_(None))
+        standing = update(api_keys).where(_this_key(scope, key_id), api_keys.c.revoked_at.is_(None))
         async with self._database.writing(scope) as connection:
             revoked = await connection.execute(standing.values(revoked_at=now))
-            row = (await connection.execute(select(api_keys).where(this_key))).first()
-            if row is None:
-                raise NotFound("There is no such API key.")
+            row = await _row(connection, scope, key_id)
             if revoked.rowcount:
                 await append_within(connection, leaf)
         return _api_key(row)
+
+    async def rotate(self, scope: TenantScope, key_id: str, ends_at: int, successor: ApiKey, leaf: Leaf) -> ApiKey:
+        now = successor.created_at
+        active = (
+            api_keys.c.revoked_at.is_(None)
+            & (api_keys.c.successor_id == "")
+            & (api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > now))
+        )
+        sooner = case((api_keys.c.expires_at < ends_at, api_keys.c.expires_at), else_=ends_at)
+        ending = update(api_keys).where(_this_key(scope, key_id), active)
+        async with self._database.writing(scope) as connection:
+            done = await connection.execute(ending.values(expires_at=sooner, successor_id=successor.key_id))
+            row = await _row(connection, scope, key_id)
+            if not done.rowcount:
+                raise Conflict("This key is revoked, expired or rotated already.", code="key_not_active")
+            await connection.execute(insert(api_keys).values(_columns(successor)))
+            await append_within(connection, leaf)
+        return _api_key(row)
+
+    async def note_use(self, scope: TenantScope, used: Mapping[str, int]) -> None:
+        async with self._database.writing(scope) as connection:
+            for key_id, moment in sorted(used.items()):
+                older = api_keys.c.last_used_at.is_(None) | (api_keys.c.last_used_at < moment)
+                await connection.execute(
+                    update(api_keys).where(_this_key(scope, key_id), older).values(last_used_at=moment)
+                )
+
+
+def _this_key(scope: TenantScope, key_id: str) -> ColumnElement[bool]:
+    return (api_keys.c.tenant_id == scope.tenant_id) & (api_keys.c.key_id == key_id)
+
+
+async def _row(connection: AsyncConnection, scope: TenantScope, key_id: str) -> Row[Any]:
+    row = (await connection.execute(select(api_keys).where(_this_key(scope, key_id)))).first()
+    if row is None:
+        raise NotFound("There is no such API key.")
+    return row
+
+
+def _columns(key: ApiKey) -> dict[str, Any]:
+    lists = {name: canonical_json(list(getattr(key, name))).decode() for name in _LISTS}
+    return asdict(key) | lists | {"limits": canonical_json(key.limits.document()).decode()}
 
 
 def _api_key(row: Row[Any]) -> ApiKey:

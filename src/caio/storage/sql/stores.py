@@ -13,18 +13,22 @@ from caio.storage.sql.journal_sqlite import SqliteJournal
 from caio.storage.sql.keys import SqlApiKeys
 from caio.storage.sql.log_restart import SqlLogRestarts
 from caio.storage.sql.log_sqlite import SqliteLog
+from caio.storage.sql.members import SqlMembers
 from caio.storage.sql.observed import SqlObservedHours
 from caio.storage.sql.publications import SqlPublications
 from caio.storage.sql.secrets import SqlSecrets
 from caio.storage.sql.snapshots import SqlInputSnapshots
+from caio.storage.sql.storage_measures import SqlStorageMeasures
 from caio.storage.sql.tenant_keys import SqlTenantKeys
 from caio.storage.sql.tenants import SqlTenants
+from caio.storage.sql.usage import SqlUsage
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
     tenants: SqlTenants
     api_keys: SqlApiKeys
+    members: SqlMembers
     tenant_keys: SqlTenantKeys
     contracts: SqlPublications
     policies: SqlPublications
@@ -37,6 +41,8 @@ class Stores:
     observed: SqlObservedHours
     idempotency: SqlIdempotency
     secrets: SqlSecrets
+    usage: SqlUsage
+    storage_measures: SqlStorageMeasures
 
 
 def open_stores(database: Database) -> Stores:
@@ -45,6 +51,7 @@ def open_stores(database: Database) -> Stores:
     return Stores(
         tenants=SqlTenants(database),
         api_keys=SqlApiKeys(database),
+        members=SqlMembers(database),
         tenant_keys=SqlTenantKeys(database),
         contracts=SqlPublications(database, "contract"),
         policies=SqlPublications(database, "policy"),
@@ -57,6 +64,8 @@ def open_stores(database: Database) -> Stores:
         observed=SqlObservedHours(database),
         idempotency=SqlIdempotency(database),
         secrets=SqlSecrets(database),
+        usage=SqlUsage(database),
+        storage_measures=SqlStorageMeasures(database),
     )
 
 
