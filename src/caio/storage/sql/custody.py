@@ -26,8 +26,10 @@ from caio.storage.sql import tenant_erasure
 from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.statements import conflict_aware_insert
+from caio.storage.sql.storage_measures import forget_content
 from caio.storage.sql.tables import attempts, decisions, holds, idempotency, journal, outcomes, retention
 from caio.storage.sql.tables_tenancy import tenants
+from caio.storage.sql.usage import forget_decisions
 
 _LEAVES = (LeafKind.DECISION.value, LeafKind.OUTCOME.value)
 
@@ -137,6 +139,8 @@ class SqlCustody:
                 return False
             if await _named(connection, scope, ids) != list(erasure.contents):
                 return False
+            await forget_content(self._database, connection, scope, ids)
+            await forget_decisions(self._database, connection, scope, ids)
             await _empty(connection, scope, ids, erasure.seqs)
             await append_within(connection, leaf)
         return True

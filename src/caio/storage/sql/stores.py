@@ -17,6 +17,7 @@ from caio.storage.sql.members import SqlMembers
 from caio.storage.sql.observed import SqlObservedHours
 from caio.storage.sql.publications import SqlPublications
 from caio.storage.sql.secrets import SqlSecrets
+from caio.storage.sql.seen_attempts import SqlSeenAttempts
 from caio.storage.sql.snapshots import SqlInputSnapshots
 from caio.storage.sql.storage_measures import SqlStorageMeasures
 from caio.storage.sql.tenant_keys import SqlTenantKeys
@@ -39,6 +40,7 @@ class Stores:
     audit_index: SqlAuditIndex
     custody: SqlCustody
     observed: SqlObservedHours
+    seen_attempts: SqlSeenAttempts
     idempotency: SqlIdempotency
     secrets: SqlSecrets
     usage: SqlUsage
@@ -62,6 +64,7 @@ def open_stores(database: Database) -> Stores:
         audit_index=SqlAuditIndex(database),
         custody=SqlCustody(database),
         observed=SqlObservedHours(database),
+        seen_attempts=SqlSeenAttempts(database),
         idempotency=SqlIdempotency(database),
         secrets=SqlSecrets(database),
         usage=SqlUsage(database),

@@ -1,0 +1,134 @@
+"""What a tenant may ask of its metering: usage in groups, and how its budget stands.
+
+Every answer says what it is as of: each call that was recorded before that moment is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from caio.foundation.errors import TooLarge
+from caio.foundation.scope import TenantScope
+from caio.metering.ports import Group, StorageMeasured, StorageStore, UsageQuery, UsageStore
+from caio.metering.usage import Sums
+from caio.tenancy.ports import BudgetPeriod, Tenant
+
+#: The most groups of an answer that comes in one piece.
+MOST_GROUPS = 10_000
+#: The most days that may be asked for at once.
+MOST_DAYS = 400
+_PAGE = 1_000
+#: No call runs longer, in microseconds: what was admitted before has ended.
+_LONGEST_CALL = 660_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Usage as of a moment (microseconds since the epoch); ``waiting`` leaves of the journal are not in it yet."""
+
+    as_of: int
+    waiting: int
+    groups: Sequence[Group]
+    total: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A percentage of the budget, and whether what was charged has reached it."""
+
+    percent: int
+    amount: int
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatement:
+    """How a budget stands, in nano-units. ``period`` is ``total`` or a month; ``budget`` and ``left`` are None
+    without a budget. ``reserved`` is set aside for calls that are running."""
+
+    period: str
+    starts_at: int | None
+    ends_at: int | None
+    budget: int | None
+    charged: int
+    reserved: int
+    left: int | None
+    thresholds: tuple[Threshold, ...]
+    as_of: int
+
+
+class Statements:
+    """Answers from what was metered; ``clock`` gives microseconds since the epoch."""
+
+    def __init__(self, usage: UsageStore, storage: StorageStore, clock: Callable[[], int]) -> None:
+        self._usage = usage
+        self._storage = storage
+        self._clock = clock
+
+    async def usage(self, scope: TenantScope, query: UsageQuery) -> Statement:
+        """Usage in groups, and their sum. Raises TooLarge beyond MOST_GROUPS."""
+        as_of, waiting = await self.as_of(scope)
+        groups: list[Group] = []
+        total = Sums()
+        async for group in self.each(scope, query):
+            if len(groups) == MOST_GROUPS:
+                raise TooLarge(
+                    f"these are more than {MOST_GROUPS:,} groups: ask for fewer days or dimensions, or for CSV"
+                )
+            groups.append(group)
+            total = total.plus(group.sums)
+        return Statement(as_of, waiting, groups, total)
+
+    async def each(self, scope: TenantScope, query: UsageQuery) -> AsyncIterator[Group]:
+        """Every group by its key, read page by page; what is taken in meanwhile may be in later ones."""
+        after: Group | None = None
+        while page := await self._usage.groups(scope, query, after, _PAGE):
+            for group in page:
+                yield group
+            if len(page) < _PAGE:
+                return
+            after = page[-1]
+
+    async def as_of(self, scope: TenantScope) -> tuple[int, int]:
+        """Until when every recorded call is in the usage, and how many leaves of the journal are not."""
+        now = self._clock()
+        progress = await self._usage.progress(scope)
+        return (now if progress.since is None else progress.since), progress.waiting
+
+    async def storage(self, scope: TenantScope, query: UsageQuery) -> Sequence[tuple[int, StorageMeasured]]:
+        """What the tenant's rows took on each day that is asked for, as last measured on it."""
+        return await self._storage.days(scope, query.since, query.until)
+
+    async def stored(self, scope: TenantScope) -> StorageMeasured | None:
+        """The last measurement, None before the first."""
+        return await self._storage.latest(scope)
+
+    async def budget(self, tenant: Tenant, scope: TenantScope) -> BudgetStatement:
+        """How the tenant's budget stands in its present period."""
+        now = self._clock()
+        name, start, end = period_at(tenant.quotas.budget_period, now)
+        charged = await self._usage.charged(scope, start or 0)
+        reserved = await self._usage.reserved(scope, now - _LONGEST_CALL)
+        budget = tenant.quotas.budget
+        thresholds = () if budget is None else tuple(_threshold(each, budget, charged) for each in tenant.quotas.alerts)
+        left = None if budget is None else budget - charged - reserved
+        return BudgetStatement(name, start, end, budget, charged, reserved, left, thresholds, now)
+
+
+def period_at(period: BudgetPeriod, now: int) -> tuple[str, int | None, int | None]:
+    """The name of the period that ``now`` is in, its first microsecond and the first one behind it; None for
+    a budget of all time."""
+    if period is BudgetPeriod.TOTAL:
+        return period.value, None, None
+    first = (_EPOCH + timedelta(microseconds=now)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    behind = (first + timedelta(days=31)).replace(day=1)
+    start, end = ((each - _EPOCH) // timedelta(microseconds=1) for each in (first, behind))
+    return f"{first:%Y-%m}", start, end
+
+
+def _threshold(percent: int, budget: int, charged: int) -> Threshold:
+    amount = -(-budget * percent // 100)
+    return Threshold(percent, amount, charged >= amount)
