@@ -177,8 +177,8 @@ class TenantStore(Protocol):
         of one status."""
         ...
 
-    async def counts(self, scope: TenantScope) -> TenantCounts:
-        """What the tenant has at this moment."""
+    async def counts(self, scope: TenantScope, now: int) -> TenantCounts:
+        """What the tenant has at ``now``."""
         ...
 
     async def change(self, scope: TenantScope, tenant: Tenant, leaf: Leaf | None) -> bool:
@@ -190,10 +190,6 @@ class TenantStore(Protocol):
         """As ``change``, and in the same transaction take away who could act for the tenant (keys, members,
         invitations), what others use of it, and its data key, behind the last leaves sealed with it. Raises
         Conflict ``legal_hold`` while a hold stands."""
-        ...
-
-    async def tell(self, scope: TenantScope, leaf: Leaf) -> None:
-        """Write a leaf of something that changed nothing stored, with its event."""
         ...
 
     async def due(self, now: int, limit: int) -> Sequence[str]:

@@ -3,9 +3,10 @@
 With the key everything sealed is unreadable at once, whatever happens next; what follows can be
 interrupted and repeated. It goes in steps of bounded size, so that other tenants' calls go on.
 
-What stays: the journal's commitments and clear columns, the tree, decisions without their principals and
-hashes, money and counts; the tenant's row; and documents that it shares with every tenant, since other
-tenants' decisions stand on them.
+What stays: the journal's commitments and clear columns, the tree, decisions, outcomes and attempts without
+names of people, services and what they do, money and counts; the tenant's row; and documents that it shares
+with every tenant, since other tenants' decisions stand on them. Usage is counted anew from what stays. Of the
+events, that of a deletion stays until it is delivered.
 """
 
 from __future__ import annotations
@@ -13,21 +14,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, and_, delete, exists, func, select, update
+from sqlalchemy import Column, ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from caio.audit.custody import Hold, legal_hold
 from caio.audit.ports import Leaf
+from caio.events.envelope import event_type_of
 from caio.foundation.scope import TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.statements import insert_if_absent
 from caio.storage.sql.tables import (
     acts,
+    attempts,
     decisions,
     holds,
     idempotency,
     journal,
+    observed,
+    outcomes,
     publication_heads,
     publication_tags,
     publications,
@@ -36,7 +41,19 @@ from caio.storage.sql.tables import (
     snapshots,
     tenant_keys,
 )
-from caio.storage.sql.tables_tenancy import api_keys
+from caio.storage.sql.tables_tenancy import (
+    api_keys,
+    deliveries,
+    events,
+    invitations,
+    members,
+    service_limits,
+    storage_measures,
+    usage,
+    usage_marks,
+    webhooks,
+)
+from caio.storage.sql.usage import locked_mark
 
 #: Rows changed in one transaction.
 STEP = 1_000
@@ -65,23 +82,71 @@ async def destroy_key(
     return True
 
 
+async def withdraw(
+    database: Database, connection: AsyncConnection, scope: TenantScope, now: int, leaves: Sequence[Leaf]
+) -> None:
+    """What a deletion takes away at once, in its own transaction and under the tenant's lock: everybody who could
+    act for the tenant, what it offers, and its data key behind ``leaves``. Raises Conflict ``legal_hold``."""
+    standing = select(holds.c.hold_id).where(holds.c.tenant_id == scope.tenant_id, holds.c.released_at.is_(None))
+    if (await connection.execute(standing.limit(1))).first() is not None:
+        raise legal_hold()
+    await overwrite(database, connection)
+    for table in (api_keys, members, invitations):
+        await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
+    offered = and_(publication_heads.c.tenant_id == scope.tenant_id, publication_heads.c.retired_at.is_(None))
+    retired = {"retired_at": now, "revision": publication_heads.c.revision + 1}
+    await connection.execute(update(publication_heads).where(offered).values(retired))
+    for leaf in leaves[:-1]:
+        await append_within(connection, leaf)
+    for leaf in leaves[-1:]:
+        await destroy_key(database, connection, scope, now, leaf, ())
+
+
 async def sweep(database: Database, scope: TenantScope) -> int:
     """As ``CustodyStore.sweep_tenant`` says."""
     emptied = await _step_by_step(
         database, scope, journal.c.seq, update(journal).values(sealed=b""), func.length(journal.c.sealed) > 0
     )
-    blank = update(decisions).values(principal_id="", decision_hash="")
-    await _step_by_step(database, scope, decisions.c.decision_id, blank)
-    await _step_by_step(database, scope, acts.c.act_id, update(acts).values(principal_id="", subject=""))
+    await _blank(
+        database, scope, decisions.c.decision_id, "principal_id", "decision_hash", "service_id", "service_version"
+    )
+    await _blank(database, scope, decisions.c.decision_id, "capability")
+    await _blank(database, scope, outcomes.c.decision_id, "service_id")
+    await _blank(database, scope, attempts.c.decision_id, "service_id", "version", "breached")
+    await _blank(database, scope, acts.c.act_id, "principal_id", "subject")
     await _step_by_step(database, scope, snapshots.c.digest, delete(snapshots))
     await _step_by_step(database, scope, idempotency.c.idempotency_key, delete(idempotency))
+    await _step_by_step(database, scope, observed.c.service_id, delete(observed))
+    await _sweep_events(database, scope)
     async with database.writing(scope) as connection:
         await overwrite(database, connection)
         await _remove_documents(connection, scope)
-        for table in (secrets, holds, retention):
+        for table in (secrets, holds, retention, service_limits, storage_measures):
             await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
         await connection.execute(update(api_keys).where(api_keys.c.tenant_id == scope.tenant_id).values(name=""))
+        await locked_mark(database, connection, scope)
+        await connection.execute(delete(usage).where(usage.c.tenant_id == scope.tenant_id))
+        await connection.execute(update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id).values(next=0))
     return emptied
+
+
+async def _sweep_events(database: Database, scope: TenantScope) -> None:
+    """Remove the tenant's webhooks, and every event but that of its deletion, which the platform's buses get."""
+    last = and_(events.c.tenant_id == scope.tenant_id, events.c.type == event_type_of("tenant.deleted"))
+    kept = deliveries.c.event_id.in_(select(events.c.event_id).where(last))
+    own = select(webhooks.c.webhook_id).where(webhooks.c.tenant_id == scope.tenant_id)
+    to_its_own = deliveries.c.destination.in_(own)
+    await _step_by_step(database, scope, deliveries.c.event_id, delete(deliveries), or_(~kept, to_its_own))
+    of_others = events.c.type != event_type_of("tenant.deleted")
+    await _step_by_step(database, scope, events.c.event_id, delete(events), of_others)
+    await _step_by_step(database, scope, webhooks.c.webhook_id, delete(webhooks))
+
+
+async def _blank(database: Database, scope: TenantScope, key: Column[Any], *names: str) -> None:
+    """Empty the text columns ``names`` of the tenant's rows."""
+    table = key.table
+    some = or_(*(table.c[name] != "" for name in names))
+    await _step_by_step(database, scope, key, update(table).values(dict.fromkeys(names, "")), some)
 
 
 async def overwrite(database: Database, connection: AsyncConnection) -> None:
