@@ -116,11 +116,14 @@ class Acts:
         self._new_id = new_id
         self._entropy = entropy
 
-    async def leaf(self, scope: TenantScope, act: Act) -> Leaf:
-        """The sealed leaf of ``act``, made now and written by the caller. Raises as ``TenantVault.sealer`` does."""
-        return self.sealed(scope, act, await self._vault.sealer(scope))
+    async def leaf(self, scope: TenantScope, act: Act, *, act_id: str | None = None) -> Leaf:
+        """The sealed leaf of ``act``, made now and written by the caller. Raises as ``TenantVault.sealer`` does.
 
-    def sealed(self, scope: TenantScope, act: Act, sealer: Sealer) -> Leaf:
+        ``act_id`` is given for what must be told once, whoever tells it.
+        """
+        return self.sealed(scope, act, await self._vault.sealer(scope), act_id=act_id)
+
+    def sealed(self, scope: TenantScope, act: Act, sealer: Sealer, *, act_id: str | None = None) -> Leaf:
         """As ``leaf``, under a key that the vault does not hold yet: of a tenant that is being made."""
-        record = ActRecord(scope.tenant_id, self._new_id("act"), self._clock(), act)
+        record = ActRecord(scope.tenant_id, act_id or self._new_id("act"), self._clock(), act)
         return leaf_of(record, sealer, self._entropy(SALT_BYTES))

@@ -18,8 +18,7 @@ Laws (each has a test of the same name)
 from __future__ import annotations
 
 from caio.audit.acts import SYSTEM, Act, Acts
-from caio.audit.journal import Journal
-from caio.audit.ports import JournalStore, LeafKind
+from caio.audit.ports import ActStore, JournalStore, LeafKind
 from caio.foundation.scope import TenantScope
 
 _FIRST, _FURTHER = "key.activated", "key.rotated"
@@ -32,13 +31,13 @@ async def last_signing_key(scope: TenantScope, store: JournalStore) -> str | Non
 
 
 async def record_signing_key(
-    scope: TenantScope, key_id: str, store: JournalStore, acts: Acts, journal: Journal
+    scope: TenantScope, key_id: str, store: JournalStore, acts: Acts, recorded: ActStore
 ) -> None:
     """Record in the log of ``scope`` that this process signs with ``key_id``, unless the log says so already.
-    Raises as ``Journal.append`` and ``TenantVault.sealer`` do."""
+    Raises as ``ActStore.record`` and ``TenantVault.sealer`` do."""
     last = await last_signing_key(scope, store)
     if last == key_id:
         return
     before = {} if last is None else {"before": last}
     act = Act(_FURTHER if before else _FIRST, SYSTEM, key_id, {"use": "signing", **before})
-    await journal.append(await acts.leaf(scope, act))
+    await recorded.record(scope, await acts.leaf(scope, act))

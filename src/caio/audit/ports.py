@@ -201,6 +201,15 @@ class JournalStore(Protocol):
         ...
 
 
+class ActStore(Protocol):
+    """Acts that change nothing but the log itself."""
+
+    async def record(self, scope: TenantScope, leaf: Leaf) -> bool:
+        """Write the act and its event in one transaction; False, and nothing written, when an act of this id
+        is there."""
+        ...
+
+
 class TenantKeyStore(Protocol):
     """Per-tenant data keys, each wrapped (envelope encryption). A destroyed one has no successor."""
 

@@ -59,7 +59,7 @@ async def begin(settings: Settings, storage: Storage, audit: Audit, tenants: Ten
             if settings.several_processes:
                 await _check_signing_key(storage, audit)
             key_id = audit.keyring.active.key_id
-            await record_signing_key(scope, key_id, storage.stores.journal, audit.acts, audit.journal)
+            await record_signing_key(scope, key_id, storage.stores.journal, audit.acts, storage.stores.acts)
 
 
 async def _check_signing_key(storage: Storage, audit: Audit) -> None:

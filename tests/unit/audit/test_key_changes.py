@@ -21,7 +21,7 @@ class Log:
 
     async def start(self, key_id, scope=ACME):
         """Start with this key; what the log then says of signing keys."""
-        await record_signing_key(scope, key_id, self.stores.journal, self.acts, self.journal)
+        await record_signing_key(scope, key_id, self.stores.journal, self.acts, self.stores.acts)
         return [
             (act["action"], act["principal"], act["subject"], act["details"])
             for act in await acts_told(self.stores.journal, self.vault, scope)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caio.audit.ports import JournalStore, LogStore
+from caio.storage.sql.acts import SqlActs
 from caio.storage.sql.audit_index import SqlAuditIndex
 from caio.storage.sql.custody import SqlCustody
 from caio.storage.sql.database import Database
+from caio.storage.sql.events import SqlEvents
 from caio.storage.sql.idempotency import SqlIdempotency
 from caio.storage.sql.journal_sqlite import SqliteJournal
 from caio.storage.sql.keys import SqlApiKeys
@@ -23,6 +25,7 @@ from caio.storage.sql.storage_measures import SqlStorageMeasures
 from caio.storage.sql.tenant_keys import SqlTenantKeys
 from caio.storage.sql.tenants import SqlTenants
 from caio.storage.sql.usage import SqlUsage
+from caio.storage.sql.webhooks import SqlWebhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ class Stores:
     seen_attempts: SqlSeenAttempts
     idempotency: SqlIdempotency
     secrets: SqlSecrets
+    acts: SqlActs
+    events: SqlEvents
+    webhooks: SqlWebhooks
     usage: SqlUsage
     storage_measures: SqlStorageMeasures
 
@@ -67,6 +73,9 @@ def open_stores(database: Database) -> Stores:
         seen_attempts=SqlSeenAttempts(database),
         idempotency=SqlIdempotency(database),
         secrets=SqlSecrets(database),
+        acts=SqlActs(database),
+        events=SqlEvents(database),
+        webhooks=SqlWebhooks(database),
         usage=SqlUsage(database),
         storage_measures=SqlStorageMeasures(database),
     )

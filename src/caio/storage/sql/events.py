@@ -1,0 +1,251 @@
+"""Events and their deliveries in SQL: the outbox that the relay empties, and what tenants may read of it.
+
+Theory of operation
+-------------------
+An event's ``due_at`` says when the relay looks at it. Claiming moves that into the future, by the length of a
+lease: a worker that is killed meanwhile has lost nothing, since its events are due again when the lease ends.
+Rows that another worker is claiming are passed by (``SKIP LOCKED``); on SQLite the write lock keeps claims apart.
+A claim gives each event its deliveries: the webhooks that matched and were in force when it occurred, and the
+platform's sinks. Doing so again changes nothing, so that a kill in between does no harm.
+
+Laws (each has a test of the same name, for both databases)
+-----------------------------------------------------------
+- a_leased_event_is_nobody_elses: until the lease ends, and then it is everybody's again.
+- no_tenant_takes_more_than_its_share: of one claim, however much it has waiting.
+- a_webhook_gets_its_own_tenants_events_only, and none from before it was made.
+- what_waits_is_never_pruned.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, true, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from caio.events.envelope import Event, matches
+from caio.events.ports import Backlog, Delivery, Due, Webhook
+from caio.foundation.scope import PlatformScope, TenantScope
+from caio.storage.sql.database import Database
+from caio.storage.sql.tables_tenancy import deliveries, events
+from caio.storage.sql.webhooks import webhooks_of
+
+#: Due events that one claim looks at, to find each tenant's share among them.
+_LOOKED_AT = 4_000
+
+_RELAY = PlatformScope("relay of events")
+_KEY = tuple_(events.c.tenant_id, events.c.event_id)
+_DELIVERY_KEY = tuple_(deliveries.c.tenant_id, deliveries.c.event_id)
+
+
+class SqlEvents:
+    """The ``Outbox`` and ``EventStore`` ports. ``sinks`` are the names of the buses that get every event."""
+
+    def __init__(self, database: Database, sinks: Sequence[str] = ()) -> None:
+        self._database = database
+        self._sinks = tuple(sinks)
+
+    # --- the relay's --------------------------------------------------------------------------
+
+    async def claim(self, now: int, until: int, limit: int, share: int, busy: Collection[str]) -> Sequence[Due]:
+        if not (await self.backlog(now)).events:
+            return []  # asked first, so that an idle relay takes no write lock
+        async with self._database.writing(_RELAY) as connection:
+            claimed = [_event(row) for row in await connection.execute(_due(now, limit, share, busy))]
+            if not claimed:
+                return []
+            keys = [(event.tenant_id, event.event_id) for event in claimed]
+            await connection.execute(update(events).where(_KEY.in_(keys)).values(due_at=until))
+            known = await webhooks_of(connection, {event.tenant_id for event in claimed})
+            await self._spread(connection, claimed, known)
+            waiting: defaultdict[tuple[str, str], list[Delivery]] = defaultdict(list)
+            for row in await connection.execute(
+                select(deliveries).where(_DELIVERY_KEY.in_(keys), deliveries.c.due_at <= now)
+            ):
+                waiting[row.tenant_id, row.event_id].append(_delivery(row))
+            over = [key for key in keys if key not in waiting]
+            if over:
+                await _free(connection, over)
+        return [
+            Due(event, tuple(found), {each.webhook_id: each for each in known.get(event.tenant_id, ())})
+            for event in claimed
+            if (found := waiting.get((event.tenant_id, event.event_id)))
+        ]
+
+    async def _spread(
+        self, connection: AsyncConnection, claimed: Sequence[Event], known: dict[str, list[Webhook]]
+    ) -> None:
+        """Give each event a delivery for each of its destinations that it has none for."""
+        rows = [
+            {
+                "tenant_id": event.tenant_id,
+                "event_id": event.event_id,
+                "destination": destination,
+                "attempts": 0,
+                "due_at": event.occurred_at,
+                "delivered_at": None,
+                "last_status": "",
+            }
+            for event in claimed
+            for destination in (*_wanting(event, known.get(event.tenant_id, ())), *self._sinks)
+        ]
+        if rows:
+            dialect = sqlite if self._database.dialect == "sqlite" else postgresql
+            await connection.execute(dialect.insert(deliveries).on_conflict_do_nothing(), rows)
+
+    async def settle(self, event: Event, settled: Sequence[Delivery]) -> None:
+        async with self._database.writing(_RELAY) as connection:
+            for each in settled:
+                # Whoever comes late, his lease having ended, must not undo what another attempt came to.
+                await connection.execute(
+                    update(deliveries)
+                    .where(
+                        _is(each),
+                        deliveries.c.delivered_at.is_(None),
+                        true() if each.delivered_at is not None else deliveries.c.attempts <= each.attempts,
+                    )
+                    .values(
+                        attempts=each.attempts,
+                        due_at=each.due_at,
+                        delivered_at=each.delivered_at,
+                        last_status=each.last_status,
+                    )
+                )
+            await _free(connection, [(event.tenant_id, event.event_id)])
+
+    async def backlog(self, now: int) -> Backlog:
+        query = select(func.count(), func.min(events.c.due_at)).where(events.c.due_at <= now)
+        async with self._database.reading(_RELAY) as connection:
+            count, oldest = (await connection.execute(query)).one()
+        return Backlog(int(count), oldest)
+
+    async def prune(self, before: int, limit: int) -> int:
+        old = select(events.c.tenant_id, events.c.event_id).where(
+            events.c.occurred_at < before, events.c.due_at.is_(None)
+        )
+        async with self._database.writing(_RELAY) as connection:
+            keys = [tuple(row) for row in await connection.execute(old.limit(limit))]
+            if keys:
+                await connection.execute(delete(deliveries).where(_DELIVERY_KEY.in_(keys)))
+                await connection.execute(delete(events).where(_KEY.in_(keys)))
+        return len(keys)
+
+    # --- a tenant's ---------------------------------------------------------------------------
+
+    async def page(
+        self, scope: TenantScope, types: Sequence[str], after: int | None, before: int | None, since: int, limit: int
+    ) -> Sequence[Event]:
+        query = select(events).where(events.c.tenant_id == scope.tenant_id, events.c.occurred_at >= since)
+        if types:
+            query = query.where(or_(*map(_of_type, types)))
+        if after is not None:
+            query = query.where(events.c.seq > after).order_by(events.c.seq)
+        else:
+            query = query.order_by(events.c.seq.desc())
+        if before is not None:
+            query = query.where(events.c.seq < before)
+        async with self._database.reading(scope) as connection:
+            return [_event(row) for row in await connection.execute(query.limit(limit))]
+
+    async def deliveries(
+        self, scope: TenantScope, destination: str, before: str | None, limit: int
+    ) -> Sequence[tuple[Event, Delivery]]:
+        same = and_(events.c.tenant_id == deliveries.c.tenant_id, events.c.event_id == deliveries.c.event_id)
+        query = (
+            select(deliveries, events.c.seq, events.c.type, events.c.subject, events.c.occurred_at, events.c.data)
+            .join_from(deliveries, events, same)
+            .where(deliveries.c.tenant_id == scope.tenant_id, deliveries.c.destination == destination)
+            .order_by(deliveries.c.event_id.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            query = query.where(deliveries.c.event_id < before)
+        async with self._database.reading(scope) as connection:
+            return [(_event(row), _delivery(row)) for row in await connection.execute(query)]
+
+    async def delivered_since(self, scope: TenantScope, destination: str, since: int) -> bool:
+        query = select(deliveries.c.event_id).where(
+            deliveries.c.tenant_id == scope.tenant_id,
+            deliveries.c.destination == destination,
+            deliveries.c.delivered_at >= since,
+        )
+        async with self._database.reading(scope) as connection:
+            return (await connection.execute(query.limit(1))).first() is not None
+
+
+def _due(now: int, limit: int, share: int, busy: Collection[str]) -> Any:
+    """The events to claim, oldest first, locked."""
+    waiting = select(events.c.tenant_id, events.c.event_id, events.c.due_at).where(events.c.due_at <= now)
+    if busy:
+        waiting = waiting.where(events.c.tenant_id.not_in(sorted(busy)))
+    first = waiting.order_by(events.c.due_at, events.c.event_id).limit(_LOOKED_AT).subquery()
+    place = func.row_number().over(partition_by=first.c.tenant_id, order_by=(first.c.due_at, first.c.event_id))
+    ranked = select(first.c.tenant_id, first.c.event_id, place.label("place")).subquery()
+    return (
+        select(events)
+        .join(
+            ranked,
+            and_(events.c.tenant_id == ranked.c.tenant_id, events.c.event_id == ranked.c.event_id),
+        )
+        .where(ranked.c.place <= share, events.c.due_at <= now)
+        .order_by(events.c.due_at, events.c.event_id)
+        .limit(limit)
+        .with_for_update(of=events, skip_locked=True)
+    )
+
+
+def _wanting(event: Event, known: Sequence[Webhook]) -> list[str]:
+    """The webhooks that an event goes to. What is said about a webhook itself does not go to it."""
+    return [
+        each.webhook_id
+        for each in known
+        if each.disabled_at is None
+        and each.created_at <= event.occurred_at
+        and each.webhook_id != event.subject
+        and matches(each.types, event.type)
+    ]
+
+
+async def _free(connection: AsyncConnection, keys: Sequence[tuple[str, str]]) -> None:
+    """Make events due with the next of their deliveries; with none that is, they wait for nothing."""
+    mine = and_(deliveries.c.tenant_id == events.c.tenant_id, deliveries.c.event_id == events.c.event_id)
+    next_due = select(func.min(deliveries.c.due_at)).where(mine).scalar_subquery()
+    await connection.execute(update(events).where(_KEY.in_(keys)).values(due_at=next_due))
+
+
+def _of_type(pattern: str) -> ColumnElement[bool]:
+    if pattern.endswith("."):
+        return events.c.type.startswith(pattern, autoescape=True)
+    return events.c.type == pattern
+
+
+def _is(each: Delivery) -> ColumnElement[bool]:
+    return and_(
+        deliveries.c.tenant_id == each.tenant_id,
+        deliveries.c.event_id == each.event_id,
+        deliveries.c.destination == each.destination,
+    )
+
+
+def _event(row: Row[Any]) -> Event:
+    data = msgspec.json.decode(row.data)
+    return Event(
+        row.tenant_id,
+        row.event_id,
+        row.seq,
+        row.type,
+        row.subject,
+        row.occurred_at,
+        data["action"],
+        data["principal"],
+    )
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(
+        row.tenant_id, row.event_id, row.destination, row.attempts, row.due_at, row.delivered_at, row.last_status
+    )
