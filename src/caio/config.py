@@ -6,12 +6,15 @@ in ``docs/reference/settings.md`` is generated from this class.
 
 from __future__ import annotations
 
+import json
 import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from caio.foundation.errors import Misconfigured
@@ -33,6 +36,44 @@ class WitnessAddress(NamedTuple):
 
     url: str
     key: str
+
+
+class OidcIssuer(BaseModel):
+    """An identity provider whose access tokens are taken; at least one of ``audiences`` and ``client_ids``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: Annotated[str, Field(min_length=1, max_length=1024)]
+    jwks_url: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    audiences: frozenset[Annotated[str, Field(min_length=1, max_length=256)]] = frozenset()
+    client_ids: frozenset[Annotated[str, Field(min_length=1, max_length=256)]] = frozenset()
+    algorithms: Annotated[frozenset[Literal["RS256", "ES256", "EdDSA"]], Field(min_length=1)] = frozenset(
+        {"RS256", "ES256", "EdDSA"}
+    )
+    at_jwt: bool = False
+
+    @field_validator("issuer", "jwks_url")
+    @classmethod
+    def _secure(cls, value: str | None) -> str | None:
+        if value is not None and not _is_secure(value):
+            raise ValueError(f"{value!r} is not an https URL (http is for this machine's own addresses)")
+        return value
+
+    @model_validator(mode="after")
+    def _for_somebody(self) -> Self:
+        if not self.audiences and not self.client_ids:
+            raise ValueError("name audiences or client_ids, or every token of the provider would be for you")
+        return self
+
+
+def _is_secure(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+        plain = parts.username is None and parts.password is None and not parts.fragment and not parts.query
+        return bool(parts.hostname) and plain and parts.scheme in (("https", "http") if local else ("https",))
+    except ValueError:
+        return False
 
 
 class Settings(BaseSettings):
@@ -120,11 +161,40 @@ class Settings(BaseSettings):
         NoDecode,
         Field(description="Witnesses that cosign checkpoints, comma-separated, each `URL=verifier key`."),
     ] = ()
+    oidc_issuers: Annotated[
+        tuple[OidcIssuer, ...],
+        NoDecode,
+        Field(
+            max_length=32,
+            description="Identity providers whose access tokens are taken, as a JSON list "
+            "([how](../how-to/sign-in-with-oidc.md)). Needs the extra `oidc`.",
+        ),
+    ] = ()
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        NoDecode,
+        Field(description="Networks of proxies whose `X-Forwarded-For` is believed, comma-separated CIDRs."),
+    ] = ()
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severe log line.")] = (
         "info"
     )
 
-    @field_validator("outbound_allow", mode="before")
+    @field_validator("oidc_issuers", mode="before")
+    @classmethod
+    def _read_issuers(cls, value: object) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"is not JSON: {error}") from None
+
+    @field_validator("oidc_issuers")
+    @classmethod
+    def _each_once(cls, value: tuple[OidcIssuer, ...]) -> tuple[OidcIssuer, ...]:
+        if len({each.issuer for each in value}) != len(value):
+            raise ValueError("an issuer is named twice")
+        return value
+
+    @field_validator("outbound_allow", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -179,5 +249,11 @@ def read_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"CAIO_{'_'.join(map(str, each['loc'][:1])).upper()}: {each['msg']}" for each in error.errors()]
-        raise Misconfigured("unusable settings: " + "; ".join(lines)) from None
+        raise Misconfigured("unusable settings: " + "; ".join(map(_told, error.errors()))) from None
+
+
+def _told(error: ErrorDetails) -> str:
+    """Which variable is unusable, where in it, and why."""
+    name, *within = error["loc"]
+    place = " at " + "".join(f"/{part}" for part in within) if within else ""
+    return f"CAIO_{str(name).upper()}: {error['msg']}{place}"
