@@ -27,7 +27,7 @@ _LISTS = ("roles", "policies")
 #: The look-up that precedes a scope.
 _LOCATE = {
     "sqlite": text("SELECT tenant_id, key_id FROM api_keys WHERE key_hash = :key_hash"),
-    "postgresql": text("SELECT tenant_id, key_id FROM api_keys WHERE key_hash = :key_hash"),
+    "postgresql": text("SELECT tenant_id, key_id FROM caio_key_of(:key_hash)"),
 }
 
 

@@ -26,10 +26,7 @@ _LOCATE = {
         "SELECT tenant_id, member_id FROM members "
         "WHERE issuer = :issuer AND subject = :subject AND removed_at IS NULL ORDER BY tenant_id"
     ),
-    "postgresql": text(
-        "SELECT tenant_id, member_id FROM members "
-        "WHERE issuer = :issuer AND subject = :subject AND removed_at IS NULL ORDER BY tenant_id"
-    ),
+    "postgresql": text("SELECT tenant_id, member_id FROM caio_memberships_of(:issuer, :subject)"),
 }
 
 _ADMIN = "admin"
