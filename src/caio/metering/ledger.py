@@ -14,14 +14,25 @@ Laws (each has a test of the same name)
 - charged_never_exceeds_reserved: a larger charge is refused, not cut.
 - a_reservation_ends_once: settling it again is an error.
 - a_refusal_changes_nothing.
+- a_reservation_stays_in_its_period: what it costs is charged to the period in which it was made, however
+  late it ends.
+- a_changed_budget_changes_what_is_available_alone.
 
-A ledger without a budget (None) refuses nothing and keeps the same books. It reads no clock and
-does not know what a call is; reservations are named by the caller.
+A ledger without a budget (None) refuses nothing and keeps the same books. A budget may be for all time
+(``TOTAL``) or for each calendar month in UTC (``2026-11``); ``Books`` keeps a ledger for each period that
+something happens in. Nothing here reads a clock or knows what a call is; reservations are named by the caller.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+#: The name of the period that has neither beginning nor end.
+TOTAL = "total"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Exhausted(Exception):
@@ -81,6 +92,15 @@ class Ledger:
         self.spent += charged
         self.available += amount - charged
 
+    def fund(self, budget: int | None) -> None:
+        """Make ``budget`` the budget from now on. One below what is spent and reserved refuses all but the free."""
+        if budget == self.budget:
+            return
+        more = (budget or 0) + self.funding  # funding is the old budget, negative
+        self.budget = budget
+        self.funding -= more
+        self.available += more
+
     def restore(self, spent: int) -> None:
         """Book what durable records say was spent before a restart."""
         self.available -= spent
@@ -89,3 +109,61 @@ class Ledger:
     def _check(self, amount: int) -> None:
         if self.budget is not None and amount > 0 and amount > self.available:
             raise Exhausted(self.available)
+
+
+class Books:
+    """A tenant's ledgers, one for each period in which something was reserved or restored."""
+
+    __slots__ = ("_ledgers", "_periods")
+
+    def __init__(self) -> None:
+        self._ledgers: dict[str, Ledger] = {}
+        self._periods: dict[str, str] = {}  # by the reservation's name
+
+    def __contains__(self, period: str) -> bool:
+        return period in self._ledgers
+
+    def open(self, period: str, spent: int) -> Ledger:
+        """Begin the books of a period with what was spent in it so far. Books of other periods are closed unless
+        something is still reserved in them. Raises ValueError for a period that has books."""
+        if period in self._ledgers:
+            raise ValueError(f"the period {period} has books already")
+        in_use = set(self._periods.values())
+        self._ledgers = {name: ledger for name, ledger in self._ledgers.items() if name in in_use}
+        ledger = self._ledgers[period] = Ledger()
+        ledger.restore(spent)
+        return ledger
+
+    def ledger(self, period: str) -> Ledger:
+        """Raises KeyError for a period without books."""
+        return self._ledgers[period]
+
+    def reserve(self, name: str, amount: int, period: str, budget: int | None) -> None:
+        """As ``Ledger.reserve``, in the books of a period whose budget is ``budget``."""
+        ledger = self._ledgers[period]
+        ledger.fund(budget)
+        ledger.reserve(name, amount)
+        self._periods[name] = period
+
+    def change(self, name: str, amount: int) -> None:
+        """As ``Ledger.change``, in the period in which the reservation was made."""
+        self._ledgers[self._periods[name]].change(name, amount)
+
+    def settle(self, name: str, charged: int) -> None:
+        """As ``Ledger.settle``, in the period in which the reservation was made."""
+        self._ledgers[self._periods[name]].settle(name, charged)
+        del self._periods[name]
+
+
+def month_of(now: int) -> str:
+    """The name of the calendar month in UTC that holds ``now`` (microseconds since the epoch)."""
+    moment = _EPOCH + timedelta(microseconds=now)
+    return f"{moment.year:04}-{moment.month:02}"
+
+
+def period_start(period: str) -> int:
+    """When a period began, in microseconds since the epoch; 0 for the one that has no beginning.
+    Raises ValueError for anything but a period's name."""
+    if period == TOTAL:
+        return 0
+    return (datetime.strptime(period, "%Y-%m").replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND

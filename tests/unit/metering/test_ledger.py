@@ -1,16 +1,18 @@
 """The laws of the ledger, by a machine that does anything in any order and keeps its own simple books."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from caio.metering.ledger import Exhausted, Ledger
+from caio.metering.ledger import TOTAL, Books, Exhausted, Ledger, month_of, period_start
 
 amounts = st.one_of(st.integers(0, 40), st.just(10**18))
 
 
-class Books(RuleBasedStateMachine):
+class LedgerMachine(RuleBasedStateMachine):
     """``budget`` None never refuses. The truth is a dict of reservations and one sum."""
 
     names = Bundle("names")
@@ -96,8 +98,8 @@ class Books(RuleBasedStateMachine):
             assert self.ledger.spent + self.ledger.reserved <= max(self.budget, self.restored)
 
 
-Books.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
-TestBooks = Books.TestCase
+LedgerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestLedger = LedgerMachine.TestCase
 
 
 def test_the_last_unit_can_be_spent_and_no_more():
@@ -138,3 +140,59 @@ def test_more_spent_than_the_budget_refuses_all_but_the_free():
     ledger.reserve("free", 0)
     ledger.settle("free", 0)
     assert (ledger.spent, ledger.available, ledger.sum) == (12, -2, 0)
+
+
+def test_a_reservation_stays_in_its_period():
+    books = Books()
+    books.open("2026-10", 3)
+    books.reserve("late", 7, "2026-10", 10)
+    books.open("2026-11", 0)
+    books.reserve("new", 10, "2026-11", 10)
+    with pytest.raises(Exhausted):
+        books.change("late", 8)
+    books.settle("late", 5)
+    october, november = books.ledger("2026-10"), books.ledger("2026-11")
+    assert (october.spent, october.reserved, october.sum) == (8, 0, 0)
+    assert (november.spent, november.reserved, november.sum) == (0, 10, 0)
+    with pytest.raises(KeyError):
+        books.settle("late", 0)
+    books.open("2026-12", 0)
+    assert [period in books for period in ("2026-10", "2026-11", "2026-12")] == [False, True, True]
+    with pytest.raises(ValueError, match="has books"):
+        books.open("2026-12", 0)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 50)), max_size=6), st.integers(0, 60))
+def test_a_changed_budget_changes_what_is_available_alone(budgets, spent):
+    ledger = Ledger(20)
+    ledger.restore(spent)
+    ledger.reserve("free", 0)
+    for budget in budgets:
+        ledger.fund(budget)
+        assert (ledger.sum, ledger.spent, ledger.reserved) == (0, spent, 0)
+        if budget is None:
+            ledger.change("free", 1000)
+            ledger.change("free", 0)
+            continue
+        assert ledger.available == budget - spent
+        with pytest.raises(Exhausted):
+            ledger.change("free", max(1, budget - spent + 1))
+        ledger.change("free", max(0, budget - spent))
+        ledger.change("free", 0)
+
+
+@pytest.mark.parametrize(
+    ("moment", "period"),
+    [
+        (datetime(2026, 11, 1, tzinfo=UTC), "2026-11"),
+        (datetime(2026, 10, 31, 23, 59, 59, 999_999, tzinfo=UTC), "2026-10"),
+        (datetime(2028, 2, 29, 12, tzinfo=UTC), "2028-02"),
+    ],
+)
+def test_months_are_those_of_the_calendar_in_utc(moment, period):
+    at = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert month_of(at) == period
+    assert period_start(period) <= at
+    assert month_of(period_start(period)) == period
+    assert month_of(period_start(period) - 1) != period
+    assert period_start(TOTAL) == 0

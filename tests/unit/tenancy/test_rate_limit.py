@@ -102,7 +102,7 @@ def test_memory_is_bounded(limit, changed):
     window = Windows([RollingWindow("test", limit, SPAN)])
     for bound in (limit, changed):
         window = Windows([RollingWindow("test", bound, SPAN)]).continuing(window)
-        [inner] = window._windows
+        [inner] = window.windows
         for now in range(window._latest, window._latest + 2 * SPAN):
             for _ in range(bound // SPAN + 1):
                 if window.full(now) is None:
@@ -141,8 +141,8 @@ def test_the_longest_wait_is_told():
         [RollingWindow("minute", 1, MINUTE), RollingWindow("day", 1, DAY), RollingWindow("hour", 1, HOUR)]
     )
     windows.take(5)
-    assert windows.full(5) == Full("day", 1, 86_400)
-    assert windows.full(5 + HOUR) == Full("day", 1, 23 * 3600)
+    assert windows.full(5) == Full("day", 1, DAY)
+    assert windows.full(5 + HOUR) == Full("day", 1, 23 * HOUR)
     assert windows.full(5 + DAY) is None
 
 
@@ -150,14 +150,16 @@ def test_the_longest_wait_is_told():
 def test_waits_are_whole_seconds_rounded_up(later, seconds):
     windows = Windows([RollingWindow("minute", 1, MINUTE)])
     windows.take(1)
-    assert windows.full(1 + later) == Full("minute", 1, seconds)
+    refusal = windows.full(1 + later)
+    assert refusal is not None
+    assert refusal.retry_after == seconds
 
 
 def test_a_clock_that_steps_back_lends_nothing():
     windows = Windows([RollingWindow("minute", 2, MINUTE)])
     windows.take(MINUTE)
     windows.take(3)  # counts as at MINUTE
-    assert windows.full(3) == Full("minute", 2, 60)
+    assert windows.full(3) == Full("minute", 2, MINUTE)
     assert windows.full(2 * MINUTE - 1) == Full("minute", 2, 1)
     assert windows.full(2 * MINUTE) is None
 
@@ -179,7 +181,7 @@ def test_a_restart_lends_no_fresh_quota(limit, times):
     for later in range(now, now + SPAN + 1):
         refusal = deepcopy(windows).full(later)
         assert (refusal is None) == (exact(times, later) < limit)
-    window = deepcopy(windows)._windows[0]
+    window = deepcopy(windows).windows[0]
     wait = window.wait(now)
     assert exact(times, now + wait) < limit
     assert wait == 0 or exact(times, now + wait - 1) >= limit
@@ -208,3 +210,84 @@ def test_a_changed_limit_keeps_what_was_admitted(before, after, seed):
 def test_impossible_windows_do_not_construct(limit, span):
     with pytest.raises(ValueError, match="must be positive"):
         RollingWindow("bad", limit, span)
+
+
+# --- weighted units, and giving back ------------------------------------------------------------------
+
+
+def settling(limit, seed, calls=500):
+    """Yield (window, log before the arrival, units, now, admitted), where admitted calls give back a part of
+    what they took, some of it after it has left. The log is exact: [time, units that still count]."""
+    rng = Random(seed)
+    log: list[list[int]] = []
+    open_calls: list[tuple[list[int], int]] = []
+    windows, now = Windows([RollingWindow("test", limit, SPAN)]), 0
+    for _ in range(calls + limit):
+        if rng.random() < 0.3:
+            now += rng.choice((0, 1, 1, 2, 3, rng.randint(1, 2 * SPAN)))
+        units = min(limit, rng.choice((1, 1, 2, max(1, limit // 150), max(1, limit // 30), max(1, limit // 4))))
+        admitted = windows.full(now, units) is None
+        yield windows, log, units, now, admitted
+        if admitted:
+            at = windows.take(now, units)
+            log.append([at, units])
+            open_calls.append((log[-1], at))
+        while open_calls and rng.random() < 0.6:
+            entry, at = open_calls.pop(rng.randrange(len(open_calls)))
+            freed = rng.choice((0, entry[1], entry[1] // 2, rng.randint(0, entry[1])))
+            windows.give_back(at, freed)
+            entry[1] -= freed
+
+
+def counted(log, now):
+    return sum(units for at, units in log if at > now - SPAN)
+
+
+@some
+@given(st.integers(1, 3_000), seeds)
+def test_settling_never_over_admits(limit, seed):
+    for _, log, units, now, admitted in settling(limit, seed):
+        assert not admitted or counted(log, now) + units <= limit
+
+
+@some
+@given(st.integers(1, 3_000), seeds)
+def test_given_back_units_are_free_again(limit, seed):
+    """With everything settled the window admits whatever an exact log has room for, but for a percent."""
+    for _, log, units, now, admitted in settling(limit, seed):
+        assert admitted or counted(log, now) + units > 0.98 * limit
+
+
+@some
+@given(st.integers(1, 3_000), seeds)
+def test_memory_is_bounded_when_units_are_given_back(limit, seed):
+    rng, windows = Random(seed), Windows([RollingWindow("test", limit, 10_000)])
+    for now in range(1_500):
+        units = rng.choice((1, max(1, limit // 60)))
+        if windows.full(now, units) is None:
+            windows.give_back(windows.take(now, units), rng.choice((units, units - 1)))
+        assert blocks_of(windows.windows[0]) <= 2 * BLOCKS + 1
+
+
+def test_a_call_larger_than_a_limit_never_fits():
+    window = RollingWindow("test", 10, SPAN)
+    assert (window.wait(0, 11), window.wait(0, 10), window.wait(5 * SPAN, 11)) == (SPAN, 0, SPAN)
+
+
+def test_what_has_left_gives_nothing_back():
+    windows = Windows([RollingWindow("test", 10, SPAN)])
+    early = windows.take(0, 10)
+    assert windows.full(SPAN, 10) is None
+    windows.take(SPAN, 10)
+    windows.give_back(early, 10)
+    assert windows.full(SPAN, 1) == Full("test", 10, SPAN)
+
+
+def test_the_tightest_window_has_the_fewest_units_left():
+    windows = Windows([RollingWindow("minute", 10, MINUTE), RollingWindow("hour", 12, HOUR)])
+    assert windows.tightest().name == "minute"
+    windows.take(0, 5)
+    windows.full(MINUTE)
+    windows.take(MINUTE, 1)
+    assert windows.tightest().name == "hour"
+    assert Windows([]).tightest() is None
