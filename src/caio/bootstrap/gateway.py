@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from caio.bootstrap.audit import Audit
 from caio.bootstrap.clock import new_id, now
 from caio.bootstrap.storage import Storage
+from caio.config import Settings
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import Books
 from caio.gateway.credentials import Credentials
@@ -29,10 +30,10 @@ class RequestPath:
     streams: Streams
 
 
-def wire_gateway(storage: Storage, audit: Audit, outbound: OutboundClient) -> RequestPath:
-    stores = storage.stores
-    histories = Histories(stores.snapshots)
-    views = Views(stores.contracts, stores.policies, stores.snapshots)
+def wire_gateway(settings: Settings, storage: Storage, audit: Audit, outbound: OutboundClient) -> RequestPath:
+    stores, several = storage.stores, settings.several_processes
+    histories = Histories(stores.snapshots, stores.seen_attempts if several else None)
+    views = Views(stores.contracts, stores.policies, stores.snapshots, alone=not several)
     admission = InProcessAdmission()
     books = Books(audit.journal, audit.vault, admission, histories, now, os.urandom)
     attempts = Attempts(providers(outbound), Credentials(stores.secrets, audit.vault))

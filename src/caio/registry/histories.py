@@ -15,6 +15,10 @@ finished attempts; ``successes`` those with an answer that broke nothing; ``p95_
 the answers that came whole, also those that broke something, rounded down as ``foundation.latencies``
 does, and is 0 when there was none. A stream has no time to its whole answer, a failure no answer.
 
+Where several processes serve, each would count its own attempts only. There nothing is counted as it ends:
+before a snapshot the slices that may have changed are counted again from the records of all of them. A slice
+is closed LATE after its end; until then an attempt that ended in it may still become visible.
+
 Memory is bounded: a service has at most thirteen slices and a slice at most one count a bucket,
 however many calls there were. Tenants that were not heard of for an hour are forgotten.
 
@@ -25,6 +29,7 @@ Laws (each has a test of the same name)
 - the_window_is_the_last_hour: what finished within it counts, and nothing older than its slice.
 - a_restart_changes_nothing: observing the journal's attempts ``since`` gives the same history.
 - a_snapshot_is_a_recount: taking over unchanged rows gives what counting everything again would.
+- processes_see_one_history: who reads the records has what one process that saw every attempt has.
 """
 
 from __future__ import annotations
@@ -38,12 +43,13 @@ from caio.foundation import hashing
 from caio.foundation.canonical import canonical_json
 from caio.foundation.latencies import bucket_of, percentile
 from caio.foundation.scope import TenantScope
-from caio.registry.ports import InputSnapshots
+from caio.registry.ports import InputSnapshots, Seen, SeenAttempts
 from caio.routing.model import History, Track
 
 WINDOW = 3_600_000_000
 SLICE = 300_000_000
 INTERVAL = 10_000_000
+LATE = 60_000_000
 
 # Rows brought up to date before others may have the event loop: some milliseconds' worth.
 _AT_ONCE = 500
@@ -63,6 +69,13 @@ class _Tally:
         if attempt.succeeded and not attempt.streamed:
             bucket = bucket_of(attempt.latency_ms)
             self.whole[bucket] = self.whole.get(bucket, 0) + 1
+
+    def add_seen(self, seen: Seen) -> None:
+        self.calls += seen.calls
+        self.successes += seen.calls if seen.good else 0
+        if seen.whole_ms is not None:
+            bucket = bucket_of(seen.whole_ms)
+            self.whole[bucket] = self.whole.get(bucket, 0) + seen.calls
 
     def take_off(self, other: _Tally) -> None:
         self.calls -= other.calls
@@ -91,6 +104,7 @@ class _Observed:
         self._tracks: dict[str, Track] = {}
         self._rows: dict[str, str] = {}  # in the order of their names, but for new ones
         self._has_new_rows = False
+        self._closed_before = 0
 
     @property
     def is_empty(self) -> bool:
@@ -108,12 +122,29 @@ class _Observed:
         self._changed.add(name)
         self.expire(now)
 
+    async def recount(self, records: SeenAttempts, scope: TenantScope, now: int) -> None:
+        """Count the slices that are not closed again, from the records."""
+        start = max(self._closed_before, since(now))
+        found = await records.seen(scope, start, SLICE)
+        while self._slices and self._slices[-1][0] >= start:
+            self._take_off(self._slices.pop()[1])
+        for seen in found:
+            if not self._slices or self._slices[-1][0] < seen.slice_start:
+                self._slices.append((seen.slice_start, {}))
+            for tallies in (self._slices[-1][1], self._sums):
+                tallies.setdefault(seen.service_id, _Tally()).add_seen(seen)
+            self._changed.add(seen.service_id)
+        self._closed_before = (now - LATE) // SLICE * SLICE
+
     def expire(self, now: int) -> None:
         """Take off the slices that ended more than an hour ago."""
         while self._slices and self._slices[0][0] < since(now):
-            for name, tally in self._slices.popleft()[1].items():
-                self._sums[name].take_off(tally)
-                self._changed.add(name)
+            self._take_off(self._slices.popleft()[1])
+
+    def _take_off(self, tallies: dict[str, _Tally]) -> None:
+        for name, tally in tallies.items():
+            self._sums[name].take_off(tally)
+            self._changed.add(name)
 
     async def history(self) -> tuple[History, bytes]:
         """The sums as a history, with the canonical bytes of its document. What is observed meanwhile
@@ -143,10 +174,12 @@ class _Observed:
 
 
 class Histories:
-    """The tenants' histories. All times are microseconds of one clock."""
+    """The tenants' histories. All times are microseconds of one clock. With ``records``, what is observed of
+    services is read from there, and nothing else counts."""
 
-    def __init__(self, snapshots: InputSnapshots) -> None:
+    def __init__(self, snapshots: InputSnapshots, records: SeenAttempts | None = None) -> None:
         self._snapshots = snapshots
+        self._records = records
         self._observed: dict[str, _Observed] = {}
         self._current: dict[str, tuple[int, History]] = {}
         self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -154,6 +187,8 @@ class Histories:
 
     def observe(self, tenant_id: str, attempt: Attempt, now: int) -> None:
         """Take note of one finished attempt; it counts from the next snapshot on."""
+        if self._records is not None:
+            return
         if tenant_id not in self._observed:
             self._observed[tenant_id] = _Observed()
         self._observed[tenant_id].add(attempt, now)
@@ -169,8 +204,7 @@ class Histories:
             if scope.tenant_id in self._current and before is None:
                 return self._current[scope.tenant_id][1]  # the first one, taken while we waited
             self._sweep(now)
-            observed = self._observed.get(scope.tenant_id) or _Observed()
-            observed.expire(now)
+            observed = await self._present(scope, now)
             history, body = await observed.history()
             if before is not None and history.digest == before.digest:
                 history = before  # what was derived from it stays of use
@@ -178,6 +212,15 @@ class Histories:
                 await self._snapshots.keep(scope, history.digest, body)
             self._current[scope.tenant_id] = (now, history)
             return history
+
+    async def _present(self, scope: TenantScope, now: int) -> _Observed:
+        """The tenant's last hour as it is at ``now``."""
+        observed = self._observed.get(scope.tenant_id) or _Observed()
+        observed.expire(now)
+        if self._records is not None:
+            await observed.recount(self._records, scope, now)
+            self._observed[scope.tenant_id] = observed
+        return observed
 
     async def keep(self, scope: TenantScope, history: History) -> None:
         """Store a history under its digest, as it must be before a decision names it."""

@@ -116,3 +116,24 @@ class InputSnapshots(Protocol):
     async def fetch(self, scope: TenantScope, digest: str) -> bytes:
         """Raises NotFound."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How many attempts of a service, finished in the slice of time that begins at ``slice_start``, ended
+    alike: whether good, and after how many milliseconds with a whole answer (None: with none)."""
+
+    service_id: str
+    slice_start: int
+    good: bool
+    whole_ms: int | None
+    calls: int
+
+
+class SeenAttempts(Protocol):
+    """The attempts of a tenant's finished calls, of whatever process, counted."""
+
+    async def seen(self, scope: TenantScope, since: int, slice_length: int) -> Sequence[Seen]:
+        """Those finished at ``since``, a multiple of ``slice_length`` microseconds, or later, in the order of
+        their slices."""
+        ...

@@ -1,7 +1,8 @@
 """A tenant's compiled view: what its decisions run on.
 
 A view is built from the store when a tenant first needs one, and again after a change; it is
-immutable and swapped whole. Before a view is used, the manifests its certificates will name are
+immutable and swapped whole. Where other processes publish too, what stands is read again every few
+seconds (``standings``). Before a view is used, the manifests its certificates will name are
 stored, so that every decision can be replayed from its evidence.
 """
 
@@ -21,6 +22,7 @@ from caio.foundation.errors import InvalidInput, NotAllowed, Violation
 from caio.foundation.scope import TenantScope
 from caio.registry.building import offers_now, snapshot_of
 from caio.registry.ports import InputSnapshots, Publications
+from caio.registry.standings import Standings
 from caio.routing.engine import Snapshot
 from caio.routing.model import InconsistentInputs
 from caio.routing.policies import compile_policy
@@ -48,12 +50,15 @@ class View:
 
 
 class Views:
-    """Builds and keeps the tenants' views."""
+    """Builds and keeps the tenants' views. ``alone`` is whether every change comes through this process."""
 
-    def __init__(self, contracts: Publications, policies: Publications, snapshots: InputSnapshots) -> None:
+    def __init__(
+        self, contracts: Publications, policies: Publications, snapshots: InputSnapshots, *, alone: bool = True
+    ) -> None:
         self._contracts = contracts
         self._policies = policies
         self._snapshots = snapshots
+        self._standings = None if alone else Standings(contracts, policies, self._changed_elsewhere)
         self._views: dict[str, View] = {}
         #: The views last made, out of date or not: the next is made from them. Those least recently used go.
         self._last: OrderedDict[str, View] = OrderedDict()
@@ -72,8 +77,19 @@ class Views:
             self._shared_generation += 1
             self._views.clear()
 
+    def _changed_elsewhere(self, scope: TenantScope) -> None:
+        self.changed(scope, shared=False)  # a shared service is in every tenant's own reading
+
+    async def stop(self) -> None:
+        """End what is being read beside calls."""
+        if self._standings is not None:
+            await self._standings.stop()
+
     async def current(self, scope: TenantScope) -> View:
-        """The tenant's view, with every change that was finished before the call."""
+        """The tenant's view, with every change of this process that was finished before the call, and of others
+        that was LATEST_SECONDS before it."""
+        if self._standings is not None:
+            await self._standings.check(scope)
         view = self._views.get(scope.tenant_id)
         if view is not None:
             self._last.move_to_end(scope.tenant_id)
