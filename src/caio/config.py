@@ -175,6 +175,14 @@ class Settings(BaseSettings):
         NoDecode,
         Field(description="Networks of proxies whose `X-Forwarded-For` is believed, comma-separated CIDRs."),
     ] = ()
+    event_bus: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9._/:-]{1,1600}$",
+            description="Name or ARN of the EventBridge bus that every tenant's events are put on too; unset means "
+            "none. Needs the extra `aws`.",
+        ),
+    ] = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severe log line.")] = (
         "info"
     )
