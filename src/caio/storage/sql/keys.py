@@ -44,7 +44,7 @@ class SqlApiKeys:
             raise ValueError("an API key is added in its own tenant's scope only")
         async with self._database.writing(scope) as connection:
             try:
-                await connection.execute(insert(api_keys).values(_columns(key)))
+                await connection.execute(insert(api_keys).values(columns_of(key)))
             except IntegrityError as error:
                 raise Conflict(
                     "An API key of this id or secret exists, or its tenant does not.", code="already_exists"
@@ -89,7 +89,7 @@ class SqlApiKeys:
             row = await _row(connection, scope, key_id)
             if not done.rowcount:
                 raise Conflict("This key is revoked, expired or rotated already.", code="key_not_active")
-            await connection.execute(insert(api_keys).values(_columns(successor)))
+            await connection.execute(insert(api_keys).values(columns_of(successor)))
             await append_within(connection, leaf)
         return _api_key(row)
 
@@ -113,7 +113,8 @@ async def _row(connection: AsyncConnection, scope: TenantScope, key_id: str) -> 
     return row
 
 
-def _columns(key: ApiKey) -> dict[str, Any]:
+def columns_of(key: ApiKey) -> dict[str, Any]:
+    """The key's columns."""
     lists = {name: canonical_json(list(getattr(key, name))).decode() for name in _LISTS}
     return asdict(key) | lists | {"limits": canonical_json(key.limits.document()).decode()}
 
