@@ -16,6 +16,7 @@ from caio.foundation.errors import InvalidInput, NotAllowed
 from caio.foundation.hashing import HISTORY, digest_of
 from caio.foundation.latencies import bucket_of, start_of
 from caio.foundation.scope import TenantScope
+from caio.metering.storage_measure import StorageGauge
 from caio.registry.advice import Advisor, compiled
 from caio.registry.catalog import Catalog
 from caio.registry.histories import INTERVAL, SLICE, WINDOW, Histories, since
@@ -54,7 +55,13 @@ class Registry:
         self.views = Views(stores.contracts, stores.policies, stores.snapshots)
         self.acts, self.vault = acts_over(stores, NOW)
         self.catalog = Catalog(
-            stores.contracts, stores.policies, self.views.changed, lambda: NOW, Advisor(self.views), self.acts
+            stores.contracts,
+            stores.policies,
+            self.views.changed,
+            lambda: NOW,
+            Advisor(self.views),
+            self.acts,
+            StorageGauge(stores.storage_measures, lambda: NOW),
         )
         self.histories = Histories(stores.snapshots)
 

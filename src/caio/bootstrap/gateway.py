@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from caio.bootstrap.audit import Audit
 from caio.bootstrap.clock import new_id, now
+from caio.bootstrap.metering import Metering
 from caio.bootstrap.storage import Storage
 from caio.config import Settings
 from caio.gateway.attempts import Attempts
@@ -30,12 +31,25 @@ class RequestPath:
     streams: Streams
 
 
-def wire_gateway(settings: Settings, storage: Storage, audit: Audit, outbound: OutboundClient) -> RequestPath:
+def wire_gateway(
+    settings: Settings, storage: Storage, audit: Audit, metering: Metering, outbound: OutboundClient
+) -> RequestPath:
     stores, several = storage.stores, settings.several_processes
     histories = Histories(stores.snapshots, stores.seen_attempts if several else None)
     views = Views(stores.contracts, stores.policies, stores.snapshots, alone=not several)
     admission = InProcessAdmission()
     books = Books(audit.journal, audit.vault, admission, histories, now, os.urandom)
     attempts = Attempts(providers(outbound), Credentials(stores.secrets, audit.vault))
-    gateway = Gateway(views, histories, admission, attempts, books, stores.idempotency, audit.vault, now, new_id)
+    gateway = Gateway(
+        views,
+        histories,
+        admission,
+        attempts,
+        books,
+        stores.idempotency,
+        audit.vault,
+        metering.storage_gauge,
+        now,
+        new_id,
+    )
     return RequestPath(views, histories, admission, gateway, Streams(gateway))

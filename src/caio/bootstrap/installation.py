@@ -9,9 +9,11 @@ from caio.audit.journal import Journal
 from caio.audit.sealing import TenantVault
 from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
+from caio.bootstrap.metering import Metering
 from caio.config import Settings
 from caio.gateway.pipeline import Gateway
 from caio.gateway.streams import Streams
+from caio.metering.statements import Statements
 from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
 from caio.registry.audit_log import AuditLog
@@ -23,9 +25,11 @@ from caio.registry.what_if import WhatIf
 from caio.storage.memory.admission import InProcessAdmission
 from caio.storage.sql.database import Database
 from caio.storage.sql.stores import Stores
+from caio.tenancy.addresses import CallerAddresses
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator
 from caio.tenancy.lifecycle import Tenants
+from caio.tenancy.members import Members
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,14 @@ class Installation:
     gateway: Gateway
     streams: Streams
     authenticator: Authenticator
+    addresses: CallerAddresses
     api_keys: ApiKeys
+    members: Members
+    metering: Metering
+
+    @property
+    def statements(self) -> Statements:
+        return self.metering.statements
 
     @property
     def max_body_bytes(self) -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 from caio.bootstrap.audit import open_audit
 from caio.bootstrap.gateway import wire_gateway
 from caio.bootstrap.installation import Installation
+from caio.bootstrap.metering import wire_metering
 from caio.bootstrap.recovery import recover
 from caio.bootstrap.registry import start_expiry, wire_registry
 from caio.bootstrap.storage import open_storage
-from caio.bootstrap.tenancy import begin, wire_tenancy
+from caio.bootstrap.tenancy import begin, start_key_uses, wire_tenancy
 from caio.config import Settings, read_settings
 from caio.observability.logging import configure_logging
 from caio.providers.outbound import OutboundClient
@@ -45,15 +46,17 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
         outbound = OutboundClient(settings.outbound_allow)
         stack.push_async_callback(outbound.close)
         audit = await open_audit(stack, settings, storage, outbound)
-        path = wire_gateway(settings, storage, audit, outbound)
+        metering = wire_metering(storage)
+        path = wire_gateway(settings, storage, audit, metering, outbound)
         stack.push_async_callback(path.views.stop)
-        tenancy = wire_tenancy(settings, storage, audit, path.views)
+        tenancy = wire_tenancy(settings, storage, audit, path.views, outbound)
         await begin(settings, storage, audit, tenancy.tenants)
+        await start_key_uses(stack, tenancy)
         await audit.sequencer.start()
         await start_expiry(stack, storage, audit)
         if not settings.several_processes:
             await recover(storage, audit, path)
-        registry = wire_registry(storage, audit, path.views)
+        registry = wire_registry(storage, audit, metering, path.views)
         stack.push_async_callback(path.gateway.books.settled)
         yield Installation(
             settings=settings,
@@ -66,7 +69,10 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
             acts=audit.acts,
             tenants=tenancy.tenants,
             authenticator=tenancy.authenticator,
+            addresses=tenancy.addresses,
             api_keys=tenancy.api_keys,
+            members=tenancy.members,
+            metering=metering,
             admission=path.admission,
             gateway=path.gateway,
             streams=path.streams,

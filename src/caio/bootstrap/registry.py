@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from caio.audit.reads import Reads
 from caio.bootstrap.audit import Audit
 from caio.bootstrap.clock import new_id, now
+from caio.bootstrap.metering import Metering
 from caio.bootstrap.storage import Storage
 from caio.registry.advice import Advisor
 from caio.registry.audit_entries import AuditEntries
@@ -34,7 +35,7 @@ class Registry:
     what_if: WhatIf
 
 
-def wire_registry(storage: Storage, audit: Audit, views: Views) -> Registry:
+def wire_registry(storage: Storage, audit: Audit, metering: Metering, views: Views) -> Registry:
     stores, vault, acts = storage.stores, audit.vault, audit.acts
     log, reads = AuditLog(stores.log, audit.sequencer), Reads(acts, audit.journal)
     published = stores.contracts, stores.policies, stores.snapshots
@@ -43,7 +44,7 @@ def wire_registry(storage: Storage, audit: Audit, views: Views) -> Registry:
         AuditExports(stores.audit_index, stores.journal, vault, log, reads, audit.keyring, now),
         AuditEntries(stores.audit_index, stores.journal, vault, reads),
         Custody(stores.custody, acts, vault, now, new_id),
-        Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views), acts),
+        Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views), acts, metering.storage_gauge),
         Decisions(stores.journal, vault, *published, audit.keyring, log, reads),
         ObservedServices(stores.contracts, stores.observed, now),
         WhatIf(stores.journal, vault, *published, now),

@@ -51,6 +51,8 @@ COMMANDS: dict[str, dict[str, Place]] = {
         "trust": Place("trust", "app", "Pin the keys that receipts are verified with."),
     },
     "Operate": {
+        "usage": Place("usage", "app", "See what was used, and count it again."),
+        "budget": Place("usage", "budget", "See what is left of the budget."),
         "db": Place("db", "app", "Upgrade and back up the database."),
         "signing-key": Place("signing_key", "app", "Rotate the key that receipts are signed with."),
         "schemas": Place("schemas", "schemas", "Check or write the published schemas."),

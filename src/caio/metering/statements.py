@@ -13,7 +13,7 @@ from caio.foundation.errors import TooLarge
 from caio.foundation.scope import TenantScope
 from caio.metering.ports import Group, StorageMeasured, StorageStore, UsageQuery, UsageStore
 from caio.metering.usage import Sums
-from caio.tenancy.ports import BudgetPeriod, Tenant
+from caio.tenancy.ports import BudgetPeriod, Tenant, TenantStore
 
 #: The most groups of an answer that comes in one piece.
 MOST_GROUPS = 10_000
@@ -63,10 +63,17 @@ class BudgetStatement:
 class Statements:
     """Answers from what was metered; ``clock`` gives microseconds since the epoch."""
 
-    def __init__(self, usage: UsageStore, storage: StorageStore, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, usage: UsageStore, storage: StorageStore, tenants: TenantStore, clock: Callable[[], int]
+    ) -> None:
         self._usage = usage
         self._storage = storage
+        self._tenants = tenants
         self._clock = clock
+
+    async def tenant(self, scope: TenantScope) -> Tenant:
+        """Whose statements these are. Raises NotFound."""
+        return await self._tenants.get(scope)
 
     async def usage(self, scope: TenantScope, query: UsageQuery) -> Statement:
         """Usage in groups, and their sum. Raises TooLarge beyond MOST_GROUPS."""
@@ -106,7 +113,7 @@ class Statements:
         """The last measurement, None before the first."""
         return await self._storage.latest(scope)
 
-    async def budget(self, tenant: Tenant, scope: TenantScope) -> BudgetStatement:
+    async def budget(self, scope: TenantScope, tenant: Tenant) -> BudgetStatement:
         """How the tenant's budget stands in its present period."""
         now = self._clock()
         name, start, end = period_at(tenant.quotas.budget_period, now)

@@ -30,7 +30,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from caio.audit.ports import LeafKind, Status
-from caio.foundation.quantity import read_nanos
+from caio.foundation.quantity import decimal_text, read_nanos
 
 DAY = 86_400_000_000
 #: Statuses of calls whose answer reached the caller.
@@ -44,6 +44,14 @@ class Dimension(StrEnum):
     PRINCIPAL = "principal"
     SERVICE = "service"
     CAPABILITY = "capability"
+
+
+def dimensions_of(text: str) -> tuple[Dimension, ...]:
+    """The dimensions that ``text`` names, with commas between, in their order. Raises ValueError for other names."""
+    names = {part.strip() for part in text.split(",") if part.strip()}
+    if unknown := names - {each.value for each in Dimension}:
+        raise ValueError(f"{min(unknown)!r} is none of {', '.join(Dimension)}")
+    return tuple(each for each in Dimension if each.value in names)
 
 
 class Place(NamedTuple):
@@ -73,6 +81,18 @@ class Sums(NamedTuple):
     @property
     def negative(self) -> Sums:
         return Sums(*(-each for each in self))
+
+    def document(self) -> dict[str, int | str]:
+        """As answers and tables state it: compute in seconds and cost in units, both decimals."""
+        return {
+            "calls": self.calls,
+            "failed": self.failed,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "compute_seconds": decimal_text(self.compute_ms, places=3),
+            "cost": decimal_text(self.cost),
+            "breaches": self.breaches,
+        }
 
 
 #: What was measured, by name, as tables and documents list it.

@@ -15,8 +15,10 @@ from typing import Any
 from caio.audit.acts import Act, Acts
 from caio.audit.ports import Leaf
 from caio.contracts import Contract, PolicyDocument, parse_contract
+from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import InvalidInput, NotAllowed, Violation
 from caio.foundation.scope import TenantScope
+from caio.metering.storage_measure import StorageGauge
 from caio.registry.advice import Advisor, compiled, refuse_severe
 from caio.registry.ports import Page, Publication, Publications, Published
 from caio.routing.analysis import Finding
@@ -59,6 +61,7 @@ class Catalog:
         clock: Callable[[], int],
         advisor: Advisor,
         acts: Acts,
+        storage: StorageGauge,
     ) -> None:
         self.contracts = contracts
         self.policies = policies
@@ -66,10 +69,11 @@ class Catalog:
         self._clock = clock
         self._advisor = advisor
         self._acts = acts
+        self._storage = storage
 
     async def register(self, caller: Caller, source: Source) -> Accepted:
-        """A new service, within the tenant's quota. Raises InvalidInput, Conflict ``already_exists`` or
-        ``quota_exceeded``, and NotAllowed for a shared one unless the caller may share."""
+        """A new service, within the tenant's quotas of services and storage. Raises InvalidInput, Conflict
+        ``already_exists`` or ``quota_exceeded``, and NotAllowed for a shared one unless the caller may share."""
         parsed = parse_contract(source)
         _check_sharing(parsed.value, caller)
         contract = self._contract(parsed.value)
@@ -146,6 +150,9 @@ class Catalog:
         return Accepted(published, warnings, findings)
 
     async def _publishing(self, caller: Caller, action: str, made: Publication, **further: Any) -> Leaf:
+        """The leaf of a publication that there is room for; raises Conflict ``quota_exceeded``."""
+        size = len(canonical_json(made.document))
+        await self._storage.admit_document(caller.scope, caller.tenant.quotas.storage_bytes, size)
         return await self._leaf(caller, action, made.name, {"version": made.version, "digest": made.digest, **further})
 
     async def _leaf(self, caller: Caller, action: str, name: str, details: Mapping[str, Any]) -> Leaf:

@@ -180,20 +180,13 @@ async def forget_decisions(
     await connection.execute(empty)
 
 
-async def forget_principals(database: Database, connection: AsyncConnection, scope: TenantScope) -> None:
-    """Count all of the tenant's usage for nobody in particular, and its storage again from the beginning. To
-    be called once no decision of the tenant names its principal any more."""
+async def count_anew(database: Database, connection: AsyncConnection, scope: TenantScope) -> None:
+    """Forget the tenant's usage and what its leaves take: steps of the roll-up and of measuring count both again
+    from the journal's beginning, as its clear columns say by then."""
     await locked_mark(database, connection, scope)
-    named = (usage.c.tenant_id == scope.tenant_id, usage.c.principal_id != "")
-    sums = [func.sum(usage.c[name]) for name in MEASURES]
-    query = select(usage.c.day, usage.c.service_id, usage.c.capability, *sums).where(*named)
-    query = query.group_by(usage.c.day, usage.c.service_id, usage.c.capability)
-    rows = (await connection.execute(query)).all()
-    nobodys = {Place(row[0], "", row[1], row[2]): Sums(*map(int, row[3:])) for row in rows}
-    await connection.execute(delete(usage).where(*named))
-    await _add(database, connection, scope, nobodys)
+    await connection.execute(delete(usage).where(usage.c.tenant_id == scope.tenant_id))
     mark = update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id)
-    await connection.execute(mark.values(measured=0, leaf_bytes=0))
+    await connection.execute(mark.values(next=0, measured=0, leaf_bytes=0))
 
 
 async def _finished(connection: AsyncConnection, *leaves: ColumnElement[bool]) -> list[Finished]:
