@@ -215,6 +215,9 @@ class _Server:
         )
         self._await(data.parent / "postgres.log")
         self.run(f"CREATE ROLE {OWNER} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB")
+        for statement in ("CREATE ROLE {0} NOLOGIN", "GRANT {0} TO " + OWNER):
+            for role in ("caio_app", "caio_platform"):  # as an administrator makes them for a login that may not
+                self.run(statement.format(role))
 
     def _await(self, log: Path) -> None:
         for _ in range(600):

@@ -28,7 +28,7 @@ async def test_a_database_answers_a_ping(empty_url):
 async def test_what_was_written_is_not_in_an_errors_text(empty_url):
     database = await Database.open(empty_url)
     with pytest.raises(DBAPIError) as caught:
-        async with database.writing(PlatformScope("test")) as connection:
+        async with database.as_login() as connection:
             await connection.execute(text("INSERT INTO nowhere VALUES (:value)"), {"value": "the secret"})
     await database.close()
     assert "the secret" not in str(caught.value)

@@ -12,7 +12,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from caio.foundation.errors import Misconfigured
-from caio.foundation.scope import PlatformScope
 from caio.storage.sql import Database
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import HEAD, configuration, current, downgrade, is_at_head, upgrade, upgrade_apart
@@ -20,7 +19,7 @@ from caio.storage.sql.upgrade import HEAD, configuration, current, downgrade, is
 
 async def ask(url, question):
     database = await Database.open(url)
-    async with database.reading(PlatformScope("test")) as connection:
+    async with database.as_login() as connection:
         answer = await connection.run_sync(question)
     await database.close()
     return answer
@@ -52,7 +51,7 @@ async def test_migrations_build_these_tables(empty_url, tmp_path):
     assert await ask(empty_url, shape) == {}
 
     database = await Database.open(empty_url)
-    async with database.writing(PlatformScope("test")) as connection:
+    async with database.as_login() as connection:
         await connection.run_sync(metadata.create_all)
     await database.close()
     assert await ask(empty_url, shape) == migrated
@@ -99,7 +98,7 @@ async def test_threads_may_upgrade_different_databases(tmp_path):
 
 async def test_a_failed_upgrade_leaves_nothing_behind(empty_url):
     database = await Database.open(empty_url)
-    async with database.writing(PlatformScope("test")) as connection:
+    async with database.as_login() as connection:
         await connection.exec_driver_sql("CREATE TABLE secrets (x INTEGER)")  # in the way of the last table
     await database.close()
     with pytest.raises(Exception, match="secrets"):

@@ -3,23 +3,42 @@
 ``reading`` and ``writing`` are the control plane's transactions. On SQLite a writing transaction
 takes the write lock when it begins, so that what it read is still true when it writes; on
 PostgreSQL the adapters lock the rows they depend on. A block that raises has written nothing.
+
+On PostgreSQL a transaction is bound to its scope (``row_security``) and goes to the place where the
+tenant's rows are (``places``). What concerns tenants, API keys, members and invitations themselves
+goes through ``reading_directory`` and ``writing_directory``, wherever the tenant's other rows are.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from caio.foundation.errors import Misconfigured
-from caio.foundation.scope import PlatformScope, Scope
-from caio.storage.sql import sqlite
+from caio.foundation.scope import PlatformScope, Scope, TenantScope
+from caio.storage.sql import row_security, sqlite
 from caio.storage.sql.outage import outages_are_not_ready
+from caio.storage.sql.places import PLATFORM, Place, place_of
+
+if TYPE_CHECKING:
+    from caio.storage.sql.postgres import Server
+
+#: How long a process goes by what it read of a tenant's place, in seconds. A tenant's place changes once at
+#: most, when its data is erased.
+PLACES_SECONDS = 5.0
+
+#: Tenants whose places are remembered; beyond them all are forgotten.
+PLACES_KEPT = 10_000
+
+# The execution option that takes a directory's transaction to the one at the tenant's own place.
+_PLACED = "caio_placed"
 
 
 class Address:
@@ -51,32 +70,42 @@ class Address:
 class Database:
     """An open database. Make one with ``open``; ``close`` it when done."""
 
-    def __init__(self, address: Address, engine: AsyncEngine, journal_pool: Any) -> None:
+    def __init__(self, address: Address, engine: AsyncEngine, silos: Mapping[str, Address]) -> None:
         self.address = address
         self.dialect = address.dialect
         self.engine = engine
-        #: The asyncpg pool of the journal; None on SQLite.
-        self.journal_pool = journal_pool
+        #: The databases that tenants may have to themselves, by the name that settings give them.
+        self.silos = silos
         self._writer = engine.execution_options(**{sqlite.WRITES: True})
+        self._servers: dict[str, Server] = {}
+        self._known: dict[str, tuple[float, Place]] = {}
+        self._all: tuple[float, tuple[Place, ...]] = (-PLACES_SECONDS, ())
         self._closing: list[Callable[[], Awaitable[None]]] = []
 
     @classmethod
-    async def open(cls, url: str) -> Self:
-        """Connect. Raises Misconfigured for an unusable URL, file or server, NotReady when nobody answers.
+    async def open(cls, url: str, silos: Mapping[str, str] | None = None) -> Self:
+        """Connect; ``silos`` are further databases by name, connected to when they are first needed.
 
-        Does not check that the schema is there: see ``upgrade.is_at_head``.
+        Raises Misconfigured for an unusable URL, file or server, NotReady when nobody answers. Does not check
+        that the schema is there (see ``upgrade.is_at_head``), nor that it binds (see ``isolation``).
         """
         address = Address(url)
-        engine = address.engine()
-        pool = await _postgres().journal_pool(address.dsn) if address.dialect == "postgresql" else None
-        return cls(address, engine, pool)
+        named = {name: Address(each) for name, each in (silos or {}).items()}
+        if any(each.dialect != "postgresql" for each in (address, *named.values()) if named):
+            raise Misconfigured("Databases of tenants' own need PostgreSQL, for themselves and beside it.")
+        if address.dialect == "sqlite":
+            return cls(address, address.engine(), {})
+        server = await _postgres().Server.open(address.dsn)
+        database = cls(address, server.engine, named)
+        database._servers[""] = server
+        return database
 
     async def close(self) -> None:
         """Finish what is being written and let go of every connection and thread."""
         while self._closing:
             await self._closing.pop()()
-        if self.journal_pool is not None:
-            await self.journal_pool.close()
+        for server in self._servers.values():
+            await server.close()
         await self.engine.dispose()
 
     def before_close(self, step: Callable[[], Awaitable[None]]) -> None:
@@ -84,23 +113,157 @@ class Database:
         self._closing.append(step)
 
     @asynccontextmanager
-    async def reading(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
-        """A transaction that only reads. Raises NotReady when the database does not answer."""
+    async def reading(self, scope: Scope, at: Place | None = None) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads, at ``at`` or where the scope's tenant is; the platform's, for a
+        PlatformScope. Raises NotReady when the database does not answer, and Misconfigured when its login may
+        not work for such a scope."""
         with outages_are_not_ready():
-            async with self.engine.begin() as connection:
-                yield connection
+            if self.dialect == "sqlite":
+                async with self.engine.begin() as connection:
+                    yield connection
+            else:
+                async with self._bound(scope, at) as connection:
+                    yield connection
 
     @asynccontextmanager
-    async def writing(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
-        """A transaction that commits when its block ends well. Raises NotReady as ``reading`` does."""
+    async def writing(self, scope: Scope, at: Place | None = None) -> AsyncIterator[AsyncConnection]:
+        """A transaction that commits when its block ends well. Raises as ``reading`` does."""
         with outages_are_not_ready():
-            async with self._writer.begin() as connection:
+            if self.dialect == "sqlite":
+                async with self._writer.begin() as connection:
+                    yield connection
+            else:
+                async with self._bound(scope, at) as connection:
+                    yield connection
+
+    @asynccontextmanager
+    async def reading_directory(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
+        """A transaction that reads tenants, API keys, members or invitations."""
+        async with self.reading(scope, PLATFORM) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing_directory(self, scope: TenantScope) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes tenants, API keys, members or invitations; ``placed`` takes it to the tenant's
+        other rows. Of a tenant in a database of its own these are two transactions, and that database's commits
+        first: a change whose leaf could not be written has not happened, while a process that ends between the
+        two commits leaves a leaf that tells of a change that did not."""
+        place = await self.place_of(scope.tenant_id)
+        if not place.database:
+            async with self.writing(scope, place) as connection:
+                yield connection
+            return
+        async with self.writing(scope, PLATFORM) as connection, self.writing(scope, place) as at_the_place:
+            yield await connection.execution_options(**{_PLACED: at_the_place})
+
+    @asynccontextmanager
+    async def looking_up(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction of a caller whose tenant is not known yet: it sees no rows. See ``look_ups``."""
+        with outages_are_not_ready():
+            if self.dialect == "sqlite":
+                async with self.engine.begin() as connection:
+                    yield connection
+            else:
+                async with self._transaction(row_security.APP, "", PLATFORM) as connection:
+                    yield connection
+
+    @asynccontextmanager
+    async def as_login(self, at: Place = PLATFORM) -> AsyncIterator[AsyncConnection]:
+        """A transaction of the database's login itself, which row-level security may not bind: for asking after
+        the schema and for changing it."""
+        with outages_are_not_ready():
+            engine = self._writer if self.dialect == "sqlite" else (await self.server(at)).engine
+            async with engine.begin() as connection:
                 yield connection
 
     async def ping(self) -> None:
         """Ask the database for nothing; raises NotReady when it does not answer."""
-        async with self.reading(PlatformScope("readiness")) as connection:
+        async with self.as_login() as connection:
             await connection.execute(text("SELECT 1"))
+
+    async def place_of(self, tenant_id: str) -> Place:
+        """Where the tenant's rows are: the platform's tables for one that nobody knows."""
+        if self.dialect == "sqlite":
+            return PLATFORM
+        read_at, place = self._known.get(tenant_id, (-PLACES_SECONDS, PLATFORM))
+        if time.monotonic() - read_at < PLACES_SECONDS:
+            return place
+        query = text("SELECT tier, place FROM tenants WHERE tenant_id = :tenant")
+        async with self._transaction(row_security.APP, tenant_id, PLATFORM) as connection:
+            row = (await connection.execute(query, {"tenant": tenant_id})).first()
+        if row is None:
+            return PLATFORM
+        place = place_of(row.tier, row.place)
+        self.remember(tenant_id, place)
+        return place
+
+    def remember(self, tenant_id: str, place: Place | None) -> None:
+        """Go by ``place`` for a while, or ask again."""
+        if len(self._known) >= PLACES_KEPT:
+            self._known.clear()
+        self._all = (-PLACES_SECONDS, ())
+        if place is None:
+            self._known.pop(tenant_id, None)
+        else:
+            self._known[tenant_id] = (time.monotonic(), place)
+
+    async def places(self) -> tuple[Place, ...]:
+        """Every place that a tenant has, the platform's first: for work over all tenants, one after the other."""
+        if self.dialect == "sqlite":
+            return (PLATFORM,)
+        read_at, places = self._all
+        if time.monotonic() - read_at >= PLACES_SECONDS:
+            query = text("SELECT DISTINCT tier, place FROM tenants WHERE tier <> 'pool'")
+            async with self.reading(PlatformScope("places")) as connection:
+                rows = (await connection.execute(query)).all()
+            places = (PLATFORM, *sorted(place_of(row.tier, row.place) for row in rows))
+            self._all = (time.monotonic(), places)
+        return places
+
+    async def server(self, place: Place) -> Server:
+        """The PostgreSQL database of a place. Raises Misconfigured when no setting names it, or when row-level
+        security would not bind in it."""
+        found = self._servers.get(place.database)
+        if found is not None:
+            return found
+        if place.database not in self.silos:
+            raise Misconfigured(
+                f"A tenant's database is called {place.database!r}, which CAIO_SILO_DATABASES does not name; "
+                "add its URL."
+            )
+        from caio.storage.sql.isolation import require_isolation
+
+        opened: Server = await _postgres().Server.open(self.silos[place.database].dsn)
+        await require_isolation(opened)
+        if found := self._servers.get(place.database):  # somebody else was faster
+            await opened.close()
+            return found
+        self._servers[place.database] = opened
+        return opened
+
+    @asynccontextmanager
+    async def _bound(self, scope: Scope, at: Place | None) -> AsyncIterator[AsyncConnection]:
+        if isinstance(scope, TenantScope):
+            place = await self.place_of(scope.tenant_id) if at is None else at
+            role, tenants = row_security.APP, scope.tenant_id
+        else:
+            place, role, tenants = at or PLATFORM, row_security.PLATFORM, ""
+        async with self._transaction(role, tenants, place) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, role: str, tenants: str, place: Place) -> AsyncIterator[AsyncConnection]:
+        server = await self.server(place)
+        async with server.engine.begin() as connection:
+            await _postgres().bind(connection, server.context(role, tenants, place.schema))
+            yield connection
+
+
+def placed(connection: AsyncConnection) -> AsyncConnection:
+    """The transaction at the tenant's own place that belongs to one of ``writing_directory``; any other is
+    where it is."""
+    at_the_place: AsyncConnection = connection.sync_connection.get_execution_options().get(_PLACED, connection)  # type: ignore[union-attr]
+    return at_the_place
 
 
 def _parse(url: str) -> URL:

@@ -1,33 +1,39 @@
-"""Appending to the journal on PostgreSQL: one statement, one round trip.
+"""Appending to the journal on PostgreSQL: one statement in one transaction, in the context of its tenants.
 
 Theory of operation
 -------------------
-The whole batch is one statement of data-modifying WITH queries, committed by itself. Its first
-part moves each tenant's row in ``journal_heads`` on by the number of that tenant's leaves; the
-row's lock is held until the commit, so the leaves of one tenant become visible in the order of
-their ``seq`` and without a gap, whatever other processes do. Rows are taken in the order of the
-tenant ids, so two batches cannot deadlock. Foreign keys are checked at the statement's end, so a
-decision and its outcome may come in one batch. A tenant's counts in ``observed`` are raised only once
-its head is locked (they join with it), so they add no order of locks of their own.
+A batch is one statement of data-modifying WITH queries for each place that its tenants have (mostly one). The
+transaction's context names exactly the batch's tenants, so that row-level security binds this path like every
+other. Where tenants have databases of their own there is a transaction in each; all statements have succeeded
+before the first commit. A statement's first part moves each tenant's row in ``journal_heads`` on by the number
+of that tenant's leaves; the row's lock is held until the commit, so the leaves of one tenant become visible in
+the order of their ``seq`` and without a gap, whatever other processes do. Rows are taken in the order of the
+tenant ids, so two batches cannot deadlock. Foreign keys are checked at the statement's end, so a decision and
+its outcome may come in one batch. A tenant's counts in ``observed`` are raised only once its head is locked
+(they join with it), so they add no order of locks of their own.
 
 Laws: those of ``journal_sqlite``. One thing differs: when the connection breaks while a commit is
-under way, nobody knows whether it took effect. ``append`` then raises NotReady; appending the same
-leaves again tells, for a leaf that was written raises Conflict ``leaf_exists``.
+under way, nobody knows whether it took effect, nor, in several databases, in which of them. ``append`` then
+raises NotReady; appending the same leaves again tells, for a leaf that was written raises Conflict
+``leaf_exists``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
 
 from caio.audit.ports import Leaf
 from caio.foundation.errors import NotReady
-from caio.storage.sql.database import Database
 from caio.storage.sql.journal import SqlJournalReads
-from caio.storage.sql.journal_rows import Batch, Row, batch_of, leaf_exists, leaf_orphaned, places
+from caio.storage.sql.journal_rows import Batch, Row, batch_of, leaf_exists, leaf_orphaned, seqs_of
 from caio.storage.sql.outage import outages_are_not_ready
+from caio.storage.sql.places import Place
+from caio.storage.sql.postgres import bind_raw
+from caio.storage.sql.row_security import APP
 
 # A leaf's seq is its tenant's new head less the leaf's distance from the end of the batch.
 _APPEND = """
@@ -91,26 +97,39 @@ SELECT tenant_id, next FROM heads
 class PostgresJournal(SqlJournalReads):
     """The ``JournalStore`` port on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self._pool = database.journal_pool
-
     async def append(self, leaves: Sequence[Leaf]) -> list[int]:
         """As the port says. Raises Conflict ``leaf_exists`` or ``leaf_orphaned`` when one of the leaves cannot
-        be written (the others can be appended again without it) and NotReady when the server does not answer."""
+        be written (the others can be appended again without it) and NotReady when a server does not answer."""
         if not leaves:
             return []
-        batch = batch_of(leaves)
         try:
             with outages_are_not_ready():
-                rows = await self._pool.fetch(_APPEND, *_parameters(batch))
+                by_place = await self._by_place(leaves)
+                heads: dict[str, int] = {}
+                async with AsyncExitStack() as commits:
+                    connections: dict[str, Any] = {}
+                    for place, theirs in sorted(by_place.items()):
+                        server = await self._database.server(place)
+                        if place.database not in connections:
+                            connections[place.database] = await commits.enter_async_context(server.journal())
+                        batch = batch_of(theirs)
+                        tenants = ",".join(tenant for tenant, _ in batch.counts)
+                        await bind_raw(connections[place.database], server.context(APP, tenants, place.schema))
+                        heads.update(await connections[place.database].fetch(_APPEND, *_parameters(batch)))
         except asyncpg.UniqueViolationError as error:
             raise leaf_exists() from error
         except asyncpg.ForeignKeyViolationError as error:
             raise leaf_orphaned() from error
         except asyncpg.InterfaceError as error:
             raise NotReady("The connection to PostgreSQL broke; try again shortly.") from error
-        return places(batch, dict(rows))
+        return seqs_of([leaf.tenant_id for leaf in leaves], heads)
+
+    async def _by_place(self, leaves: Sequence[Leaf]) -> dict[Place, list[Leaf]]:
+        found = {tenant: await self._database.place_of(tenant) for tenant in {leaf.tenant_id for leaf in leaves}}
+        by_place: dict[Place, list[Leaf]] = {}
+        for leaf in leaves:
+            by_place.setdefault(found[leaf.tenant_id], []).append(leaf)
+        return by_place
 
 
 def _parameters(batch: Batch) -> list[Sequence[Any]]:

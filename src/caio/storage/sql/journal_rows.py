@@ -8,7 +8,7 @@ another call took over after its life, is left alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,13 +58,13 @@ def batch_of(leaves: Sequence[Leaf]) -> Batch:
     return batch
 
 
-def places(batch: Batch, next_after: dict[str, int]) -> list[int]:
-    """The seq of each leaf, when the tenants' heads stand at ``next_after`` behind the batch."""
-    upcoming = {tenant: next_after[tenant] - count for tenant, count in batch.counts}
+def seqs_of(tenants: Sequence[str], next_after: Mapping[str, int]) -> list[int]:
+    """The seq of each leaf, by its tenant, when the tenants' heads stand at ``next_after`` behind them all."""
+    upcoming = {tenant: next_after[tenant] - count for tenant, count in Counter(tenants).items()}
     seqs = []
-    for row in batch.journal:
-        seqs.append(upcoming[row[0]])
-        upcoming[row[0]] += 1
+    for tenant in tenants:
+        seqs.append(upcoming[tenant])
+        upcoming[tenant] += 1
     return seqs
 
 

@@ -29,7 +29,7 @@ from caio.audit.ports import Leaf
 from caio.storage.sql import sqlite
 from caio.storage.sql.database import Database
 from caio.storage.sql.journal import SqlJournalReads
-from caio.storage.sql.journal_rows import Batch, batch_of, leaf_exists, leaf_orphaned, places
+from caio.storage.sql.journal_rows import Batch, batch_of, leaf_exists, leaf_orphaned, seqs_of
 from caio.storage.sql.outage import outages_are_not_ready
 from caio.storage.sql.sqlite_rows import RowWriter
 
@@ -96,7 +96,7 @@ class SqliteJournal(SqlJournalReads):
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            seqs = places(batch, dict(_HEADS.returning(connection, batch.counts)))
+            seqs = seqs_of([row[0] for row in batch.journal], dict(_HEADS.returning(connection, batch.counts)))
             leaves = [(seq, *row) for seq, row in zip(seqs, batch.journal, strict=True)]
             leaves.sort(key=itemgetter(1))  # a tenant's rows lie together: fewer pages are touched
             _LEAVES.write(connection, leaves)

@@ -1,32 +1,38 @@
 """The Merkle trees on PostgreSQL: raw asyncpg over connections of their own, so that the journal never
 waits for the sequencer or for readers.
 
-Sets of tenants, ranges and tiles go in as arrays, so that a thousand tenants cost as many round
-trips as one. Rows of ``log_heads`` are locked in the order of the tenant ids, by claims and by
-advances alike, so two sequencers do not deadlock. An advance holds its rows' locks from the look at
-their sizes to its commit: what was compared is still so when it is swapped.
+Sets of tenants, ranges and tiles go in as arrays, so that a thousand tenants cost as many round trips as one.
+Each statement runs in a transaction with its context: the tenant's for what has a scope, the platform's for the
+sequencer's work, which goes through the places of all tenants, one after the other. A tenant's own database
+that does not answer holds up no other tenant. Rows of ``log_heads`` are locked in the order of the tenant ids,
+by claims and by advances alike, so two sequencers do not deadlock. An advance holds its rows' locks from the
+look at their sizes to its commit: what was compared is still so when it is swapped.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 import asyncpg
 
 from caio.audit.merkle import EMPTY_ROOT, HASH_BYTES
 from caio.audit.ports import Advance, Behind, LogHead
 from caio.foundation.errors import NotReady
-from caio.foundation.scope import TenantScope
-from caio.storage.sql import postgres
+from caio.foundation.scope import PlatformScope, Scope, TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.log import PartialTiles, edge_places, entries_in, head_of, tile_of, tile_rows, unmoved
 from caio.storage.sql.outage import outages_are_not_ready
+from caio.storage.sql.places import Place
+from caio.storage.sql.row_security import APP, PLATFORM
+
+_Thing = TypeVar("_Thing")
+
+_PLATFORM = PlatformScope("sequencing")
 
 _BEHIND = """
-    SELECT heads.tenant_id
+    SELECT coalesce(log.leased_until, 0), heads.tenant_id
     FROM journal_heads AS heads LEFT JOIN log_heads AS log ON log.tenant_id = heads.tenant_id
     WHERE heads.next > coalesce(log.size, 0)
       AND (log.tenant_id IS NULL OR log.holder = $1 OR log.leased_until <= $2)
@@ -135,85 +141,120 @@ class PostgresLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._opening = asyncio.Lock()
-        self._pool: Any = None
-        database.before_close(self._close)
 
     async def behind(self, holder: str, now: int, until: int, limit: int) -> list[Behind]:
-        names = [name for (name,) in await self._fetch(_BEHIND, holder, now, limit)]
-        return await self._claim(names, holder, now, until) if names else []
+        waiting: list[tuple[int, str, Place]] = []
+        for place in await self._database.places():
+            with _holding_up_no_other(place):
+                rows = await self._fetch(_PLATFORM, place, _BEHIND, holder, now, limit)
+                waiting += [(leased_until, tenant, place) for leased_until, tenant in rows]
+        claimed: dict[str, Behind] = {}
+        chosen = sorted(waiting)[:limit]
+        for place, names in _grouped((place, tenant) for _, tenant, place in chosen).items():
+            with _holding_up_no_other(place):
+                claimed |= {each.tenant_id: each for each in await self._claim(place, names, holder, now, until)}
+        return [claimed[tenant] for _, tenant, _ in chosen if tenant in claimed]
 
     async def behind_one(self, tenant_id: str, holder: str, now: int, until: int) -> Behind | None:
-        seen = await self._fetch(_BEHIND_ONE, tenant_id, EMPTY_ROOT)
-        claimed = await self._claim([tenant_id], holder, now, until) if seen else []
+        place = await self._database.place_of(tenant_id)
+        seen = await self._fetch(_PLATFORM, place, _BEHIND_ONE, tenant_id, EMPTY_ROOT)
+        claimed = await self._claim(place, [tenant_id], holder, now, until) if seen else []
         return claimed[0] if claimed else _behind(seen[0], leased=False) if seen else None
 
     async def commitments(self, ranges: Sequence[tuple[str, int, int]]) -> dict[str, list[bytes]]:
-        rows = await self._fetch(_COMMITMENTS, *_columns(ranges, 3), HASH_BYTES)
-        return {tenant: entries_in(joined) for tenant, joined in rows}
+        found: dict[str, list[bytes]] = {}
+        for place, some in (await self._by_place(ranges, lambda each: each[0])).items():
+            with _holding_up_no_other(place):
+                rows = await self._fetch(_PLATFORM, place, _COMMITMENTS, *_columns(some, 3), HASH_BYTES)
+                found |= {tenant: entries_in(joined) for tenant, joined in rows}
+        return found
 
     async def advance(self, holder: str, advances: Sequence[Advance]) -> set[str]:
-        names = [each.head.tenant_id for each in advances]
-        first = [each.head.tenant_id for each in advances if each.old_size == 0]
-        with _outages():
-            async with (await self._connections()).acquire() as connection, connection.transaction():
-                if first:
-                    await connection.execute(_FIRST_HEADS, first, EMPTY_ROOT, holder)
-                kept = unmoved(advances, dict(await connection.fetch(_LOCK, names)))
-                heads = [each.head for each in kept]
-                rows = [(h.tenant_id, h.origin, h.size, h.root, h.checkpoint, h.signed_at) for h in heads]
-                await connection.execute(_ADVANCE, *_columns(rows, 6))
-                if tiles := tile_rows(kept):
-                    await connection.execute(_KEEP_TILES, *_columns(tiles, 4))
-        return {head.tenant_id for head in heads}
+        advanced: set[str] = set()
+        for place, some in (await self._by_place(advances, lambda each: each.head.tenant_id)).items():
+            with _holding_up_no_other(place):
+                advanced |= await self._advance_at(place, holder, some)
+        return advanced
 
     async def edges(self, logs: Sequence[tuple[str, int]]) -> PartialTiles:
         found: PartialTiles = {tenant: {} for tenant, _ in logs}
-        places = [place for tenant, size in logs for place in edge_places(tenant, size)]
-        if places:
-            for tenant, level, hashes in await self._fetch(_EDGES, *_columns(places, 4)):
-                found[tenant][level] = hashes
+        for place, some in (await self._by_place(logs, lambda each: each[0])).items():
+            if wanted := [each for tenant, size in some for each in edge_places(tenant, size)]:
+                with _holding_up_no_other(place):
+                    for tenant, level, hashes in await self._fetch(_PLATFORM, place, _EDGES, *_columns(wanted, 4)):
+                        found[tenant][level] = hashes
         return found
 
     async def release(self, holder: str) -> None:
-        await self._fetch(_RELEASE, holder)
+        for place in await self._database.places():
+            with _holding_up_no_other(place):
+                await self._fetch(_PLATFORM, place, _RELEASE, holder)
 
     async def heads(self, after: str, limit: int) -> list[LogHead]:
-        return [head_of(row) for row in await self._fetch(_HEADS, after, limit)]
+        found: list[LogHead] = []
+        for place in await self._database.places():
+            with _holding_up_no_other(place):
+                found += [head_of(row) for row in await self._fetch(_PLATFORM, place, _HEADS, after, limit)]
+        return sorted(found, key=lambda head: head.tenant_id)[:limit]
 
     async def head(self, scope: TenantScope) -> LogHead | None:
-        found = await self._fetch(_HEAD, scope.tenant_id)
+        place = await self._database.place_of(scope.tenant_id)
+        found = await self._fetch(scope, place, _HEAD, scope.tenant_id)
         return head_of(found[0]) if found else None
 
     async def tiles(self, scope: TenantScope, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        return await self.tiles_of(scope.tenant_id, wanted)
+        return await self._tiles(scope, scope.tenant_id, wanted)
 
     async def tiles_of(self, tenant_id: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        return await self._tiles(_PLATFORM, tenant_id, wanted)
+
+    async def _tiles(
+        self, scope: Scope, tenant_id: str, wanted: Collection[tuple[int, int]]
+    ) -> dict[tuple[int, int], bytes]:
         bundles = [position for level, position in wanted if level == 0]
-        rows = await self._fetch(_TILES, tenant_id, *_columns(list(wanted), 2), bundles)
+        place = await self._database.place_of(tenant_id)
+        rows = await self._fetch(scope, place, _TILES, tenant_id, *_columns(list(wanted), 2), bundles)
         return {
             (0, position) if level < 0 else (level, position): tile_of(entries_in(content)) if level < 0 else content
             for level, position, content in rows
         }
 
-    async def _fetch(self, query: str, *asked: object) -> list[Any]:
-        with _outages():
-            return list(await (await self._connections()).fetch(query, *asked))
+    async def _advance_at(self, place: Place, holder: str, advances: Sequence[Advance]) -> set[str]:
+        names = [each.head.tenant_id for each in advances]
+        first = [each.head.tenant_id for each in advances if each.old_size == 0]
+        async with self._transaction(_PLATFORM, place) as connection:
+            if first:
+                await connection.execute(_FIRST_HEADS, first, EMPTY_ROOT, holder)
+            kept = unmoved(advances, dict(await connection.fetch(_LOCK, names)))
+            heads = [each.head for each in kept]
+            rows = [(h.tenant_id, h.origin, h.size, h.root, h.checkpoint, h.signed_at) for h in heads]
+            await connection.execute(_ADVANCE, *_columns(rows, 6))
+            if tiles := tile_rows(kept):
+                await connection.execute(_KEEP_TILES, *_columns(tiles, 4))
+        return {head.tenant_id for head in heads}
 
-    async def _connections(self) -> Any:
-        """The pool, opened when it is first needed."""
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await postgres.log_pool(self._database.address.dsn)
-            return self._pool
-
-    async def _close(self) -> None:
-        if self._pool is not None:
-            await self._pool.close()
-
-    async def _claim(self, names: Sequence[str], holder: str, now: int, until: int) -> list[Behind]:
-        rows = await self._fetch(_CLAIM, holder, now, until, EMPTY_ROOT, names)
+    async def _claim(self, place: Place, names: Sequence[str], holder: str, now: int, until: int) -> list[Behind]:
+        rows = await self._fetch(_PLATFORM, place, _CLAIM, holder, now, until, EMPTY_ROOT, names)
         return [_behind(row) for row in rows]
+
+    async def _by_place(self, things: Sequence[_Thing], whose: Callable[[_Thing], str]) -> dict[Place, list[_Thing]]:
+        return _grouped([(await self._database.place_of(whose(thing)), thing) for thing in things])
+
+    async def _fetch(self, scope: Scope, place: Place, query: str, *asked: object) -> list[Any]:
+        async with self._transaction(scope, place) as connection:
+            return list(await connection.fetch(query, *asked))
+
+    @asynccontextmanager
+    async def _transaction(self, scope: Scope, place: Place) -> AsyncIterator[Any]:
+        tenants = scope.tenant_id if isinstance(scope, TenantScope) else ""
+        try:
+            with outages_are_not_ready():
+                server = await self._database.server(place)
+                context = server.context(APP if tenants else PLATFORM, tenants, place.schema)
+                async with server.log(context) as connection:
+                    yield connection
+        except asyncpg.InterfaceError as error:
+            raise NotReady("The connection to PostgreSQL broke; try again shortly.") from error
 
 
 def _behind(row: Sequence[Any], *, leased: bool = True) -> Behind:
@@ -222,12 +263,20 @@ def _behind(row: Sequence[Any], *, leased: bool = True) -> Behind:
 
 
 @contextmanager
-def _outages() -> Iterator[None]:
+def _holding_up_no_other(place: Place) -> Iterator[None]:
+    """Leave a tenant's own database out while it does not answer."""
     try:
-        with outages_are_not_ready():
-            yield
-    except asyncpg.InterfaceError as error:
-        raise NotReady("The connection to PostgreSQL broke; try again shortly.") from error
+        yield
+    except NotReady:
+        if not place.database:
+            raise
+
+
+def _grouped(pairs: Iterable[tuple[Place, _Thing]]) -> dict[Place, list[_Thing]]:
+    groups: dict[Place, list[_Thing]] = {}
+    for place, thing in pairs:
+        groups.setdefault(place, []).append(thing)
+    return dict(sorted(groups.items()))
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[Sequence[Any]]:

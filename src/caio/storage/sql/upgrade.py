@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect, text
 
 from caio.foundation.errors import Misconfigured
-from caio.foundation.scope import PlatformScope
 from caio.storage.sql import sqlite
 from caio.storage.sql.database import Address, Database
 from caio.storage.sql.outage import outages_are_not_ready
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The revision this version of the program works with; a test keeps it equal to Alembic's head.
-HEAD = "0005"
+HEAD = "0006"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -88,7 +87,7 @@ async def is_at_head(database: Database) -> bool:
 
 async def recorded_revision(database: Database) -> str | None:
     """The revision that the last migration recorded, or None."""
-    async with database.reading(PlatformScope("migration")) as connection:
+    async with database.as_login() as connection:
         if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
             return None
         return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
