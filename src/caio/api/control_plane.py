@@ -26,11 +26,14 @@ from caio.api.routes import (
     decisions,
     health,
     keys,
+    me,
+    members,
     models,
     observed,
     policies,
     routing,
     services,
+    usage,
     what_if,
 )
 from caio.foundation.errors import CaioError, InvalidInput, NotFound, Violation
@@ -51,7 +54,10 @@ _ROUTES = (
     audit_entries,
     audit_log,
     audit_custody,
+    me,
     keys,
+    members,
+    usage,
     models,
     health,
 )

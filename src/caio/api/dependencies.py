@@ -9,11 +9,14 @@ from fastapi import Depends, Header, Request
 from fastapi.security import HTTPBearer
 
 from caio.api.platform import Platform
+from caio.api.presented import Presented
 from caio.foundation.errors import InvalidInput, PreconditionFailed, TooLarge, Violation
 from caio.tenancy.principals import Caller, Permission
 
 #: Documents the scheme in OpenAPI; the check itself is ``caller_with``'s.
-_BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer caio_…`.")
+_BEARER = HTTPBearer(
+    auto_error=False, description="An API key, `Authorization: Bearer caio_…`, or an identity provider's access token."
+)
 
 
 def platform(request: Request) -> Platform:
@@ -23,11 +26,25 @@ def platform(request: Request) -> Platform:
 ThePlatform = Annotated[Platform, Depends(platform)]
 
 
+def presented(request: Request) -> Presented:
+    return Presented(request.scope, platform(request).addresses)
+
+
+async def any_caller(
+    request: Request,
+    _documented: Annotated[object, Depends(_BEARER)],
+    _selecting: Annotated[
+        str | None, Header(alias="X-Tenant-ID", description="Selects among the tenants that the credential proves.")
+    ] = None,
+) -> Caller:
+    """A dependency that authenticates the caller and asks for nothing more."""
+    return await presented(request).caller(platform(request).authenticator)
+
+
 def caller_with(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     """A dependency that authenticates the caller and asks for ``permission``."""
 
-    async def authenticated(request: Request, _documented: Annotated[object, Depends(_BEARER)]) -> Caller:
-        caller = await platform(request).authenticator.authenticate(request.headers.get("authorization"))
+    async def authenticated(caller: Annotated[Caller, Depends(any_caller)]) -> Caller:
         caller.require(permission)
         return caller
 

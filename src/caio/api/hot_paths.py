@@ -25,6 +25,7 @@ import structlog
 
 from caio.api.errors import MethodNotAllowed, as_caio_error, headers_of, openai_error, problem, status_of
 from caio.api.platform import Platform
+from caio.api.presented import Presented
 from caio.api.request_log import log_request, new_request_id
 from caio.api.wanted import (
     fingerprint_of,
@@ -79,7 +80,7 @@ class HotPaths:
         try:
             if scope["method"] != "POST":
                 raise MethodNotAllowed("POST")
-            caller = await self._platform.authenticator.authenticate(request.headers.get("authorization"))
+            caller = await Presented(scope, self._platform.addresses).caller(self._platform.authenticator)
             caller.require(Permission.ORCHESTRATE)
             await handler(request, caller, await request.body())
         except ClientGone:

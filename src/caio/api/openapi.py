@@ -14,7 +14,8 @@ from pydantic.json_schema import models_json_schema
 
 from caio.api.hot_paths import CHAT, EMBEDDINGS, ORCHESTRATE
 from caio.api.routes.audit_custody import ErasureWish, HoldWish, RetentionWish
-from caio.api.routes.keys import KeyWish
+from caio.api.routes.keys import KeyWish, RotationWish
+from caio.api.routes.members import MemberChange
 from caio.api.wanted import ChatBody, EmbeddingsBody
 from caio.gateway.intake import OrchestrateBody
 
@@ -101,6 +102,14 @@ _RECEIPT_IN_BODY = {
     "schema": {"type": "string", "enum": ["body"]},
 }
 
+_TENANT = {
+    "name": "X-Tenant-ID",
+    "in": "header",
+    "required": False,
+    "description": "Selects among the tenants that the credential proves.",
+    "schema": {"type": "string"},
+}
+
 #: Every status an operation may answer with, beyond its own success.
 _FAILURES = {
     "401": "No valid credential",
@@ -119,9 +128,19 @@ _FAILURES = {
     "504": "The deadline passed",
 }
 #: What routes read from raw bodies, and FastAPI therefore does not know.
-_BODIES = (OrchestrateBody, ChatBody, EmbeddingsBody, KeyWish, HoldWish, RetentionWish, ErasureWish)
+_BODIES = (
+    OrchestrateBody,
+    ChatBody,
+    EmbeddingsBody,
+    KeyWish,
+    RotationWish,
+    MemberChange,
+    HoldWish,
+    RetentionWish,
+    ErasureWish,
+)
 _UNAUTHENTICATED = ("/health", "/health/live", "/health/ready", "/.well-known/caio-keys.json")
-_CALLING = ("402", "429", "502", "504")
+_CALLING = ("402", "502", "504")
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -179,7 +198,7 @@ def _operation(tag: str, summary: str, model: str, content: dict[str, Any]) -> d
         "tags": [tag],
         "summary": summary,
         "security": [{"HTTPBearer": []}],
-        "parameters": [key],
+        "parameters": [key, _TENANT],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}},

@@ -12,6 +12,7 @@ from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
 from caio.gateway.pipeline import Gateway
 from caio.gateway.streams import Streams
+from caio.metering.statements import Statements
 from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
 from caio.registry.audit_log import AuditLog
@@ -20,8 +21,10 @@ from caio.registry.custody import Custody
 from caio.registry.decisions import Decisions
 from caio.registry.observed import ObservedServices
 from caio.registry.what_if import WhatIf
+from caio.tenancy.addresses import CallerAddresses
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator
+from caio.tenancy.members import Members
 
 
 class Platform(Protocol):
@@ -48,7 +51,13 @@ class Platform(Protocol):
     @property
     def what_if(self) -> WhatIf: ...
     @property
+    def statements(self) -> Statements: ...
+    @property
+    def addresses(self) -> CallerAddresses: ...
+    @property
     def api_keys(self) -> ApiKeys: ...
+    @property
+    def members(self) -> Members: ...
     @property
     def keyring(self) -> Keyring: ...
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+
+import structlog
 
 from caio.audit.acts import SYSTEM
 from caio.audit.key_changes import last_signing_key, record_signing_key
@@ -15,21 +17,34 @@ from caio.bootstrap.storage import Storage
 from caio.config import Settings
 from caio.foundation.errors import Erased, Misconfigured
 from caio.foundation.scope import DEFAULT_TENANT
+from caio.providers.jwks import JwksClient
+from caio.providers.outbound import OutboundClient
 from caio.registry.views import Views
 from caio.storage.sql.lock import in_turn
+from caio.tenancy.addresses import CallerAddresses
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator, embedded_scope
+from caio.tenancy.key_sets import KeySets
+from caio.tenancy.key_uses import EVERY_SECONDS, KeyUses
 from caio.tenancy.lifecycle import Tenants
+from caio.tenancy.members import Members
+from caio.tenancy.oidc import Issuer
 from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+from caio.worker.loop import Loop, Worker
 
 _API_KEY_HASHING = "caio/api-key-hash/v1"
+
+_logger = structlog.get_logger("caio.tenancy")
 
 
 @dataclass(frozen=True, slots=True)
 class Tenancy:
     tenants: Tenants
     authenticator: Authenticator
+    addresses: CallerAddresses
     api_keys: ApiKeys
+    key_uses: KeyUses
+    members: Members
 
 
 def default_tenant(settings: Settings) -> Tenant:
@@ -37,15 +52,43 @@ def default_tenant(settings: Settings) -> Tenant:
     return Tenant(DEFAULT_TENANT, "Default tenant", TenantStatus.ACTIVE, settings.currency, Quotas(), now())
 
 
-def wire_tenancy(settings: Settings, storage: Storage, audit: Audit, views: Views) -> Tenancy:
-    stores = storage.stores
+def wire_tenancy(settings: Settings, storage: Storage, audit: Audit, views: Views, outbound: OutboundClient) -> Tenancy:
+    stores, acts = storage.stores, audit.acts
     hash_key = derive(audit.master, _API_KEY_HASHING)
-    authenticator = Authenticator(stores.api_keys, stores.tenants, hash_key, now)
-    return Tenancy(
-        Tenants(stores.tenants, audit.wrapping, audit.acts, os.urandom),
-        authenticator,
-        ApiKeys(stores.api_keys, hash_key, settings.env[:4], now, os.urandom, authenticator.forget, views, audit.acts),
+    uses = KeyUses(stores.api_keys)
+    issuers = [Issuer(**each.model_dump()) for each in settings.oidc_issuers]
+    key_sets = KeySets(JwksClient(outbound), now, _told)
+    authenticator = Authenticator(
+        stores.api_keys, stores.tenants, hash_key, now, stores.members, issuers, key_sets, uses.note
     )
+    changed = authenticator.forget_principal
+    environment = settings.env[:4]
+    return Tenancy(
+        Tenants(stores.tenants, audit.wrapping, acts, os.urandom),
+        authenticator,
+        CallerAddresses(settings.trusted_proxies),
+        ApiKeys(stores.api_keys, hash_key, environment, now, os.urandom, authenticator.forget, views, acts, changed),
+        uses,
+        Members(stores.members, acts, now, changed),
+    )
+
+
+def _told(issuer: str, error: Exception) -> None:
+    _logger.warning("identity_provider_keys_not_fetched", issuer=issuer, reason=str(error))
+
+
+async def start_key_uses(stack: AsyncExitStack, tenancy: Tenancy) -> None:
+    """Write down now and then when keys were used, while this process runs and when it ends."""
+
+    async def finish() -> None:
+        await tenancy.key_uses.write()
+
+    loop = Loop(
+        "key uses", EVERY_SECONDS, tenancy.key_uses.write, first_after=EVERY_SECONDS, drains=False, finish=finish
+    )
+    worker = Worker([loop])
+    await worker.start()
+    stack.push_async_callback(worker.stop)
 
 
 async def begin(settings: Settings, storage: Storage, audit: Audit, tenants: Tenants) -> None:

@@ -250,7 +250,7 @@ class Authenticator:
         tenant = await self._standing(scope)
         self._used(scope, key.key_id, now)
         principal = _principal(scope, key.key_id, "api_key", key.roles, key.trust_level)
-        return Caller(scope, tenant, principal, key.policies, key.limits), ends_at
+        return Caller(scope, tenant, principal, key.policies, key.limits, key.expires_at), ends_at
 
     async def _member_caller(self, identity: Identity, tenant: str | None) -> tuple[Caller, int]:
         """The caller that an identity is in the tenant that it selects, and when its token ends."""

@@ -65,13 +65,14 @@ def permissions_of(roles: Iterable[str]) -> frozenset[str]:
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated caller: the proof of its tenant, the principal that decisions see, the ids of the
-    policies that its key brings to each of them, and the limits of its key or membership."""
+    policies that its key brings to each of them, the limits of its key or membership, and when its key ends."""
 
     scope: TenantScope
     tenant: Tenant
     principal: Principal
     policies: tuple[str, ...] = ()
     limits: Limits = UNLIMITED
+    ends_at: int | None = None
 
     def require(self, permission: Permission) -> None:
         """Raises NotAllowed unless the caller's roles permit it."""

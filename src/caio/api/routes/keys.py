@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from caio.api.dependencies import DocumentBody, ThePlatform, caller_with
+from caio.api.limits import LimitsBody
 from caio.foundation.ids import POLICY_ID
 from caio.gateway.intake import read
-from caio.tenancy.api_keys import MAX_POLICIES
+from caio.tenancy.api_keys import LONGEST_OVERLAP_SECONDS, MAX_POLICIES
 from caio.tenancy.ports import ApiKey
 from caio.tenancy.principals import Caller, Permission
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 
 Manager = Annotated[Caller, Depends(caller_with(Permission.KEYS_MANAGE))]
+KeyId = Annotated[str, Path(max_length=64)]
 
 
 class KeyWish(BaseModel):
@@ -32,10 +34,20 @@ class KeyWish(BaseModel):
         list[Annotated[str, Field(pattern=f"^{POLICY_ID.pattern}$")]],
         Field(max_length=MAX_POLICIES, description="Ids of policies in force for every decision made with the key."),
     ] = []
+    limits: LimitsBody = LimitsBody()
+
+
+class RotationWish(BaseModel):
+    """How long the key and its successor both work, in seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP_SECONDS)] = 86_400
 
 
 class KeyView(BaseModel):
-    """A key without its secret."""
+    """A key without its secret. ``last_used_at`` is exact to a few minutes; ``successor_id`` is the key that a
+    rotation put in its place."""
 
     key_id: str
     name: str
@@ -46,6 +58,10 @@ class KeyView(BaseModel):
     expires_at: int | None
     revoked_at: int | None
     policies: list[str]
+    limits: LimitsBody
+    created_by: str
+    successor_id: str | None
+    last_used_at: int | None
 
 
 class NewKeyView(KeyView):
@@ -59,20 +75,17 @@ class KeyListing(BaseModel):
     next_after: str | None = None
 
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/KeyWish"}}},
-    }
-}
+def _body(model: str, *, required: bool) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{model}"}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("", status_code=201, openapi_extra=_BODY)
+@router.post("", status_code=201, openapi_extra=_body("KeyWish", required=True))
 async def create_key(caller: Manager, body: DocumentBody, platform: ThePlatform) -> NewKeyView:
     """Make a key. It cannot be given more than the caller has, and is bound by what binds the caller."""
     wish = read(KeyWish, body)
     new = await platform.api_keys.create(
-        caller, wish.name, wish.roles, wish.trust_level, wish.expires_at, wish.policies
+        caller, wish.name, wish.roles, wish.trust_level, wish.expires_at, wish.policies, wish.limits.limits()
     )
     return NewKeyView(**_view(new.key).model_dump(), token=new.token)
 
@@ -89,8 +102,22 @@ async def list_keys(
     return KeyListing(items=items, next_after=items[-1].key_id if len(items) == limit else None)
 
 
+@router.get("/{key_id}")
+async def read_key(caller: Manager, platform: ThePlatform, key_id: KeyId) -> KeyView:
+    """One key."""
+    return _view(await platform.api_keys.get(caller.scope, key_id))
+
+
+@router.post("/{key_id}/rotate", status_code=201, openapi_extra=_body("RotationWish", required=False))
+async def rotate_key(caller: Manager, platform: ThePlatform, key_id: KeyId, body: DocumentBody) -> NewKeyView:
+    """Make a successor that may do what the key may; the key itself ends after the overlap."""
+    wish = read(RotationWish, body or b"{}")
+    new = await platform.api_keys.rotate(caller, key_id, wish.overlap_seconds)
+    return NewKeyView(**_view(new.key).model_dump(), token=new.token)
+
+
 @router.delete("/{key_id}")
-async def revoke_key(caller: Manager, platform: ThePlatform, key_id: Annotated[str, Path(max_length=64)]) -> KeyView:
+async def revoke_key(caller: Manager, platform: ThePlatform, key_id: KeyId) -> KeyView:
     """Revoke a key: effective at once in this process, within seconds everywhere."""
     return _view(await platform.api_keys.revoke(caller, key_id))
 
@@ -106,4 +133,8 @@ def _view(key: ApiKey) -> KeyView:
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
         policies=list(key.policies),
+        limits=LimitsBody.of(key.limits),
+        created_by=key.created_by,
+        successor_id=key.successor_id or None,
+        last_used_at=key.last_used_at,
     )
