@@ -182,8 +182,15 @@ class JournalStore(Protocol):
         """Newest first, older than ``before`` (decided_at, decision_id); ``attempts`` is left empty."""
         ...
 
-    async def unfinished(self) -> list[tuple[str, DecisionRow]]:
-        """(tenant id, decision) of every admitted ORCHESTRATE decision that has no outcome."""
+    async def calls(
+        self, scope: TenantScope, decision_ids: Collection[str]
+    ) -> list[tuple[DecisionRow, OutcomeRow | None]]:
+        """Those of the decisions that are recorded, in any order; ``attempts`` is left empty."""
+        ...
+
+    async def unfinished(self, since: int = 0, before: int | None = None) -> list[tuple[str, DecisionRow]]:
+        """(tenant id, decision) of every admitted ORCHESTRATE decision, made at ``since`` or later and ``before`` that
+        time, that has no outcome."""
         ...
 
     async def admitted_since(self, since: int) -> list[tuple[str, DecisionRow, int]]:

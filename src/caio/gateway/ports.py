@@ -5,7 +5,7 @@ Ports live beside their consumer; adapters are in ``providers`` and ``storage``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -157,7 +157,7 @@ class Actual:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How the tenant's tightest window of requests stands after a call was admitted: ``remaining`` of
-    ``limit``, in full again at the latest after ``reset`` seconds."""
+    ``limit`` in any ``span`` seconds; some of what is used is free again in ``reset`` seconds at the latest."""
 
     window: str
     limit: int
@@ -273,9 +273,35 @@ class IdempotencyStore(Protocol):
         """Give up a claim whose call ended without an answer worth keeping."""
         ...
 
-    async def release_unfinished(self) -> None:
-        """Give up every tenant's claims that hold no answer: what a crashed process left behind.
-        For start-up, before the first call, where one process serves alone."""
+    async def release_unfinished(self, before: int | None = None) -> int:
+        """Give up every tenant's claims that hold no answer, how many: what a crashed process left behind. Only those
+        claimed ``before`` that time, where others serve; all of them before the first call of one that serves
+        alone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A call that a shared limiter holds although its process, by name, has been gone for a while; the name is
+    empty where the limiter lost it. Times in microseconds."""
+
+    tenant_id: str
+    grant_id: str
+    process: str
+    expires_at: int
+
+
+class HeldCalls(Protocol):
+    """What a shared limiter holds of calls that have not been settled."""
+
+    async def orphans(self) -> Sequence[Orphan]: ...
+
+    async def held(self, tenant_id: str, grant_ids: Collection[str]) -> Collection[str]:
+        """Those that a process holds which is still there."""
+        ...
+
+    async def end(self, scope: TenantScope, grant_id: str, actual: Actual) -> None:
+        """Settle one by its id; one that is not held changes nothing."""
         ...
 
 

@@ -72,9 +72,15 @@ class SqlIdempotency:
                 )
             )
 
-    async def release_unfinished(self) -> None:
-        async with self._database.writing(PlatformScope("recovery")) as connection:
-            await connection.execute(delete(idempotency).where(idempotency.c.sealed.is_(None)))
+    async def release_unfinished(self, before: int | None = None) -> int:
+        abandoned = delete(idempotency).where(idempotency.c.sealed.is_(None))
+        if before is not None:
+            abandoned = abandoned.where(idempotency.c.claimed_at < before)
+        released = 0
+        for place in await self._database.places():
+            async with self._database.writing(PlatformScope("recovery"), place) as connection:
+                released += (await connection.execute(abandoned)).rowcount
+        return released
 
 
 async def _clear_expired(connection: AsyncConnection, scope: TenantScope, now: int) -> None:

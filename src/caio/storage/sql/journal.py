@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, select, 
 from caio.audit.ports import ActRow, Attempt, DecisionRow, Leaf, LeafKind, Mode, OutcomeRow, Status, StoredLeaf
 from caio.foundation.scope import PlatformScope, Scope, TenantScope
 from caio.storage.sql.database import Database
+from caio.storage.sql.places import Place
 from caio.storage.sql.tables import acts, attempts, decisions, journal, outcomes
 from caio.storage.sql.tables_tenancy import tenants
 
@@ -67,15 +68,29 @@ class SqlJournalReads:
             query = query.where(place < tuple_(literal(before[0]), literal(before[1])))
         return [(_decision(row), _outcome(row)) for row in await self._rows(scope, query)]
 
-    async def unfinished(self) -> list[tuple[str, DecisionRow]]:
-        """As the port says, oldest first. Walks all decisions: for start-up only."""
+    async def calls(
+        self, scope: TenantScope, decision_ids: Collection[str]
+    ) -> list[tuple[DecisionRow, OutcomeRow | None]]:
+        query = (
+            select(decisions, *_outcome_columns())
+            .outerjoin_from(decisions, outcomes, _same_decision())
+            .where(decisions.c.tenant_id == scope.tenant_id, decisions.c.decision_id.in_(decision_ids))
+        )
+        return [(_decision(row), _outcome(row)) for row in await self._rows(scope, query)]
+
+    async def unfinished(self, since: int = 0, before: int | None = None) -> list[tuple[str, DecisionRow]]:
+        """As the port says, oldest first. Walks the decisions of that time, without bounds all of them."""
         query = (
             select(decisions)
-            .outerjoin_from(decisions, outcomes, _same_decision())
-            .where(_took_admission(), outcomes.c.decision_id.is_(None))
+            .join_from(tenants, decisions, decisions.c.tenant_id == tenants.c.tenant_id)
+            .outerjoin(outcomes, _same_decision())
+            .where(_took_admission(), outcomes.c.decision_id.is_(None), decisions.c.decided_at >= since)
             .order_by(decisions.c.decided_at, decisions.c.tenant_id, decisions.c.decision_id)
         )
-        return [(row.tenant_id, _decision(row)) for row in await self._rows(_RECOVERY, query)]
+        if before is not None:
+            query = query.where(decisions.c.decided_at < before)
+        rows = [row for place in await self._database.places() for row in await self._rows(_RECOVERY, query, place)]
+        return [(row.tenant_id, _decision(row)) for row in rows]
 
     async def admitted_since(self, since: int) -> list[tuple[str, DecisionRow, int]]:
         taken = func.coalesce(outcomes.c.charged, decisions.c.reserved).label("taken")
@@ -110,8 +125,8 @@ class SqlJournalReads:
             for row in await self._rows(_RECOVERY, query)
         ]
 
-    async def _rows(self, scope: Scope, query: Select[Any]) -> list[Row[Any]]:
-        async with self._database.reading(scope) as connection:
+    async def _rows(self, scope: Scope, query: Select[Any], at: Place | None = None) -> list[Row[Any]]:
+        async with self._database.reading(scope, at) as connection:
             return list((await connection.execute(query)).all())
 
 
