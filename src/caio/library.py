@@ -161,8 +161,7 @@ class Orchestrator:
     async def _register(self, source: bytes | Mapping[str, Any], tenant_id: str) -> Published:
         currency = self._installation.settings.currency
         tenant = Tenant(tenant_id, tenant_id, TenantStatus.ACTIVE, currency, Quotas(), now())
-        if await self._installation.tenants.create(embedded_scope(tenant_id), EMBEDDED, tenant):
-            self._installation.admission.open(tenant)
+        await self._installation.tenants.create(embedded_scope(tenant_id), EMBEDDED, tenant)
         caller = await self._caller(tenant_id)
         accepted = await self._installation.catalog.register(caller, source)
         return accepted.published

@@ -19,6 +19,7 @@ from caio.bootstrap import open_installation
 from caio.config import read_settings
 from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import contract
+from tests.support.books import books_of
 from tests.support.upstreams import Upstream
 
 ROUNDS = 4
@@ -94,7 +95,7 @@ async def assert_all_there(released: list[str], data_dir: Path, database_url: st
         leaves = await journal.page(scope, -1, 100_000)
         assert [leaf.seq for leaf in leaves] == list(range(len(leaves)))
         assert await journal.unfinished() == []
-        ledger = installation.admission.ledger("default")
+        ledger = await books_of(installation)
         assert (ledger.sum, ledger.reserved) == (0, 0)
         # What an interrupted call charged is unknown; it is never more than was answered.
         assert ledger.spent >= len(released) * 1_000_000

@@ -18,6 +18,7 @@ from caio.gateway.run import Answer
 from caio.gateway.streams import _Upstream
 from caio.tenancy.authentication import embedded_caller, embedded_scope
 from tests.e2e.conftest import Served, chat_contract, contract
+from tests.support.books import books_of
 
 CHAT = b'{"model": "auto", "messages": [{"role": "user", "content": "Hello"}], "stream": true}'
 CALL = b'{"request": {"capability": "text.sentiment", "payload": {"text": "Fine."}}}'
@@ -59,8 +60,8 @@ async def last_outcome(caio: Served) -> Any:
     raise AssertionError("the call has no outcome")
 
 
-def reserved(caio: Served) -> int:
-    return caio.installation.admission.ledger("default").reserved
+async def reserved(caio: Served) -> int:
+    return (await books_of(caio.installation)).reserved
 
 
 async def register_chat(caio: Served, service_id: str, path: str, **changes: Any) -> None:
@@ -74,7 +75,7 @@ async def test_a_payload_may_be_any_json(caio: Served, payload: Any) -> None:
     await caio.register("only")
     status, answer, _ = await caio.orchestrate(payload=payload)
     assert (status, caio.service.body) == (200, payload), answer
-    assert reserved(caio) == 0
+    assert await reserved(caio) == 0
 
 
 async def test_an_openai_service_is_not_asked_with_anything_but_an_object(caio: Served) -> None:
@@ -82,7 +83,7 @@ async def test_an_openai_service_is_not_asked_with_anything_but_an_object(caio: 
     status, problem, _ = await caio.orchestrate(capability="chat", payload=["Hello"])
     assert (status, problem["code"], problem["fault"]) == (422, "upstream_failed", "invalid")
     assert (await last_outcome(caio)).status == "failed"
-    assert reserved(caio) == 0
+    assert await reserved(caio) == 0
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"1e999", b"-1e999"])
@@ -115,7 +116,7 @@ async def test_a_break_within_the_program_settles_the_call(caio: Served, monkeyp
     status, problem, _ = await caio.orchestrate()
     assert (status, problem["code"]) == (500, "internal_error")
     assert (await last_outcome(caio)).status == "failed"
-    assert reserved(caio) == 0
+    assert await reserved(caio) == 0
 
 
 async def test_a_break_while_rendering_settles_the_call(caio: Served) -> None:
@@ -128,7 +129,7 @@ async def test_a_break_while_rendering_settles_the_call(caio: Served) -> None:
     with pytest.raises(ZeroDivisionError):
         await caio.installation.gateway.orchestrate(wanted)
     assert (await last_outcome(caio)).status == "failed"
-    assert reserved(caio) == 0
+    assert await reserved(caio) == 0
 
 
 async def assert_leaving_is_settled(caio: Served, gate: Gate, calling: asyncio.Task[Any]) -> None:
@@ -144,7 +145,7 @@ async def assert_leaving_is_settled(caio: Served, gate: Gate, calling: asyncio.T
     with pytest.raises(asyncio.CancelledError):
         await calling
     assert (await last_outcome(caio)).status == "cancelled"
-    assert reserved(caio) == 0
+    assert await reserved(caio) == 0
 
 
 async def test_a_caller_who_leaves_while_the_decision_is_written_leaves_an_outcome(
@@ -170,11 +171,11 @@ async def test_a_caller_who_leaves_while_a_streams_decision_is_written_leaves_an
 async def test_a_stream_that_is_closed_before_it_is_read_is_settled(caio: Served) -> None:
     await register_chat(caio, "stalls", "/stall")
     opened = await caio.installation.streams.open(from_chat(CHAT, {}, await caller(caio), None, ""))
-    assert reserved(caio) > 0
+    assert await reserved(caio) > 0
     await opened.frames.aclose()
     await asyncio.wait_for(caio.service.left.wait(), 5)
     assert (await last_outcome(caio)).status == "cancelled"
-    assert reserved(caio) == 0
+    assert await reserved(caio) == 0
 
 
 async def test_a_stream_that_breaks_within_the_program_has_failed(
@@ -190,7 +191,7 @@ async def test_a_stream_that_breaks_within_the_program_has_failed(
     with pytest.raises(ZeroDivisionError):
         _ = [frame async for frame in opened.frames]
     assert (await last_outcome(caio)).status == "failed"
-    assert reserved(caio) == 0
+    assert await reserved(caio) == 0
 
 
 async def test_a_program_error_before_a_streams_content_settles_the_call(
@@ -205,7 +206,7 @@ async def test_a_program_error_before_a_streams_content_settles_the_call(
     async with caio.http.post("/v1/chat/completions", data=CHAT) as answer:
         assert answer.status == 500
     assert (await last_outcome(caio)).status == "failed"
-    assert reserved(caio) == 0
+    assert await reserved(caio) == 0
 
 
 async def test_an_outcome_that_cannot_be_written_releases_no_answer(
@@ -216,7 +217,7 @@ async def test_an_outcome_that_cannot_be_written_releases_no_answer(
     gate.open.set()
     status, problem, _ = await caio.orchestrate()
     assert (status, problem["code"]) == (503, "not_ready")
-    assert reserved(caio) == 0
+    assert await reserved(caio) == 0
 
 
 async def test_a_key_gives_the_first_answer_when_the_caller_left_as_it_was_written(

@@ -13,6 +13,7 @@ from caio.audit.signing import read_key_set
 from caio.audit.verify import verify_receipt
 from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import Served, chat_contract, served
+from tests.support.books import books_of
 from tests.support.upstreams import Upstream
 
 DEAR = {"currency": "USD", "per_request": "0.002"}
@@ -84,8 +85,8 @@ async def test_when_all_fail_the_error_says_so_and_nothing_is_charged(caio: Serv
     receipt = await verified(caio, problem["decision_id"])
     assert receipt["outcome"]["payload"]["status"] == "failed"
     assert receipt["outcome"]["payload"]["charged"] == "0"
-    assert caio.installation.admission.ledger("default").spent == 0
-    assert caio.installation.admission.ledger("default").reserved == 0
+    assert (await books_of(caio.installation)).spent == 0
+    assert (await books_of(caio.installation)).reserved == 0
 
 
 async def test_a_broken_guarantee_is_handled_as_asked(caio: Served) -> None:
@@ -111,7 +112,7 @@ async def test_a_deadline_is_kept_and_the_call_settled(caio: Served) -> None:
     await caio.register("slow", "/slow")
     status, problem, _ = await caio.orchestrate(deadline_ms=150)
     assert (status, problem["code"]) == (504, "deadline_exceeded")
-    assert caio.installation.admission.ledger("default").reserved == 0
+    assert (await books_of(caio.installation)).reserved == 0
 
 
 async def test_an_idempotency_key_gives_the_first_answer_again(caio: Served) -> None:
@@ -192,7 +193,7 @@ async def test_a_caller_who_leaves_cancels_the_call(caio: Served) -> None:
         await asyncio.sleep(0.01)
     assert rows[0][1] is not None
     assert rows[0][1].status == "cancelled"
-    assert caio.installation.admission.ledger("default").reserved == 0
+    assert (await books_of(caio.installation)).reserved == 0
 
 
 async def stream(caio: Served, **body: Any) -> tuple[int, list[bytes], Any]:
@@ -258,7 +259,7 @@ async def test_a_caller_who_leaves_a_stream_cancels_it(caio: Served) -> None:
             break
         await asyncio.sleep(0.01)
     assert decision["result"]["status"] == "cancelled"
-    assert caio.installation.admission.ledger("default").reserved == 0
+    assert (await books_of(caio.installation)).reserved == 0
 
 
 async def test_whole_chat_answers_pass_unknown_fields_both_ways(caio: Served) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 
 from caio.bootstrap.audit import Audit
@@ -18,6 +19,7 @@ from caio.gateway.streams import Streams
 from caio.providers import providers
 from caio.providers.outbound import OutboundClient
 from caio.registry.histories import Histories
+from caio.registry.service_limits import ServiceLimits
 from caio.registry.views import Views
 from caio.storage.memory.admission import InProcessAdmission
 
@@ -27,6 +29,7 @@ class RequestPath:
     views: Views
     histories: Histories
     admission: InProcessAdmission
+    service_limits: ServiceLimits
     gateway: Gateway
     streams: Streams
 
@@ -37,13 +40,15 @@ def wire_gateway(
     stores, several = storage.stores, settings.several_processes
     histories = Histories(stores.snapshots, stores.seen_attempts if several else None)
     views = Views(stores.contracts, stores.policies, stores.snapshots, alone=not several)
-    admission = InProcessAdmission()
+    admission = InProcessAdmission(stores.admission_records)
+    limits = ServiceLimits(stores.service_limits, stores.contracts, audit.acts, now, time.monotonic)
     books = Books(audit.journal, audit.vault, admission, histories, now, os.urandom)
     attempts = Attempts(providers(outbound), Credentials(stores.secrets, audit.vault))
     gateway = Gateway(
         views,
         histories,
         admission,
+        limits,
         attempts,
         books,
         stores.idempotency,
@@ -52,4 +57,4 @@ def wire_gateway(
         now,
         new_id,
     )
-    return RequestPath(views, histories, admission, gateway, Streams(gateway))
+    return RequestPath(views, histories, admission, limits, gateway, Streams(gateway))

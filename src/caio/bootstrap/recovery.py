@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from contextlib import suppress
 
 from caio.audit.ports import Status
@@ -18,11 +17,10 @@ from caio.registry.histories import since
 from caio.registry.observed import LONGEST
 from caio.storage.sql.stores import Stores
 from caio.tenancy.authentication import embedded_scope
-from caio.tenancy.rate_limit import DAY
 
 
 async def recover(storage: Storage, audit: Audit, path: RequestPath) -> None:
-    """End the calls that were left open, and rebuild what was in memory."""
+    """End the calls that were left open, and rebuild what was observed; admission rebuilds itself by tenant."""
     stores = storage.stores
     await _end_open_calls(stores, audit)
     await stores.idempotency.release_unfinished()
@@ -51,16 +49,5 @@ async def _end_open_calls(stores: Stores, audit: Audit) -> None:
 
 
 async def _restore(stores: Stores, path: RequestPath) -> None:
-    admitted: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-    for tenant_id, row, _ in await stores.journal.admitted_since(now() - DAY):
-        admitted[tenant_id].append((row.service_id, row.decided_at))
-    further: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
-    for tenant_id, finished_at, position, attempt in await stores.journal.attempts_since(since(now())):
+    for tenant_id, finished_at, _, attempt in await stores.journal.attempts_since(since(now())):
         path.histories.observe(tenant_id, attempt, finished_at)
-        if position > 0:
-            further[tenant_id].append((attempt.service_id, finished_at))
-    spent = await stores.journal.spent()
-    for tenant in await stores.tenants.all_active():
-        path.admission.open(tenant)
-        name = tenant.tenant_id
-        path.admission.restore(name, admitted[name], spent.get(name, 0), further[name])

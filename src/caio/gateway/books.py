@@ -16,7 +16,7 @@ from caio.audit.ports import KeptAnswer, Leaf, Mode, Status
 from caio.audit.record import SALT_BYTES, Commitment, DecisionRecord, OutcomeRecord, leaf_of
 from caio.audit.sealing import Entropy, TenantVault, sealing_context
 from caio.foundation.money import Usage
-from caio.gateway.ports import Admission, Clock
+from caio.gateway.ports import Actual, Admission, Clock
 from caio.gateway.run import Run, Wanted
 from caio.registry.histories import Histories
 from caio.routing.model import Decision
@@ -114,13 +114,14 @@ class Books:
         try:
             await entering
         except BaseException:
-            await self._admission.settle(run.grant, 0)
+            await self._admission.settle(run.grant, Actual(compute_ms=run.elapsed_ms))
             raise
         await self._finish(run, Ending(status, Usage(), 0))
 
     async def _finish(self, run: Run, ending: Ending) -> None:
-        now = self._clock()
-        await self._admission.settle(run.grant, ending.charged)
+        now, elapsed_ms = self._clock(), run.elapsed_ms
+        tokens = ending.usage.input_tokens + ending.usage.output_tokens
+        await self._admission.settle(run.grant, Actual(ending.charged, tokens, elapsed_ms))
         scope = run.wanted.caller.scope
         record = OutcomeRecord(
             tenant_id=scope.tenant_id,
@@ -128,7 +129,7 @@ class Books:
             finished_at=now,
             status=ending.status,
             service_id=run.candidate.offer.service_id,
-            latency_ms=run.elapsed_ms,
+            latency_ms=elapsed_ms,
             attempts=tuple(tried.record() for tried in run.tried),
             usage=ending.usage,
             reserved=run.candidate.worst_cost,

@@ -8,7 +8,8 @@ the guarantees → settle → journal the outcome → answer. The laws are in RE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,15 +29,27 @@ from caio.foundation.errors import (
     UpstreamFailed,
     UpstreamFault,
 )
+from caio.gateway.asks import Asks
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import KEPT_ANSWER, Books, Ending
-from caio.gateway.ports import Admission, Clock, Grant, IdempotencyStore, NewId, ServiceBusy
-from caio.gateway.run import Answer, Run, Tried, Wanted, ask_for
+from caio.gateway.ports import (
+    GRANT_DURABLE_SECONDS,
+    Admission,
+    Clock,
+    Grant,
+    IdempotencyStore,
+    NewId,
+    ServiceBusy,
+)
+from caio.gateway.run import Answer, Run, Tried, Wanted
+from caio.metering.storage_measure import StorageGauge
 from caio.registry.histories import Histories
+from caio.registry.service_limits import ServiceLimits
 from caio.registry.views import Reference, Views
 from caio.routing.engine import decide
 from caio.routing.model import Decision, History, OnViolation
 from caio.routing.plans import PlanDecision, PlanRequest, Solver, plan
+from caio.tenancy.limits import Limits
 from caio.tenancy.principals import Caller
 
 
@@ -57,18 +70,23 @@ class Gateway:
         views: Views,
         histories: Histories,
         admission: Admission,
+        service_limits: ServiceLimits,
         attempts: Attempts,
         books: Books,
         idempotency: IdempotencyStore,
         vault: TenantVault,
+        storage: StorageGauge,
         clock: Clock,
         new_id: NewId,
     ) -> None:
         self._views = views
         self._histories = histories
         self._admission = admission
+        self._asks = Asks()
+        self._service_limits = service_limits
         self._idempotency = idempotency
         self._vault = vault
+        self._storage = storage
         self._clock = clock
         self._new_id = new_id
         self.attempts = attempts
@@ -84,9 +102,12 @@ class Gateway:
     ) -> Decided:
         """Decide, without admitting, calling or journalling anything. ``history`` replaces what was
         observed, for callers who keep their own; ``decision_id`` is a new one unless given. What only
-        evidence needs is stored unless the decision will not be ``recorded``."""
+        evidence needs is stored unless the decision will not be ``recorded``. Raises LimitExceeded ``storage``
+        for one that will, when the tenant's storage is full."""
         now = self._clock()
         scope = wanted.caller.scope
+        if recorded:
+            await self._storage.admit(scope, wanted.caller.tenant.quotas.storage_bytes)
         view = await self._views.current(scope)
         named = await self._views.rules(scope, view, wanted.policies, wanted.caller.policies, keep=recorded)
         if history is None:
@@ -155,10 +176,12 @@ class Gateway:
         """Admit the best ranked service that has room and can take the payload, which the winner can.
         Raises LimitExceeded or BudgetExhausted."""
         soonest: ServiceBusy | None = None
+        allowed = await self._allowed(wanted)
         for position, ranked in enumerate(decided.decision.ranked):
             if position > 0 and self.attempts.misfits(wanted, ranked.offer):
                 continue
-            granted = await self._admission.admit(ask_for(wanted, ranked), decided.decided_at)
+            ask = self._asks.ask(wanted, ranked, decided.decision_id, allowed, decided.decided_at)
+            granted = await self._admission.admit(ask, decided.decided_at)
             if isinstance(granted, Grant):
                 return Run(wanted, decided.decision, decided.decision_id, decided.decided_at, granted, position)
             if soonest is None or granted.retry_after < soonest.retry_after:
@@ -171,7 +194,7 @@ class Gateway:
             retry_after=soonest.retry_after,
         )
 
-    def enter(self, run: Run) -> Awaitable[None]:
+    def enter(self, run: Run) -> asyncio.Future[None]:
         """Start journalling the run's decision; await the result before releasing anything."""
         return asyncio.ensure_future(
             self.books.enter(run.wanted, run.decision, run.decision_id, run.decided_at, Mode.ORCHESTRATE, run.position)
@@ -185,19 +208,34 @@ class Gateway:
             ranked = run.decision.ranked[position]
             if self.attempts.misfits(run.wanted, ranked.offer):
                 continue
-            granted = await self._admission.move(run.grant, ask_for(run.wanted, ranked), self._clock())
-            if isinstance(granted, Grant):
-                run.grant, run.position = granted, position
+            if await self._moved(run, position):
                 return True
         return False
+
+    async def _moved(self, run: Run, position: int) -> bool:
+        """Have the run admitted for another call: of the service at ``position``, perhaps the one it has called."""
+        allowed, now, ranked = await self._allowed(run.wanted), self._clock(), run.decision.ranked[position]
+        ask = self._asks.ask(run.wanted, ranked, run.decision_id, allowed, now, run.elapsed_ms)
+        granted = await self._admission.move(run.grant, ask, now)
+        if isinstance(granted, ServiceBusy):
+            return False
+        run.grant, run.position = granted, position
+        return True
+
+    async def _allowed(self, wanted: Wanted) -> Mapping[str, Limits]:
+        """What the caller's tenant sets for its services."""
+        scope = wanted.caller.scope
+        fresh = self._service_limits.fresh(scope.tenant_id)
+        return await self._service_limits.read(scope) if fresh is None else fresh
 
     async def _answer(self, run: Run) -> Answer:
         entering = self.enter(run)
         try:
-            tried = await self._try_in_turn(run)
-            answer = _answer_of(run, tried)
-            kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
-            await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
+            async with durable_in_time(entering):
+                tried = await self._try_in_turn(run)
+                answer = _answer_of(run, tried)
+                kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
+                await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
         except (Exception, asyncio.CancelledError) as error:
             await self.books.abandon(run, entering, ended_by(error))
             # The journal raises one NotReady for a whole group of callers: it names none of their decisions.
@@ -218,7 +256,8 @@ class Gateway:
                 return tried
             if tried.fault is None and run.decision.on_violation is OnViolation.RETRY and not retried:
                 retried = True
-                continue
+                if await self._moved(run, run.position):
+                    continue
             if not worth_moving(tried, run.decision.on_violation) or not await self.moved_on(run):
                 raise failure(run, tried)
 
@@ -236,6 +275,30 @@ class Gateway:
             raise Conflict("the first call with this Idempotency-Key is still running", code="idempotency_in_progress")
         context = sealing_context(scope.tenant_id, KEPT_ANSWER, kept.decision_id)
         return _thawed((await self._vault.sealer(scope)).open(kept.sealed, context))
+
+
+@asynccontextmanager
+async def durable_in_time(entering: asyncio.Future[None]) -> AsyncIterator[None]:
+    """End the block with NotReady when the decision that is being entered is not durable GRANT_DURABLE_SECONDS
+    after its admission, as the port of admission has it."""
+    limit = asyncio.timeout(GRANT_DURABLE_SECONDS)
+
+    def lift(_: asyncio.Future[None]) -> None:
+        if not limit.expired():
+            limit.reschedule(None)
+
+    try:
+        async with limit:
+            entering.add_done_callback(lift)
+            try:
+                yield
+            finally:
+                entering.remove_done_callback(lift)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = "Decisions arrive faster than they can be recorded; try again shortly."
+        raise NotReady(message, code="journal_overloaded") from None
 
 
 def refusal(decided: Decided) -> NoServiceSatisfies:

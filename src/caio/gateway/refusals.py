@@ -6,7 +6,7 @@ A window is named ``minute`` for the tenant's requests, and otherwise by whose i
 
 from __future__ import annotations
 
-from caio.foundation.errors import BudgetExhausted, LimitExceeded
+from caio.foundation.errors import BudgetExhausted, LimitExceeded, NotReady
 from caio.foundation.quantity import decimal_text
 from caio.gateway.ports import Ask, Meter, ServiceBusy, Slots
 from caio.tenancy.limits import Unit, Window
@@ -60,6 +60,11 @@ def recovering(seconds: int) -> LimitExceeded:
     """The error while the windows count as full because what they held is not known yet."""
     message = "the tenant's limits are being rebuilt from the records; until then nothing is admitted"
     return LimitExceeded(message, window=RECOVERING, limit=0, retry_after=seconds)
+
+
+def grant_ended() -> NotReady:
+    """The error for moving a call that admission does not know any more."""
+    return NotReady("this call's reservation has ended; send the request again", code="grant_ended")
 
 
 def _unit(unit: Unit) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 from caio.audit.record import AttemptRecord, Breach
 from caio.foundation.errors import UpstreamFailed
 from caio.foundation.money import Usage
-from caio.gateway.ports import Ask, Grant, Operation
+from caio.gateway.ports import Grant, Operation
 from caio.registry.views import Reference
 from caio.routing.model import Decision, Ranked, Request
 from caio.tenancy.principals import Caller
@@ -117,21 +117,6 @@ class Run:
     @property
     def elapsed_ms(self) -> int:
         return int((monotonic() - self.started) * 1000)
-
-
-def ask_for(wanted: Wanted, ranked: Ranked) -> Ask:
-    """What admission is asked for when ``ranked`` is to be called."""
-    constraints: Mapping[str, Any] = ranked.offer.document["constraints"]
-    limits = constraints.get("rate_limit", {})
-    return Ask(
-        wanted.request.tenant_id,
-        wanted.caller.principal.principal_id,
-        ranked.offer.service_id,
-        ranked.worst_cost,
-        constraints.get("max_concurrent_requests"),
-        limits.get("per_minute"),
-        limits.get("per_hour"),
-    )
 
 
 def estimated_tokens(size: int) -> int:

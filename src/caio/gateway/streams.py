@@ -25,7 +25,7 @@ from caio.foundation.errors import CaioError, DeadlineExceeded, NotReady, Upstre
 from caio.foundation.money import Usage
 from caio.gateway.attempts import Endpoint, priced, since
 from caio.gateway.books import Ending
-from caio.gateway.pipeline import Gateway, acceptable, ended_by, failure, worth_moving
+from caio.gateway.pipeline import Gateway, acceptable, durable_in_time, ended_by, failure, worth_moving
 from caio.gateway.ports import Chunk
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
 
@@ -78,8 +78,9 @@ class Streams:
         entering = gateway.enter(run)
         upstream: _Upstream | None = None
         try:
-            upstream = await self._first_content(run)
-            await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
+            async with durable_in_time(entering):
+                upstream = await self._first_content(run)
+                await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
         except (Exception, asyncio.CancelledError) as error:
             try:
                 if upstream is not None:

@@ -88,6 +88,10 @@ class RollingWindow:
                 break
         return wait
 
+    def frees_in(self, now: int) -> int:
+        """Microseconds until some of what is used leaves; 0 when nothing is used."""
+        return self._blocks[0].newest + self.span - now if self._blocks else 0
+
     def take(self, now: int, units: int = 1) -> None:
         """Record units that ``wait`` has just allowed at the same ``now``."""
         self.used += units

@@ -1,158 +1,93 @@
-"""Admission inside one process: windows, concurrency and money in one step.
+"""Admission inside one process: every meter, the slots and the money in one step.
 
-Nothing here awaits between checking and taking, so on one event loop the step is atomic. After a
-restart the windows and the ledger are rebuilt from the journal before the first admission
-(``restore``), so that a restart lends nobody a fresh quota. Several processes need the Redis
-adapter; this one is correct for exactly one.
+A tenant's ``Account`` is opened from the durable records at the tenant's first call, so that start-up reads
+nothing of tenants that are idle; those of tenants that have been idle longest are let go when there are many.
+Several processes need the Redis adapter; this one is correct for exactly one.
+
+What the tests of ``tests/conformance/test_admission.py`` state holds here; further: accounts_are_bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import count
+import asyncio
+from collections import OrderedDict
 
-from caio.foundation.errors import BudgetExhausted, LimitExceeded
-from caio.foundation.quantity import decimal_text
-from caio.gateway.ports import Ask, Grant, ServiceBusy
-from caio.metering.ledger import Exhausted, Ledger
-from caio.tenancy.ports import Quotas, Tenant
-from caio.tenancy.rate_limit import DAY, HOUR, MINUTE, RollingWindow, Windows
+from caio.foundation.scope import TenantScope
+from caio.gateway.past_use import PastUnits, unsettled
+from caio.gateway.ports import Actual, AdmissionRecords, Ask, Grant, ServiceBusy
+from caio.gateway.refusals import grant_ended
+from caio.metering.ledger import Ledger, period_start
+from caio.storage.memory.account import Account
+from caio.tenancy.rate_limit import DAY
 
-
-@dataclass(slots=True)
-class _Account:
-    """One tenant's windows and books."""
-
-    windows: Windows
-    ledger: Ledger
-    services: dict[str, _Service] = field(default_factory=dict)
-    restored: dict[str, list[int]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Service:
-    """One service's own limits for one tenant, as its contract states them at the last call."""
-
-    limits: tuple[int | None, int | None]
-    windows: Windows
-    running: int = 0
+#: Tenants whose accounts are kept without a running call.
+ACCOUNTS_KEPT = 1_000
 
 
 class InProcessAdmission:
-    """The Admission port for the embedded default. Tenants are made known with ``open``."""
+    """The ``Admission`` port for the embedded default."""
 
-    def __init__(self) -> None:
-        self._accounts: dict[str, _Account] = {}
-        self._numbers = count(1)
-
-    def open(self, tenant: Tenant) -> None:
-        """Make a tenant's quotas known; a call for an unknown tenant is a KeyError."""
-        self._accounts[tenant.tenant_id] = _Account(_tenant_windows(tenant.quotas), Ledger(tenant.quotas.budget))
-
-    def restore(
-        self,
-        tenant_id: str,
-        admitted: Iterable[tuple[str, int]],
-        spent: int,
-        further: Iterable[tuple[str, int]] = (),
-    ) -> None:
-        """Rebuild after a restart: (service id, time) of admitted calls, oldest first, and money spent.
-        ``further`` are the calls that fallbacks and repeats made: they count for their services only."""
-        account = self._accounts[tenant_id]
-        account.ledger.restore(spent)
-        for service_id, at in admitted:
-            account.windows.restore(at)
-            # The service's own limits come with the next call's contract; keep the times until then.
-            account.restored.setdefault(service_id, []).append(at)
-        for service_id, at in further:
-            account.restored.setdefault(service_id, []).append(at)
+    def __init__(self, records: AdmissionRecords, accounts_kept: int = ACCOUNTS_KEPT) -> None:
+        self._records = records
+        self._accounts_kept = accounts_kept
+        self._accounts: OrderedDict[str, Account] = OrderedDict()
+        self._opening: dict[str, asyncio.Task[None]] = {}
 
     async def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
-        account = self._accounts[ask.tenant_id]
-        if (full := account.windows.full(now)) is not None:
-            raise LimitExceeded(
-                f"the tenant's limit of {full.limit} requests per {full.window} is reached",
-                window=full.window,
-                limit=full.limit,
-                retry_after=full.retry_after,
-            )
-        service = _service(account, ask)
-        if (busy := _busy(service, ask, now)) is not None:
-            return busy
-        grant = Grant(f"grant-{next(self._numbers)}", ask)
-        try:
-            account.ledger.reserve(grant.grant_id, ask.price)
-        except Exhausted as exhausted:
-            raise _out_of_money(ask, exhausted) from None
-        account.windows.take(now)
-        service.windows.take(now)
-        service.running += 1
-        return grant
+        account = self._accounts.get(ask.tenant_id)
+        if account is None or ask.period not in account.books:
+            account = await self._opened(ask.scope, ask.period, now)
+        self._accounts.move_to_end(ask.tenant_id)
+        return account.admit(ask, now)
 
     async def move(self, grant: Grant, ask: Ask, now: int) -> Grant | ServiceBusy:
-        account = self._accounts[ask.tenant_id]
-        service = _service(account, ask)
-        if (busy := _busy(service, ask, now)) is not None:
-            return busy
-        try:
-            account.ledger.change(grant.grant_id, ask.price)
-        except Exhausted as exhausted:
-            raise _out_of_money(ask, exhausted) from None
-        account.services[grant.ask.service_id].running -= 1
-        service.windows.take(now)
-        service.running += 1
-        return Grant(grant.grant_id, ask)
+        account = self._accounts.get(grant.ask.tenant_id)
+        if account is None:
+            raise grant_ended()
+        return account.move(grant, ask, now)
 
-    async def settle(self, grant: Grant, charged: int) -> None:
-        account = self._accounts[grant.ask.tenant_id]
-        account.ledger.settle(grant.grant_id, charged)
-        account.services[grant.ask.service_id].running -= 1
+    async def settle(self, grant: Grant, actual: Actual) -> None:
+        account = self._accounts.get(grant.ask.tenant_id)
+        if account is not None:  # else it has long been settled
+            account.settle(grant.grant_id, actual)
 
-    def ledger(self, tenant_id: str) -> Ledger:
-        """The tenant's books, for reading."""
-        return self._accounts[tenant_id].ledger
+    async def ledger(self, scope: TenantScope, period: str, now: int) -> Ledger:
+        """The tenant's books of the period that ``now`` is in, for reading."""
+        account = self._accounts.get(scope.tenant_id)
+        if account is None or period not in account.books:
+            account = await self._opened(scope, period, now)
+        return account.books.ledger(period)
 
+    async def _opened(self, scope: TenantScope, period: str, now: int) -> Account:
+        """The tenant's account with books of the period; of calls that come at once one reads the records."""
+        name = scope.tenant_id
+        while (account := self._accounts.get(name)) is None or period not in account.books:
+            if name not in self._opening:
+                reading = (
+                    self._open(scope, period, now) if account is None else self._begin(account, scope, period, now)
+                )
+                self._opening[name] = opening = asyncio.create_task(reading)
+                opening.add_done_callback(lambda _: self._opening.pop(name))
+            await asyncio.shield(self._opening[name])
+        return account
 
-def _service(account: _Account, ask: Ask) -> _Service:
-    limits = (ask.per_minute, ask.per_hour)
-    known = account.services.get(ask.service_id)
-    if known is None:
-        known = account.services[ask.service_id] = _Service(limits, _service_windows(limits))
-        for at in sorted(account.restored.pop(ask.service_id, ())):
-            known.windows.restore(at)
-    elif known.limits != limits:
-        # A new contract version: what was admitted under the old limits still counts.
-        known.windows = _service_windows(limits).continuing(known.windows)
-        known.limits = limits
-    return known
+    async def _open(self, scope: TenantScope, period: str, now: int) -> None:
+        start = period_start(period)
+        past = await self._records.since(scope, now - DAY, start)
+        account = Account(PastUnits(past), now)
+        account.books.open(period, past.spent + sum(unsettled(past, start).values()))
+        self._accounts[scope.tenant_id] = account
+        if len(self._accounts) > self._accounts_kept:
+            idle = [name for name, each in self._accounts.items() if not each.held and each is not account]
+            for name in idle[: len(self._accounts) - self._accounts_kept]:
+                del self._accounts[name]
 
-
-def _busy(service: _Service, ask: Ask, now: int) -> ServiceBusy | None:
-    if ask.max_concurrent is not None and service.running >= ask.max_concurrent:
-        return ServiceBusy(f"{ask.service_id} concurrent", ask.max_concurrent, 1)
-    full = service.windows.full(now)
-    return None if full is None else ServiceBusy(f"{ask.service_id} {full.window}", full.limit, full.retry_after)
-
-
-def _out_of_money(ask: Ask, exhausted: Exhausted) -> BudgetExhausted:
-    return BudgetExhausted(
-        f"the call may cost {decimal_text(ask.price)}, and {decimal_text(exhausted.available)} of the budget is left"
-    )
-
-
-def _tenant_windows(quotas: Quotas) -> Windows:
-    return Windows(
-        [
-            RollingWindow("minute", quotas.per_minute, MINUTE),
-            RollingWindow("hour", quotas.per_hour, HOUR),
-            RollingWindow("day", quotas.per_day, DAY),
-        ]
-    )
-
-
-def _service_windows(limits: tuple[int | None, int | None]) -> Windows:
-    spans = (("minute", MINUTE), ("hour", HOUR))
-    return Windows(
-        [RollingWindow(name, limit, span) for limit, (name, span) in zip(limits, spans, strict=True) if limit]
-    )
+    async def _begin(self, account: Account, scope: TenantScope, period: str, now: int) -> None:
+        """Begin another period. Where it began before the account was opened (the tenant's budget is for another
+        kind of period now), what runs counts as spent at its worst."""
+        start, spent = period_start(period), 0
+        if start <= account.opened_at:
+            past = await self._records.since(scope, max(start, now - DAY), start)
+            running = {name: held.ask.price for name, held in account.held.items() if held.admitted_at >= start}
+            spent = past.spent + sum((unsettled(past, start) | running).values())
+        account.books.open(period, spent)

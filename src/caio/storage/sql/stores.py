@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from caio.audit.ports import JournalStore, LogStore
 from caio.storage.sql.acts import SqlActs
+from caio.storage.sql.admission_records import SqlAdmissionRecords
 from caio.storage.sql.audit_index import SqlAuditIndex
 from caio.storage.sql.custody import SqlCustody
 from caio.storage.sql.database import Database
@@ -20,6 +21,7 @@ from caio.storage.sql.observed import SqlObservedHours
 from caio.storage.sql.publications import SqlPublications
 from caio.storage.sql.secrets import SqlSecrets
 from caio.storage.sql.seen_attempts import SqlSeenAttempts
+from caio.storage.sql.service_limits import SqlServiceLimits
 from caio.storage.sql.snapshots import SqlInputSnapshots
 from caio.storage.sql.storage_measures import SqlStorageMeasures
 from caio.storage.sql.tenant_keys import SqlTenantKeys
@@ -45,6 +47,8 @@ class Stores:
     observed: SqlObservedHours
     seen_attempts: SqlSeenAttempts
     idempotency: SqlIdempotency
+    admission_records: SqlAdmissionRecords
+    service_limits: SqlServiceLimits
     secrets: SqlSecrets
     acts: SqlActs
     events: SqlEvents
@@ -72,6 +76,8 @@ def open_stores(database: Database) -> Stores:
         observed=SqlObservedHours(database),
         seen_attempts=SqlSeenAttempts(database),
         idempotency=SqlIdempotency(database),
+        admission_records=SqlAdmissionRecords(database),
+        service_limits=SqlServiceLimits(database),
         secrets=SqlSecrets(database),
         acts=SqlActs(database),
         events=SqlEvents(database),
