@@ -5,7 +5,8 @@ what was stored, the same on both databases, without indexes, pages, compression
 
 Leaves and their clear rows are most of it and never grow again: they are added up once, a batch at a
 time, along the journal (``measured`` and ``leaf_bytes`` in ``usage_marks``, under the same lock as usage).
-Every other table is looked through at each measurement; databases know a value's length without reading it.
+Every other table is looked through at each measurement, but for the two that measuring itself writes;
+databases know a value's length without reading it.
 """
 
 from __future__ import annotations
@@ -56,8 +57,15 @@ _CLEAR = {decisions: decisions.c.decision_id, outcomes: outcomes.c.decision_id, 
 _KINDS = {decisions: LeafKind.DECISION.value, outcomes: LeafKind.OUTCOME.value, attempts: LeafKind.OUTCOME.value}
 _OF_LEAVES = {journal, acts, *_CLEAR}
 
+#: What measuring itself writes.
+_OWN = {usage_marks, storage_measures}
+
 #: Every other table of tenants.
-_OTHERS = [table for table in metadata.sorted_tables if table.info["tenancy"] == "tenant" and table not in _OF_LEAVES]
+_OTHERS = [
+    table
+    for table in metadata.sorted_tables
+    if table.info["tenancy"] == "tenant" and table not in _OF_LEAVES and table not in _OWN
+]
 
 
 class SqlStorageMeasures:
