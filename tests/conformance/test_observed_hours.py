@@ -11,7 +11,6 @@ from sqlalchemy import text
 from caio.audit.ports import Attempt, DecisionRow, Leaf, LeafKind, Mode, OutcomeRow, Status
 from caio.foundation.errors import Conflict
 from caio.foundation.latencies import bucket_of
-from caio.foundation.scope import PlatformScope
 from caio.registry.observed import HOUR
 from caio.storage.sql import Database
 from caio.storage.sql.upgrade import downgrade, upgrade
@@ -161,7 +160,7 @@ async def test_attempts_of_before_keep_what_was_known_of_them(empty_url):
 async def run(url, *statements):
     """The rows of the last statement, if it gives any."""
     database = await Database.open(url)
-    async with database.writing(PlatformScope("test")) as connection:
+    async with database.as_login() as connection:
         for statement in statements:
             done = await connection.execute(text(statement))
         rows = done.all() if done.returns_rows else []

@@ -4,10 +4,16 @@ SQLite: its online backup, checked afterwards; the copy is itself a database. Po
 custom format. The copy gets its name only when it is complete and on disk, and never replaces a
 file. It holds sealed payloads and secrets, which are of use only with the installation's master
 key: keep that elsewhere.
+
+A dump of PostgreSQL is taken as ``caio_platform``, which sees all rows: under another role, row-level
+security would leave rows out. It holds the platform's database, with the schemas of tenants that have one of
+their own in it; a tenant's own database is backed up by its own URL. Roles are the server's, not the
+database's: they are there before a dump is restored, or ``row_security.ADMINISTRATOR`` makes them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
@@ -21,6 +27,7 @@ from sqlalchemy import make_url
 from caio.foundation.errors import Conflict, Misconfigured
 from caio.storage.sql.database import Address
 from caio.storage.sql.outage import outages_are_not_ready
+from caio.storage.sql.row_security import PLATFORM
 
 
 def backup(url: str, destination: Path) -> None:
@@ -79,7 +86,7 @@ def _dump_postgres(dsn: str, partial: Path) -> None:
             "(Debian: apt install postgresql-client) or use the database service's own snapshots."
         )
     # The environment is private to the process, its command line is not.
-    url = make_url(dsn)
+    url = make_url(dsn).difference_update_query(["statement_cache_size"])
     environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
     command = [
         program,
@@ -87,10 +94,22 @@ def _dump_postgres(dsn: str, partial: Path) -> None:
         "--no-password",
         f"--file={partial}",
         f"--dbname={url.set(password=None).render_as_string()}",
+        *(["--enable-row-security", f"--role={PLATFORM}"] if asyncio.run(_is_secured(dsn)) else []),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         raise Misconfigured(f"pg_dump failed: {done.stderr.strip()}")
+
+
+async def _is_secured(dsn: str) -> bool:
+    """Whether row-level security is in force; not before the migration that brings it."""
+    from caio.storage.sql.postgres import connect  # needs the ``postgresql`` extra
+
+    connection = await connect(dsn)
+    try:
+        return bool(await connection.fetchval("SELECT relrowsecurity FROM pg_class WHERE oid = to_regclass('tenants')"))
+    finally:
+        await connection.close()
 
 
 def _sync(path: Path) -> None:
