@@ -74,12 +74,19 @@ async def test_a_tenant_begins_with_its_key_and_its_leaf(house):
         "name": "Nový",
         "status": "active",
         "currency": "EUR",
+        "plan": "standard",
+        "tier": "pool",
+        "outage": "closed",
         "quotas": {
             "services": 7,
             "per_minute": 1_000,
             "per_hour": 10_000,
             "per_day": 100_000,
             "budget": "4611686018.427387904",
+            "budget_period": "total",
+            "alerts": [50, 80, 100],
+            "storage_bytes": 10 * 1024**3,
+            "limits": {},
         },
     }
 

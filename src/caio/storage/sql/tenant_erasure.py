@@ -21,7 +21,7 @@ from caio.audit.custody import Hold, legal_hold
 from caio.audit.ports import Leaf
 from caio.events.envelope import event_type_of
 from caio.foundation.scope import TenantScope
-from caio.storage.sql.database import Database
+from caio.storage.sql.database import Database, placed
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.statements import insert_if_absent
 from caio.storage.sql.tables import (
@@ -49,11 +49,13 @@ from caio.storage.sql.tables_tenancy import (
     members,
     service_limits,
     storage_measures,
+    tenants,
     usage,
     usage_marks,
     webhooks,
 )
 from caio.storage.sql.usage import locked_mark
+from caio.tenancy.ports import TenantStatus
 
 #: Rows changed in one transaction.
 STEP = 1_000
@@ -85,21 +87,28 @@ async def destroy_key(
 async def withdraw(
     database: Database, connection: AsyncConnection, scope: TenantScope, now: int, leaves: Sequence[Leaf]
 ) -> None:
-    """What a deletion takes away at once, in its own transaction and under the tenant's lock: everybody who could
-    act for the tenant, what it offers, and its data key behind ``leaves``. Raises Conflict ``legal_hold``."""
+    """What a deletion takes away at once, in its own transaction of the directory and under the tenant's lock:
+    everybody who could act for the tenant, what it offers, and its data key behind ``leaves``. Raises Conflict
+    ``legal_hold``."""
+    own = placed(connection)
     standing = select(holds.c.hold_id).where(holds.c.tenant_id == scope.tenant_id, holds.c.released_at.is_(None))
-    if (await connection.execute(standing.limit(1))).first() is not None:
+    if (await own.execute(standing.limit(1))).first() is not None:
         raise legal_hold()
-    await overwrite(database, connection)
-    for table in (api_keys, members, invitations):
-        await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
+    await overwrite(database, own)
+    await _remove_identities(connection, scope)
     offered = and_(publication_heads.c.tenant_id == scope.tenant_id, publication_heads.c.retired_at.is_(None))
     retired = {"retired_at": now, "revision": publication_heads.c.revision + 1}
-    await connection.execute(update(publication_heads).where(offered).values(retired))
+    await own.execute(update(publication_heads).where(offered).values(retired))
     for leaf in leaves[:-1]:
-        await append_within(connection, leaf)
+        await append_within(own, leaf)
     for leaf in leaves[-1:]:
-        await destroy_key(database, connection, scope, now, leaf, ())
+        await destroy_key(database, own, scope, now, leaf, ())
+
+
+async def _remove_identities(connection: AsyncConnection, scope: TenantScope) -> None:
+    """Who is being let in at this moment holds the invitation's row: it goes first, so that they are met too."""
+    for table in (invitations, members, api_keys):
+        await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
 
 
 async def sweep(database: Database, scope: TenantScope) -> int:
@@ -123,11 +132,23 @@ async def sweep(database: Database, scope: TenantScope) -> int:
         await _remove_documents(connection, scope)
         for table in (secrets, holds, retention, service_limits, storage_measures):
             await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
-        await connection.execute(update(api_keys).where(api_keys.c.tenant_id == scope.tenant_id).values(name=""))
         await locked_mark(database, connection, scope)
         await connection.execute(delete(usage).where(usage.c.tenant_id == scope.tenant_id))
         await connection.execute(update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id).values(next=0))
+    await _sweep_directory(database, scope)
     return emptied
+
+
+async def _sweep_directory(database: Database, scope: TenantScope) -> None:
+    """Of a deleted tenant, remove keys that were made while it was deleted; of one whose content alone was erased,
+    what the keys are called."""
+    status = select(tenants.c.status).where(tenants.c.tenant_id == scope.tenant_id)
+    async with database.writing_directory(scope) as connection:
+        await overwrite(database, connection)
+        if (await connection.execute(status)).scalar() == TenantStatus.DELETED.value:
+            await _remove_identities(connection, scope)
+        else:
+            await connection.execute(update(api_keys).where(api_keys.c.tenant_id == scope.tenant_id).values(name=""))
 
 
 async def _sweep_events(database: Database, scope: TenantScope) -> None:

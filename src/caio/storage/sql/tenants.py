@@ -18,7 +18,7 @@ from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import NotFound
 from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql import tenant_erasure
-from caio.storage.sql.database import Database
+from caio.storage.sql.database import Database, placed
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.statements import insert_if_absent
 from caio.storage.sql.tables import publication_heads, tenant_keys
@@ -35,15 +35,16 @@ class SqlTenants:
 
     async def create(self, scope: TenantScope, tenant: Tenant, wrapped_key: bytes, leaf: Leaf) -> bool:
         statement = insert_if_absent(self._database, tenants, row_of(tenant)).returning(tenants.c.tenant_id)
-        async with self._database.writing(scope) as connection:
+        async with self._database.writing_directory(scope) as connection:
             if (await connection.execute(statement)).first() is None:
                 return False
-            await connection.execute(insert(tenant_keys).values(tenant_id=tenant.tenant_id, wrapped=wrapped_key))
-            await append_within(connection, leaf)
+            own = placed(connection)
+            await own.execute(insert(tenant_keys).values(tenant_id=tenant.tenant_id, wrapped=wrapped_key))
+            await append_within(own, leaf)
         return True
 
     async def get(self, scope: TenantScope) -> Tenant:
-        async with self._database.reading(scope) as connection:
+        async with self._database.reading_directory(scope) as connection:
             found = await connection.execute(select(tenants).where(tenants.c.tenant_id == scope.tenant_id))
             row = found.first()
         if row is None:
@@ -75,6 +76,7 @@ class SqlTenants:
         async with self._database.reading(scope) as connection:
             found = await connection.execute(names.group_by(publication_heads.c.sort))
             published: dict[str, int] = {row.sort: row.names for row in found}
+        async with self._database.reading_directory(scope) as connection:
             return TenantCounts(
                 services=published.get("contract", 0),
                 policies=published.get("policy", 0),
@@ -83,15 +85,15 @@ class SqlTenants:
             )
 
     async def change(self, scope: TenantScope, tenant: Tenant, leaf: Leaf | None) -> bool:
-        async with self._database.writing(scope) as connection:
+        async with self._database.writing_directory(scope) as connection:
             if not await _replace(connection, scope, tenant):
                 return False
             if leaf is not None:
-                await append_within(connection, leaf)
+                await append_within(placed(connection), leaf)
         return True
 
     async def delete(self, scope: TenantScope, tenant: Tenant, leaves: Sequence[Leaf]) -> bool:
-        async with self._database.writing(scope) as connection:
+        async with self._database.writing_directory(scope) as connection:
             # The row is locked by its change, as placing a hold locks it.
             if not await _replace(connection, scope, tenant):
                 return False
