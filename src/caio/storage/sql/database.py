@@ -158,7 +158,8 @@ class Database:
 
     @asynccontextmanager
     async def looking_up(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction of a caller whose tenant is not known yet: it sees no rows. See ``look_ups``."""
+        """A transaction of a caller whose tenant is not known yet: it sees no rows. It may ask the functions
+        of ``row_security``."""
         with outages_are_not_ready():
             if self.dialect == "sqlite":
                 async with self.engine.begin() as connection:

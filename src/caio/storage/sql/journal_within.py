@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from caio.audit.ports import ActRow, Leaf, LeafKind
 from caio.events.envelope import event_id_of, event_type_of
 from caio.foundation.canonical import canonical_json
+from caio.storage.sql.database import placed
 from caio.storage.sql.tables import acts, journal
 from caio.storage.sql.tables_tenancy import events
 
@@ -40,6 +41,7 @@ async def append_within(connection: AsyncConnection, leaf: Leaf) -> int:
     act = leaf.projection
     if not isinstance(act, ActRow):
         raise ValueError("only acts are written inside other transactions; decisions go through the journal")
+    connection = placed(connection)
     seq = (await connection.execute(_TAKE_PLACE, {"tenant": leaf.tenant_id})).scalar_one() - 1
     await connection.execute(
         insert(journal).values(

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from caio.audit.ports import Leaf
 from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import Conflict, NotFound
-from caio.foundation.scope import PlatformScope, TenantScope
+from caio.foundation.scope import TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.tables_tenancy import api_keys
@@ -42,7 +42,7 @@ class SqlApiKeys:
         of the calling code) and Conflict ``already_exists`` for a known id or hash, or an unknown tenant."""
         if key.tenant_id != scope.tenant_id:
             raise ValueError("an API key is added in its own tenant's scope only")
-        async with self._database.writing(scope) as connection:
+        async with self._database.writing_directory(scope) as connection:
             try:
                 await connection.execute(insert(api_keys).values(columns_of(key)))
             except IntegrityError as error:
@@ -52,23 +52,23 @@ class SqlApiKeys:
             await append_within(connection, leaf)
 
     async def locate(self, key_hash: bytes) -> Located | None:
-        async with self._database.reading(PlatformScope("authentication")) as connection:
+        async with self._database.looking_up() as connection:
             row = (await connection.execute(_LOCATE[self._database.dialect], {"key_hash": key_hash})).first()
         return None if row is None else Located(row.tenant_id, row.key_id)
 
     async def get(self, scope: TenantScope, key_id: str) -> ApiKey:
-        async with self._database.reading(scope) as connection:
+        async with self._database.reading_directory(scope) as connection:
             return _api_key(await _row(connection, scope, key_id))
 
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[ApiKey]:
         """Up to ``limit`` keys with an id beyond ``after``, by id; revoked ones too."""
         query = select(api_keys).where(api_keys.c.tenant_id == scope.tenant_id, api_keys.c.key_id > after)
-        async with self._database.reading(scope) as connection:
+        async with self._database.reading_directory(scope) as connection:
             return [_api_key(row) for row in await connection.execute(query.order_by(api_keys.c.key_id).limit(limit))]
 
     async def revoke(self, scope: TenantScope, key_id: str, now: int, leaf: Leaf) -> ApiKey:
         standing = update(api_keys).where(_this_key(scope, key_id), api_keys.c.revoked_at.is_(None))
-        async with self._database.writing(scope) as connection:
+        async with self._database.writing_directory(scope) as connection:
             revoked = await connection.execute(standing.values(revoked_at=now))
             row = await _row(connection, scope, key_id)
             if revoked.rowcount:
@@ -84,7 +84,7 @@ class SqlApiKeys:
         )
         sooner = case((api_keys.c.expires_at < ends_at, api_keys.c.expires_at), else_=ends_at)
         ending = update(api_keys).where(_this_key(scope, key_id), active)
-        async with self._database.writing(scope) as connection:
+        async with self._database.writing_directory(scope) as connection:
             done = await connection.execute(ending.values(expires_at=sooner, successor_id=successor.key_id))
             row = await _row(connection, scope, key_id)
             if not done.rowcount:
@@ -94,7 +94,7 @@ class SqlApiKeys:
         return _api_key(row)
 
     async def note_use(self, scope: TenantScope, used: Mapping[str, int]) -> None:
-        async with self._database.writing(scope) as connection:
+        async with self._database.writing_directory(scope) as connection:
             for key_id, moment in sorted(used.items()):
                 older = api_keys.c.last_used_at.is_(None) | (api_keys.c.last_used_at < moment)
                 await connection.execute(

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from caio.audit.ports import Leaf
 from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import Conflict, NotFound
-from caio.foundation.scope import PlatformScope, TenantScope
+from caio.foundation.scope import TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.tables_tenancy import members
@@ -40,24 +40,24 @@ class SqlMembers:
 
     async def locate(self, issuer: str, subject: str) -> Sequence[Located]:
         named = {"issuer": issuer, "subject": subject}
-        async with self._database.reading(PlatformScope("authentication")) as connection:
+        async with self._database.looking_up() as connection:
             found = await connection.execute(_LOCATE[self._database.dialect], named)
             return [Located(row.tenant_id, row.member_id) for row in found]
 
     async def get(self, scope: TenantScope, member_id: str) -> Member:
-        async with self._database.reading(scope) as connection:
+        async with self._database.reading_directory(scope) as connection:
             return _member(await _row(connection, scope, member_id))
 
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[Member]:
         """Up to ``limit`` members with an id beyond ``after``, by id; removed ones too."""
         query = select(members).where(members.c.tenant_id == scope.tenant_id, members.c.member_id > after)
-        async with self._database.reading(scope) as connection:
+        async with self._database.reading_directory(scope) as connection:
             return [_member(row) for row in await connection.execute(query.order_by(members.c.member_id).limit(limit))]
 
     async def change(self, scope: TenantScope, member: Member, leaf: Leaf) -> Member:
         row = columns_of(member)
         changed = {name: row[name] for name in ("roles", "trust_level", "limits")}
-        async with self._database.writing(scope) as connection:
+        async with self._database.writing_directory(scope) as connection:
             await _hold(connection, scope, member.member_id, stays_admin=_ADMIN in member.roles)
             await connection.execute(update(members).where(_this(scope, member.member_id)).values(changed))
             after = await _row(connection, scope, member.member_id)
@@ -65,7 +65,7 @@ class SqlMembers:
         return _member(after)
 
     async def remove(self, scope: TenantScope, member_id: str, now: int, leaf: Leaf) -> Member:
-        async with self._database.writing(scope) as connection:
+        async with self._database.writing_directory(scope) as connection:
             await _hold(connection, scope, member_id, stays_admin=False)
             await connection.execute(update(members).where(_this(scope, member_id)).values(removed_at=now))
             after = await _row(connection, scope, member_id)
