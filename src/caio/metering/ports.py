@@ -93,8 +93,8 @@ class StorageStore(Protocol):
     """What tenants' rows take."""
 
     async def due(self, now: int, every: int) -> Sequence[str]:
-        """The ids of tenants to measure: not yet on this day, or, where the journal has grown, not for
-        ``every`` microseconds."""
+        """The ids of tenants that may be due: not measured on this day yet, or, where the journal has grown, not
+        for ``every`` microseconds."""
         ...
 
     async def measure_leaves(self, scope: TenantScope, limit: int) -> int:
