@@ -32,10 +32,10 @@ def granted_roles(grantor: Caller, roles: Sequence[str], trust_level: str) -> tu
     if trust_level not in TRUST_LEVELS:
         message = f"must be one of {', '.join(TRUST_LEVELS)}"
         raise InvalidInput("the trust level is not valid", [Violation("/trust_level", message)])
+    check_reach(grantor, roles, trust_level)
     if _OPERATOR in roles and grantor.scope.tenant_id != DEFAULT_TENANT:
         message = f"the role {_OPERATOR} exists in the platform's own tenant only"
         raise InvalidInput("the roles are not valid", [Violation("/roles", message)])
-    check_reach(grantor, roles, trust_level)
     return tuple(sorted(set(roles)))
 
 
