@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +12,10 @@ from caio.cli import output
 from caio.cli.data_directory import settings_of
 from caio.cli.parameters import DataDir, Json, group
 
-app = group("Upgrade and back up the database.")
+if TYPE_CHECKING:
+    from caio.storage.sql.copy import CopiedTable
+
+app = group("Upgrade, back up and move the database.")
 
 
 @app.command("upgrade")
@@ -48,6 +52,48 @@ def current(data_dir: DataDir = None, as_json: Json = False) -> None:
     output.facts({"revision": revision or "empty", "head": HEAD})
     if revision != HEAD:
         output.next_step("caio db upgrade")
+
+
+@app.command("copy")
+def copy(
+    source: Annotated[str, typer.Option("--from", metavar="URL", help="The file to copy: sqlite:///path/caio.db.")],
+    target: Annotated[str, typer.Option("--to", metavar="URL", help="An empty, upgraded postgresql://… database.")],
+    as_json: Json = False,
+) -> None:
+    """Move an embedded installation to PostgreSQL. No server may run on either side."""
+    copied = asyncio.run(_copy(source, target))
+    if as_json:
+        tables = [{"table": each.table, "rows": each.rows, "sha256_sum": each.digest} for each in copied]
+        output.print_json({"rows": sum(each.rows for each in copied), "tables": tables})
+        return
+    rows = [(each.table, f"{each.rows:,}", each.digest[:16]) for each in copied if each.rows]
+    output.table(("table", "rows", "hash"), rows, right={"rows"})
+    output.say(f"copied {sum(each.rows for each in copied):,} rows; counts and hashes agree")
+    output.say("They can be read only with the keys of before: serve with the same data directory's keys.")
+    output.next_step("export CAIO_DATABASE_URL=postgresql://…", "caio serve")
+
+
+async def _copy(source_url: str, target_url: str) -> list[CopiedTable]:
+    from caio.bootstrap import alone_in, alone_on
+    from caio.foundation.errors import Misconfigured
+    from caio.storage.sql.copy import copy_everything
+    from caio.storage.sql.database import Address, Database
+
+    address = Address(source_url)
+    if address.dialect != "sqlite" or not address.path.exists():
+        raise Misconfigured("--from names no SQLite file; its form is sqlite:///path/to/caio.db")
+    with alone_in(address.path.parent):
+        source = await Database.open(source_url)
+        try:
+            target = await Database.open(target_url)
+            try:
+                async with alone_on(target):
+                    with output.counting("Copying rows") as count:
+                        return await copy_everything(source, target, count)
+            finally:
+                await target.close()
+        finally:
+            await source.close()
 
 
 @app.command("backup")
