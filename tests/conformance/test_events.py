@@ -49,7 +49,7 @@ async def subscribe(stores: Stores, scope: TenantScope, webhook_id: str, created
 
 
 async def claim(stores: Stores, now: int, until: int = LATER, **options: Any) -> Sequence[Due]:
-    wanted = {"limit": 100, "share": 100, "busy": ()} | options
+    wanted: dict[str, Any] = {"limit": 100, "share": 100, "busy": ()} | options
     return await stores.events.claim(now, until, **wanted)
 
 

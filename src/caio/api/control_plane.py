@@ -24,6 +24,7 @@ from caio.api.routes import (
     audit_entries,
     audit_log,
     decisions,
+    events,
     health,
     keys,
     me,
@@ -34,6 +35,7 @@ from caio.api.routes import (
     routing,
     services,
     usage,
+    webhooks,
     what_if,
 )
 from caio.foundation.errors import CaioError, InvalidInput, NotFound, Violation
@@ -58,6 +60,8 @@ _ROUTES = (
     keys,
     members,
     usage,
+    events,
+    webhooks,
     models,
     health,
 )

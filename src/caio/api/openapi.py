@@ -16,6 +16,7 @@ from caio.api.hot_paths import CHAT, EMBEDDINGS, ORCHESTRATE
 from caio.api.routes.audit_custody import ErasureWish, HoldWish, RetentionWish
 from caio.api.routes.keys import KeyWish, RotationWish
 from caio.api.routes.members import MemberChange
+from caio.api.routes.webhooks import SecretRotationWish, WebhookWish
 from caio.api.wanted import ChatBody, EmbeddingsBody
 from caio.gateway.intake import OrchestrateBody
 
@@ -138,6 +139,8 @@ _BODIES = (
     HoldWish,
     RetentionWish,
     ErasureWish,
+    WebhookWish,
+    SecretRotationWish,
 )
 _UNAUTHENTICATED = ("/health", "/health/live", "/health/ready", "/.well-known/caio-keys.json")
 _CALLING = ("402", "502", "504")

@@ -10,6 +10,7 @@ from typing import Protocol
 from caio.audit.journal import Journal
 from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
+from caio.events.ports import EventStore
 from caio.gateway.pipeline import Gateway
 from caio.gateway.streams import Streams
 from caio.metering.statements import Statements
@@ -25,6 +26,14 @@ from caio.tenancy.addresses import CallerAddresses
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator
 from caio.tenancy.members import Members
+from caio.tenancy.webhooks import Webhooks
+
+
+class Works(Protocol):
+    """What this process does beside answering."""
+
+    @property
+    def trouble(self) -> str | None: ...
 
 
 class Platform(Protocol):
@@ -58,6 +67,12 @@ class Platform(Protocol):
     def api_keys(self) -> ApiKeys: ...
     @property
     def members(self) -> Members: ...
+    @property
+    def webhooks(self) -> Webhooks: ...
+    @property
+    def event_history(self) -> EventStore: ...
+    @property
+    def worker(self) -> Works | None: ...
     @property
     def keyring(self) -> Keyring: ...
     @property

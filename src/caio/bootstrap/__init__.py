@@ -9,7 +9,8 @@ lies below it, in this order:
 - ``tenancy``: tenants, and who calls;
 - ``gateway``: views, histories, admission, the request path;
 - ``registry``: what is published, read and examined;
-- ``recovery``: what a crash left.
+- ``recovery``: what a crash left;
+- ``events``, ``worker``: webhooks, buses, and what is done beside answering.
 
 ``opening`` calls them and closes them in order; ``installation`` is the result.
 """

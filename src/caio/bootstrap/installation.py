@@ -11,6 +11,7 @@ from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
 from caio.bootstrap.metering import Metering
 from caio.config import Settings
+from caio.events.ports import EventStore
 from caio.gateway.pipeline import Gateway
 from caio.gateway.streams import Streams
 from caio.metering.statements import Statements
@@ -30,6 +31,8 @@ from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator
 from caio.tenancy.lifecycle import Tenants
 from caio.tenancy.members import Members
+from caio.tenancy.webhooks import Webhooks
+from caio.worker.loop import Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,12 @@ class Installation:
     api_keys: ApiKeys
     members: Members
     metering: Metering
+    webhooks: Webhooks
+    worker: Worker | None
+
+    @property
+    def event_history(self) -> EventStore:
+        return self.stores.events
 
     @property
     def statements(self) -> Statements:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from caio.bootstrap.audit import open_audit
+from caio.bootstrap.events import open_events
 from caio.bootstrap.gateway import wire_gateway
 from caio.bootstrap.installation import Installation
 from caio.bootstrap.metering import wire_metering
@@ -14,6 +15,7 @@ from caio.bootstrap.recovery import recover
 from caio.bootstrap.registry import start_expiry, wire_registry
 from caio.bootstrap.storage import open_storage
 from caio.bootstrap.tenancy import begin, start_key_uses, wire_tenancy
+from caio.bootstrap.worker import wire_worker
 from caio.config import Settings, read_settings
 from caio.observability.logging import configure_logging
 from caio.providers.outbound import OutboundClient
@@ -37,9 +39,10 @@ def embedded_settings(data_dir: Path, allow_private: Sequence[str]) -> Settings:
 
 
 @asynccontextmanager
-async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
+async def open_installation(settings: Settings, *, works: bool | None = None) -> AsyncIterator[Installation]:
     """Open everything, and close it in order. A process that is the only one also recovers what a crash left;
-    of several the worker does. Raises Misconfigured when another process holds the data directory or the
+    of several the worker does. ``works`` is whether this process runs the worker's loops: by default the only
+    one of a database does. Raises Misconfigured when another process holds the data directory or the
     database."""
     async with AsyncExitStack() as stack:
         storage = await open_storage(stack, settings)
@@ -58,6 +61,12 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
             await recover(storage, audit, path)
         registry = wire_registry(storage, audit, metering, path.views)
         stack.push_async_callback(path.gateway.books.settled)
+        events = await open_events(stack, settings, storage, audit, outbound)
+        worker = None
+        if not settings.several_processes if works is None else works:
+            worker = wire_worker(storage, audit, metering, events)
+            await worker.start()
+            stack.push_async_callback(worker.stop)
         yield Installation(
             settings=settings,
             database=storage.database,
@@ -73,6 +82,8 @@ async def open_installation(settings: Settings) -> AsyncIterator[Installation]:
             api_keys=tenancy.api_keys,
             members=tenancy.members,
             metering=metering,
+            webhooks=events.webhooks,
+            worker=worker,
             admission=path.admission,
             gateway=path.gateway,
             streams=path.streams,

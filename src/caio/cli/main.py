@@ -51,6 +51,9 @@ COMMANDS: dict[str, dict[str, Place]] = {
         "trust": Place("trust", "app", "Pin the keys that receipts are verified with."),
     },
     "Operate": {
+        "events": Place("events", "app", "List and follow what happens in the tenant."),
+        "webhooks": Place("webhooks", "app", "Have events delivered to an address."),
+        "worker": Place("worker", "worker", "Run what is done beside answering, in a process of its own."),
         "usage": Place("usage", "app", "See what was used, and count it again."),
         "budget": Place("usage", "budget", "See what is left of the budget."),
         "db": Place("db", "app", "Upgrade and back up the database."),

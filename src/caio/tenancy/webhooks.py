@@ -121,10 +121,12 @@ class Webhooks:
     async def all(self, scope: TenantScope) -> Sequence[Webhook]:
         return await self._store.all(scope)
 
-    async def delete(self, caller: Caller, webhook_id: str) -> None:
+    async def delete(self, caller: Caller, webhook_id: str) -> Webhook:
         """What waits for it is not delivered any more. Raises NotFound."""
+        webhook = await self._store.get(caller.scope, webhook_id)
         act = Act("webhook.deleted", caller.principal.principal_id, webhook_id)
         await self._store.delete(caller.scope, webhook_id, await self._acts.leaf(caller.scope, act))
+        return webhook
 
     async def rotate(self, caller: Caller, webhook_id: str, overlap_seconds: int) -> NewSecret:
         """A new secret; the old one signs beside it for ``overlap_seconds``. Raises NotFound, and Conflict

@@ -34,7 +34,7 @@ _logger = structlog.get_logger("caio.worker")
 
 #: The longest pause behind a failure, and how long stopping waits for the steps under way.
 LONGEST_PAUSE_SECONDS = 60.0
-GRACE_SECONDS = 15.0
+GRACE_SECONDS = 5.0
 
 #: Loops are in trouble after this many periods without a success, but not before this many seconds.
 _PERIODS_UNTIL_TROUBLE = 3

@@ -43,7 +43,8 @@ async def ready(platform: ThePlatform) -> JSONResponse:
 
     An audit log that lags behind its journal, or cannot be anchored, is shown and makes the status
     `degraded`, but takes no process out of service: every decision is durable in the journal, and what
-    lacks is only its proof, which another process could not give either.
+    lacks is only its proof, which another process could not give either. So it is with the worker's loops,
+    where they run in this process: events and sums come later.
     """
 
     async def journal() -> None:
@@ -54,10 +55,17 @@ async def ready(platform: ThePlatform) -> JSONResponse:
         if trouble := platform.sequencer.trouble:
             raise NotReady(trouble)
 
+    async def worker() -> None:
+        if platform.worker is not None and (trouble := platform.worker.trouble):
+            raise NotReady(trouble)
+
     components = {"database": await _check(platform.ping_database), "journal": await _check(journal)}
     serving = all(each.status == "healthy" for each in components.values())
-    components["audit_log"] = proving = await _check(audit_log)
-    status = "unhealthy" if not serving else "degraded" if proving.status != "healthy" else "healthy"
+    components["audit_log"] = await _check(audit_log)
+    if platform.worker is not None:
+        components["worker"] = await _check(worker)
+    whole = all(each.status == "healthy" for each in components.values())
+    status = "unhealthy" if not serving else "healthy" if whole else "degraded"
     health = Health(status=status, components=components)
     return JSONResponse(health.model_dump(exclude_none=True), status_code=200 if serving else 503)
 

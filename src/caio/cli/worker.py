@@ -1,0 +1,71 @@
+"""``caio worker``: the loops that carry out what answering leaves to be done, in a process of their own.
+
+For installations of several processes (PostgreSQL and Redis); an installation of one process runs the same loops
+beside its API. Any number of workers may run at once. SIGTERM or SIGINT ends it: steps under way are finished,
+for some seconds; what is cut off then, like after a kill, is taken up by the next worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from caio.cli import output
+from caio.cli.parameters import DataDir, Json
+from caio.foundation.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from caio.config import Settings
+
+
+def worker(
+    data_dir: DataDir = None,
+    allow_private: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="A private network that webhooks may live in; may be repeated."),
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Deliver events, add up usage, watch budgets and measure storage until stopped."""
+    import uvloop
+
+    from caio.config import read_settings
+    from caio.observability.logging import configure_logging
+
+    stated = {
+        "data_dir": data_dir,
+        "outbound_allow": tuple(allow_private) if allow_private else None,
+        "log_level": log_level,
+    }
+    settings = read_settings(**{name: value for name, value in stated.items() if value is not None})
+    if not settings.several_processes:
+        raise Misconfigured(
+            "a worker of its own needs PostgreSQL and Redis: set CAIO_DATABASE_URL and CAIO_REDIS_URL. "
+            "Without them caio serve runs the same loops itself."
+        )
+    configure_logging(settings.log_level)
+    uvloop.run(_work(settings, as_json))
+
+
+async def _work(settings: Settings, as_json: bool) -> None:
+    from caio.bootstrap import open_installation
+
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with open_installation(settings, works=True) as installation:
+        loops = [] if installation.worker is None else [each.name for each in installation.worker.loops]
+        if as_json:
+            output.print_json({"loops": loops, "pid": os.getpid()})
+        else:
+            output.say("The worker runs; Ctrl-C stops it.")
+            output.facts({"loops": ", ".join(loops)})
+        await stopped.wait()
+    if not as_json:
+        output.note("The worker has stopped.")
