@@ -14,6 +14,7 @@ from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql import Database, open_stores
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import upgrade
+from tests.support.admissions import Opening, memory_box
 from tests.support.tenants import add_bare_tenants, tenant_named
 
 ACME, RIVAL = TenantScope("acme"), TenantScope("rival")
@@ -102,3 +103,9 @@ def acme():
 @pytest.fixture
 def rival():
     return RIVAL
+
+
+@pytest.fixture(scope="session", params=["memory"])
+def opening(request) -> Opening:
+    """An adapter of admission: what opens one over durable records."""
+    return memory_box
