@@ -193,6 +193,13 @@ class Authenticator:
         for name in gone:
             del self._cache[name]
 
+    def forget_tenant(self, tenant_id: str) -> None:
+        """Drop everybody of a tenant that has changed."""
+        self._changes += 1
+        gone = [name for name, known in self._cache.items() if known.caller.scope.tenant_id == tenant_id]
+        for name in gone:
+            del self._cache[name]
+
     def _name(self, token: str, tenant: str | None) -> bytes:
         """What a look-up is kept by: the token's keyed hash; for one that may prove several tenants, with the
         selection."""
