@@ -14,12 +14,15 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from caio.config import Settings, WitnessAddress
+from caio.config import NamedDatabase, Settings, WitnessAddress
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 
 #: A field's bounds, and the words for them.
 _BOUNDS = {"ge": "at least", "le": "at most"}
+
+#: What lists are called that are not of networks.
+_LISTS = {WitnessAddress: "witnesses", NamedDatabase: "databases"}
 
 _BEFORE = """\
 # Settings
@@ -74,7 +77,7 @@ def _values(field: FieldInfo) -> Iterator[str]:
     elif annotation is Path:
         yield "directory"
     elif get_origin(annotation) is tuple:
-        yield "witnesses" if get_args(annotation)[0] is WitnessAddress else "networks"
+        yield _LISTS.get(get_args(annotation)[0], "networks")
     else:
         yield "text"
     for bound, words in _BOUNDS.items():

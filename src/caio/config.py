@@ -21,6 +21,7 @@ from caio.foundation.errors import Misconfigured
 
 #: A bucket by its name (as S3 permits it) and, after a slash, the prefix of its keys.
 _BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[^\s]*))?")
+_SILO_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _WITNESS = re.compile(r"(?P<url>https?://[^\s=]+)=(?P<key>[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+)")
 
 
@@ -74,6 +75,13 @@ def _is_secure(url: str) -> bool:
         return bool(parts.hostname) and plain and parts.scheme in (("https", "http") if local else ("https",))
     except ValueError:
         return False
+
+
+class NamedDatabase(NamedTuple):
+    """A database that one tenant may have to itself, and the name that the tenant's row calls it by."""
+
+    name: str
+    url: str
 
 
 class Settings(BaseSettings):
@@ -156,6 +164,15 @@ class Settings(BaseSettings):
             ge=1, le=36500, description="How long S3 keeps an anchored checkpoint. Nobody can shorten it afterwards."
         ),
     ] = 7 * 365
+    silo_databases: Annotated[
+        tuple[NamedDatabase, ...],
+        NoDecode,
+        Field(
+            description="PostgreSQL databases for tenants of the tier `silo`, one each, comma-separated, each "
+            "`name=postgresql://…`.",
+            repr=False,
+        ),
+    ] = ()
     witnesses: Annotated[
         tuple[WitnessAddress, ...],
         NoDecode,
@@ -214,6 +231,18 @@ class Settings(BaseSettings):
             raise ValueError("must be a directory, s3://bucket/prefix or none")
         return value
 
+    @field_validator("silo_databases", mode="before")
+    @classmethod
+    def _read_silos(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        if not all(_SILO_NAME.fullmatch(name) and url.startswith("postgresql") for name, _, url in parts):
+            raise ValueError("each is a name of a-z, 0-9, - and _, then = and a URL that begins with postgresql")
+        if len({name for name, _, _ in parts}) != len(parts):
+            raise ValueError("a name stands for one database")
+        return tuple(NamedDatabase(name, url) for name, _, url in parts)
+
     @field_validator("witnesses", mode="before")
     @classmethod
     def _read_witnesses(cls, value: object) -> object:
@@ -241,6 +270,11 @@ class Settings(BaseSettings):
     def several_processes(self) -> bool:
         """Whether other processes may serve the same database."""
         return self.redis_url is not None
+
+    @property
+    def silos(self) -> dict[str, str]:
+        """The URLs of tenants' own databases, by name."""
+        return dict(self.silo_databases)
 
     @property
     def sqlite_path(self) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from caio.config import Settings
 from caio.foundation.errors import Misconfigured
 from caio.storage.sql.database import Address, Database
+from caio.storage.sql.isolation import require_isolation
 from caio.storage.sql.lock import DataDirectoryLock, hold_process_lock
 from caio.storage.sql.stores import Stores, open_stores
 from caio.storage.sql.upgrade import is_at_head, upgrade_apart
@@ -79,10 +80,11 @@ def prepare_data_dir(data_dir: Path) -> None:
 
 async def open_database(settings: Settings) -> Database:
     """The database, its schema brought to the head when it is new or older."""
-    database = await Database.open(settings.url)
+    database = await Database.open(settings.url, settings.silos)
     try:
         if not await is_at_head(database):
-            await asyncio.to_thread(upgrade_apart, settings.url)
+            await asyncio.to_thread(upgrade_apart, settings.url, silos=settings.silos)
+        await require_isolation(database)
     except BaseException:
         await database.close()
         raise
@@ -91,10 +93,11 @@ async def open_database(settings: Settings) -> Database:
 
 async def _ready_database(settings: Settings) -> Database:
     """The database, which must be at the head: of several processes none changes the tables that others use."""
-    database = await Database.open(settings.url)
+    database = await Database.open(settings.url, settings.silos)
     try:
         if not await is_at_head(database):
             raise Misconfigured("the database is not of this version; run: caio db upgrade", code="database_outdated")
+        await require_isolation(database)
     except BaseException:
         await database.close()
         raise

@@ -30,7 +30,7 @@ def upgrade(data_dir: DataDir = None, as_json: Json = False) -> None:
     prepare_data_dir(settings.data_dir)
     with output.waiting("Upgrading the database"):
         before = current_revision(settings.url)
-        upgrade_tables(settings.url)
+        upgrade_tables(settings.url, silos=settings.silos)
     if as_json:
         output.print_json({"before": before, "revision": HEAD})
     else:

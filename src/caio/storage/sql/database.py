@@ -11,6 +11,7 @@ goes through ``reading_directory`` and ``writing_directory``, wherever the tenan
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -46,6 +47,7 @@ class Address:
 
     def __init__(self, url: str) -> None:
         """Raises Misconfigured for anything but a SQLite file or a PostgreSQL server."""
+        self.url = url
         parsed = _parse(url)
         self.dialect = parsed.get_backend_name()
         if self.dialect == "sqlite" and parsed.database and parsed.database != ":memory:":
@@ -80,6 +82,7 @@ class Database:
         self._servers: dict[str, Server] = {}
         self._known: dict[str, tuple[float, Place]] = {}
         self._all: tuple[float, tuple[Place, ...]] = (-PLACES_SECONDS, ())
+        self._opening = asyncio.Lock()
         self._closing: list[Callable[[], Awaitable[None]]] = []
 
     @classmethod
@@ -157,7 +160,7 @@ class Database:
             yield await connection.execution_options(**{_PLACED: at_the_place})
 
     @asynccontextmanager
-    async def looking_up(self) -> AsyncIterator[AsyncConnection]:
+    async def looking_up(self, at: Place = PLATFORM) -> AsyncIterator[AsyncConnection]:
         """A transaction of a caller whose tenant is not known yet: it sees no rows. It may ask the functions
         of ``row_security``."""
         with outages_are_not_ready():
@@ -165,7 +168,7 @@ class Database:
                 async with self.engine.begin() as connection:
                     yield connection
             else:
-                async with self._transaction(row_security.APP, "", PLATFORM) as connection:
+                async with self._transaction(row_security.APP, "", at) as connection:
                     yield connection
 
     @asynccontextmanager
@@ -234,13 +237,17 @@ class Database:
             )
         from caio.storage.sql.isolation import require_isolation
 
-        opened: Server = await _postgres().Server.open(self.silos[place.database].dsn)
-        await require_isolation(opened)
-        if found := self._servers.get(place.database):  # somebody else was faster
-            await opened.close()
-            return found
-        self._servers[place.database] = opened
-        return opened
+        async with self._opening:
+            if place.database not in self._servers:
+                opened = await _postgres().Server.open(self.silos[place.database].dsn)
+                self._servers[place.database] = opened
+                try:
+                    await require_isolation(self, place)
+                except BaseException:
+                    del self._servers[place.database]
+                    await opened.close()
+                    raise
+        return self._servers[place.database]
 
     @asynccontextmanager
     async def _bound(self, scope: Scope, at: Place | None) -> AsyncIterator[AsyncConnection]:

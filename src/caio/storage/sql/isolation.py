@@ -6,9 +6,7 @@ from sqlalchemy import text
 
 from caio.foundation.errors import Misconfigured
 from caio.storage.sql.database import Database
-from caio.storage.sql.places import PLATFORM
-from caio.storage.sql.postgres import Server, bind
-from caio.storage.sql.row_security import APP
+from caio.storage.sql.places import PLATFORM, Place
 from caio.storage.sql.row_security import PLATFORM as PLATFORM_ROLE
 from caio.storage.sql.tables import metadata
 
@@ -47,18 +45,13 @@ _FAULTS = text(
 )
 
 
-async def check_isolation(database: Database) -> None:
-    """Raises Misconfigured when row-level security would not keep tenants apart in the platform's database, which
-    must be at the head. Tenants' own databases are checked when they are opened."""
-    if database.dialect == "postgresql":
-        await require_isolation(await database.server(PLATFORM))
-
-
-async def require_isolation(server: Server) -> None:
-    """Raises Misconfigured, naming every fault."""
-    async with server.engine.begin() as connection:
-        await bind(connection, server.context(APP, "", ""))
-        tables = [table.name for table in metadata.sorted_tables]
+async def require_isolation(database: Database, place: Place = PLATFORM) -> None:
+    """Raises Misconfigured, naming every fault, when row-level security would not keep tenants apart in the
+    database of ``place``, whose tables must be at the head."""
+    if database.dialect != "postgresql":
+        return
+    tables = [table.name for table in metadata.sorted_tables]
+    async with database.looking_up(place) as connection:
         faults = list(await connection.scalars(_FAULTS, {"tables": tables, "platform": PLATFORM_ROLE}))
     if faults:
         raise Misconfigured(

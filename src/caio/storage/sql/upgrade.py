@@ -4,17 +4,18 @@ Alembic is imported only by what migrates. The serving process asks ``is_at_head
 the recorded revision with a constant; to migrate at start-up it lets ``upgrade_apart`` do so in a
 process of its own, whose memory goes with it.
 
-An upgrade is one transaction: it happens as a whole or not at all. On PostgreSQL an advisory lock,
-on SQLite the write lock, lets one runner through at a time; a second finds nothing left to do.
+An upgrade of a schema is one transaction: it happens as a whole or not at all. On PostgreSQL an advisory
+lock, on SQLite the write lock, lets one runner through at a time; a second finds nothing left to do.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from caio.foundation.errors import Misconfigured
 from caio.storage.sql import sqlite
 from caio.storage.sql.database import Address, Database
 from caio.storage.sql.outage import outages_are_not_ready
+from caio.storage.sql.tenant_schemas import schemas_of_tenants, seen_in
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -40,28 +42,43 @@ _UPGRADE_LOCK = 0x6361696F_00000001
 _alembic = threading.Lock()
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """Migrate up to ``revision``. Blocks; not to be called from a running event loop's thread.
+def upgrade(url: str, revision: str = "head", silos: Mapping[str, str] | None = None) -> None:
+    """Migrate up to ``revision``: the tenants' own databases (``silos``, URLs by name), the tenants' schemas, and
+    at last the platform's, so that what stands there says that all do. Blocks; not to be called from a running
+    event loop's thread.
 
-    Raises Misconfigured for an unusable URL, NotReady for a database that does not answer.
+    Raises Misconfigured for an unusable URL or a login that may not migrate, NotReady for a database that does
+    not answer.
     """
     from alembic import command
 
-    _migrate(url, lambda config: command.upgrade(config, revision))
+    for each in (*(silos or {}).values(), url):
+        _migrate(each, None, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Migrate down to ``revision`` (``base`` removes every table and what it holds). As ``upgrade``."""
+    """Migrate down to ``revision`` (``base`` removes every table and what it holds), the tenants' schemas
+    first. As ``upgrade``."""
     from alembic import command
 
-    _migrate(url, lambda config: command.downgrade(config, revision))
+    _migrate(url, None, lambda config: command.downgrade(config, revision))
 
 
-def upgrade_apart(url: str) -> None:
-    """``upgrade`` to the head in a child process. Blocks; raises Misconfigured when the child fails."""
+def prepare_schema(url: str, schema: str) -> None:
+    """Make a tenant's ``schema`` beside the platform's, when there is none, and migrate it to the head. As
+    ``upgrade``."""
+    from alembic import command
+
+    _migrate(url, schema, lambda config: command.upgrade(config, "head"))
+
+
+def upgrade_apart(url: str, schema: str = "", silos: Mapping[str, str] | None = None) -> None:
+    """``upgrade``, or ``prepare_schema`` when there is one, in a child process. Blocks; raises Misconfigured
+    when the child fails."""
     # The URL may hold a password: standard input is private, a command line is not.
     child = [sys.executable, "-m", "caio.storage.sql.upgrade"]
-    done = subprocess.run(child, input=url, text=True, capture_output=True, check=False)  # noqa: S603
+    wanted = json.dumps([url, schema, dict(silos or {})])
+    done = subprocess.run(child, input=wanted, text=True, capture_output=True, check=False)  # noqa: S603
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise Misconfigured(f"The database could not be upgraded: {reason}")
@@ -93,30 +110,40 @@ async def recorded_revision(database: Database) -> str | None:
         return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
 
 
-def configuration(connection: Connection | None = None) -> Config:
-    """Alembic's settings in code: there is no alembic.ini, and env.py takes the connection from here."""
+def configuration(connection: Connection | None = None, schema: str = "") -> Config:
+    """Alembic's settings in code: there is no alembic.ini, and env.py takes the connection from here, the
+    migrations whether it is a tenant's ``schema`` that they build."""
     from alembic.config import Config
 
-    config = Config(attributes={"connection": connection})
+    config = Config(attributes={"connection": connection, "schema": schema})
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
-def _migrate(url: str, step: Callable[[Config], None]) -> None:
+def _migrate(url: str, schema: str | None, step: Callable[[Config], None]) -> None:
+    """Take ``step`` in one schema, or in every tenant's and then in the platform's."""
     address = Address(url)
 
-    def run(connection: Connection) -> None:
+    def run(connection: Connection, schema: str) -> None:
         if address.dialect == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-        step(configuration(connection))
+        if not schema:
+            step(configuration(connection))
+            return
+        with seen_in(connection, schema):
+            step(configuration(connection, schema))
 
     async def migrate() -> None:
         engine = address.engine()
         try:
             with outages_are_not_ready():
-                async with engine.execution_options(**{sqlite.WRITES: True}).begin() as connection:
-                    await connection.run_sync(run)
+                # A transaction each: the locks of hundreds of schemas at once are more than a server holds.
+                async with engine.begin() as connection:
+                    wanted = [*await connection.run_sync(schemas_of_tenants), ""] if schema is None else [schema]
+                for each in wanted:
+                    async with engine.execution_options(**{sqlite.WRITES: True}).begin() as connection:
+                        await connection.run_sync(run, each)
         finally:
             await engine.dispose()
 
@@ -125,4 +152,8 @@ def _migrate(url: str, step: Callable[[Config], None]) -> None:
 
 
 if __name__ == "__main__":
-    upgrade(sys.stdin.read().strip())
+    _url, _schema, _silos = json.loads(sys.stdin.read())
+    if _schema:
+        prepare_schema(_url, _schema)
+    else:
+        upgrade(_url, silos=_silos)
