@@ -40,6 +40,7 @@ PURE = (
     "audit/verify.py",
     "audit/witnessing.py",
     "metering/ledger.py",
+    "metering/usage.py",
     "tenancy/rate_limit.py",
     "slo/burn.py",
 )
