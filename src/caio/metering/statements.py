@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from caio.foundation.errors import TooLarge
 from caio.foundation.scope import TenantScope
+from caio.metering.ledger import TOTAL, month_of, period_start
 from caio.metering.ports import Group, StorageMeasured, StorageStore, UsageQuery, UsageStore
-from caio.metering.usage import Sums
+from caio.metering.usage import DAY, Sums
 from caio.tenancy.ports import BudgetPeriod, Tenant, TenantStore
 
 #: The most groups of an answer that comes in one piece.
@@ -22,7 +22,6 @@ MOST_DAYS = 400
 _PAGE = 1_000
 #: No call runs longer, in microseconds: what was admitted before has ended.
 _LONGEST_CALL = 660_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +128,10 @@ def period_at(period: BudgetPeriod, now: int) -> tuple[str, int | None, int | No
     """The name of the period that ``now`` is in, its first microsecond and the first one behind it; None for
     a budget of all time."""
     if period is BudgetPeriod.TOTAL:
-        return period.value, None, None
-    first = (_EPOCH + timedelta(microseconds=now)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    behind = (first + timedelta(days=31)).replace(day=1)
-    start, end = ((each - _EPOCH) // timedelta(microseconds=1) for each in (first, behind))
-    return f"{first:%Y-%m}", start, end
+        return TOTAL, None, None
+    month = month_of(now)
+    start = period_start(month)
+    return month, start, period_start(month_of(start + 31 * DAY))
 
 
 def _threshold(percent: int, budget: int, charged: int) -> Threshold:
