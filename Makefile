@@ -10,7 +10,7 @@ DATA ?= .caio
 WORKERS ?= logical
 BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
 
-.PHONY: help setup runtime demo dev check test verify mutation bench clean requirements
+.PHONY: help setup setup-services runtime demo dev check test verify mutation bench clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z<>-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ help: ## List the targets
 
 setup: ## Install everything, pinned, into .venv (uv when it is on PATH, otherwise pip)
 	@scripts/setup dev
+
+setup-services: ## Install what the tests start besides: redis-server, from the distribution's packages
+	@scripts/setup-services
 
 runtime:
 	@scripts/setup runtime
@@ -36,10 +39,10 @@ check: setup ## Format, lint, types, architecture, pinned requirements
 	$(BIN)/caio schemas --check
 	$(BIN)/pytest -q -n 0 tests/architecture/test_requirements.py
 
-test: setup ## Run the tests: what CI runs
+test: setup setup-services ## Run the tests: what CI runs
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not long"
 
-verify: setup ## Run the long tests
+verify: setup setup-services ## Run the long tests
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m long
 
 mutation: setup ## Try the kernel's mutants against its tests; survivors are listed (half an hour on two cores)

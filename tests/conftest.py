@@ -274,3 +274,29 @@ def postgres_url(_postgres: _Server) -> Iterator[str]:
     _postgres.run(f"CREATE DATABASE {name} OWNER {OWNER}")
     yield f"postgresql://{OWNER}@127.0.0.1:{_postgres.port}/{name}"
     _postgres.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+# --- Redis --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[str]:
+    if given := os.environ.get("CAIO_TEST_REDIS_URL"):
+        yield given
+        return
+    from tests.support.redis_server import MISSING, PROGRAM, RedisServer
+
+    if PROGRAM is None:
+        pytest.skip(MISSING)
+    with RedisServer() as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_url(_redis: str) -> Iterator[str]:
+    """The URL of an empty Redis, this test's alone as long as it runs."""
+    import redis
+
+    with redis.Redis.from_url(_redis) as server:
+        server.flushdb()
+        yield _redis
