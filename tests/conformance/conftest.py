@@ -6,18 +6,26 @@ file, or the one migrated PostgreSQL database with every row of the test before 
 
 import asyncio
 import shutil
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete
 
 from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql import Database, open_stores
+from caio.storage.sql.places import DIRECTORY, PLATFORM, schema_of
+from caio.storage.sql.placing import SqlPlaces
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import upgrade
+from caio.tenancy.ports import Tier
 from tests.support.admissions import Opening, memory_box
+from tests.support.redis_admissions import redis_boxes
 from tests.support.tenants import add_bare_tenants, tenant_named
 
 ACME, RIVAL = TenantScope("acme"), TenantScope("rival")
+
+#: Where the two tenants may have their rows but in shared tables.
+TIERS = ("bridge", "silo")
 
 
 @pytest.fixture(scope="session")
@@ -48,16 +56,63 @@ async def _prepare(url):
     await database.close()
 
 
-async def _add_tenants(database):
-    await add_bare_tenants(database, *(tenant_named(scope.tenant_id) for scope in (ACME, RIVAL)))
+async def _add_tenants(database, tier=Tier.POOL):
+    for scope in (ACME, RIVAL):
+        tenant = replace(tenant_named(scope.tenant_id), tier=tier)
+        if tier is Tier.BRIDGE:
+            tenant = replace(tenant, place=schema_of(tenant.tenant_id))
+        elif tier is Tier.SILO:
+            tenant = replace(tenant, place=tenant.tenant_id)
+        await add_bare_tenants(database, tenant)
 
 
-async def _delete_everything(url):
-    database = await Database.open(url)
-    async with database.writing(PlatformScope("test")) as connection:
-        for table in reversed(metadata.sorted_tables):
-            await connection.execute(delete(table))
-    await _add_tenants(database)
+@pytest.fixture(scope="session")
+def bridge_server(postgres_server):
+    return _server_with_places(postgres_server, Tier.BRIDGE)
+
+
+@pytest.fixture(scope="session")
+def silo_server(postgres_server):
+    for scope in (ACME, RIVAL):
+        postgres_server.run(f"CREATE DATABASE silo_{scope.tenant_id} OWNER caio")
+    return _server_with_places(postgres_server, Tier.SILO)
+
+
+def _server_with_places(postgres_server, tier):
+    postgres_server.run(f"CREATE DATABASE conformance_{tier} OWNER caio")
+    url = f"postgresql://caio@127.0.0.1:{postgres_server.port}/conformance_{tier}"
+    upgrade(url)
+
+    async def prepare():
+        database = await Database.open(url, _silos_beside(url))
+        for scope in (ACME, RIVAL):
+            wanted = replace(tenant_named(scope.tenant_id), tier=tier)
+            await SqlPlaces(database).prepare_place(
+                replace(wanted, place="" if tier is Tier.BRIDGE else scope.tenant_id)
+            )
+        await _add_tenants(database, tier)
+        await database.close()
+
+    asyncio.run(prepare())
+    return url
+
+
+def _silos_beside(url):
+    """The databases that settings would name, for the URL of a platform whose tenants have their own."""
+    if not url.endswith("/conformance_silo"):
+        return {}
+    return {scope.tenant_id: url.replace("/conformance_silo", f"/silo_{scope.tenant_id}") for scope in (ACME, RIVAL)}
+
+
+async def _delete_everything(url, silos):
+    database = await Database.open(url, silos)
+    tier = Tier(url.rpartition("_")[2]) if url.endswith(TIERS) else Tier.POOL
+    for place in reversed(await database.places()):
+        async with database.writing(PlatformScope("test"), place) as connection:
+            for table in reversed(metadata.sorted_tables):
+                if place == PLATFORM or table.name not in DIRECTORY:
+                    await connection.execute(delete(table))
+    await _add_tenants(database, tier)
     await database.close()
 
 
@@ -67,21 +122,22 @@ def empty_url(request, tmp_path):
     return f"sqlite:///{tmp_path / 'caio.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", *TIERS])
 def database_url(request, tmp_path):
-    """The URL of a migrated database that holds nothing but the tenants ``acme`` and ``rival``."""
+    """The URL of a migrated database that holds nothing but the tenants ``acme`` and ``rival``, whose rows are
+    in a schema or a database of their own where the parameter says so."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "caio.db")
         yield f"sqlite:///{tmp_path / 'caio.db'}"
-    else:
-        url = request.getfixturevalue("migrated_server")
-        yield url
-        asyncio.run(_delete_everything(url))
+        return
+    url = request.getfixturevalue("migrated_server" if request.param == "postgresql" else f"{request.param}_server")
+    yield url
+    asyncio.run(_delete_everything(url, _silos_beside(url)))
 
 
 @pytest.fixture
 async def stores(database_url):
-    database = await Database.open(database_url)
+    database = await Database.open(database_url, _silos_beside(database_url))
     yield open_stores(database)
     await database.close()
 
@@ -89,7 +145,7 @@ async def stores(database_url):
 @pytest.fixture
 async def stores_of_two_processes(database_url):
     """Two sets of stores that share nothing but the database."""
-    databases = [await Database.open(database_url) for _ in range(2)]
+    databases = [await Database.open(database_url, _silos_beside(database_url)) for _ in range(2)]
     yield [open_stores(database) for database in databases]
     for database in databases:
         await database.close()
@@ -105,7 +161,7 @@ def rival():
     return RIVAL
 
 
-@pytest.fixture(scope="session", params=["memory"])
+@pytest.fixture(scope="session", params=["memory", "redis"])
 def opening(request) -> Opening:
     """An adapter of admission: what opens one over durable records."""
-    return memory_box
+    return memory_box if request.param == "memory" else redis_boxes(request.getfixturevalue("_redis"))

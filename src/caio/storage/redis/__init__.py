@@ -1,0 +1,1 @@
+"""Admission shared by several processes, in Redis. The only room that imports ``redis``."""

@@ -1,0 +1,58 @@
+-- Put an account in place that was read from the durable records.
+-- ARGV: time, token, since (as claimed), shared, period, packed {spent, past, grants, kept, windows}, tenant
+local now = clock(ARGV[1])
+local builder = account .. ':builder'
+local since = lost_at(now, ARGV[4] == '1')
+if redis.call('GET', builder) ~= ARGV[2] or not since or digits(since) ~= ARGV[3] then
+  return {'overtaken'}
+end
+local past = cmsgpack.unpack(ARGV[6])
+local held = {}
+for _, grant in ipairs(past.grants) do
+  local before = redis.call('HGET', grants, grant.id)
+  if before then
+    held[grant.id] = cmsgpack.unpack(before)
+  end
+end
+local kept = {}
+for _, id in ipairs(past.kept) do
+  local grant = redis.call('HGET', grants, id)
+  if grant then
+    kept[id] = cmsgpack.unpack(grant)
+  end
+end
+local epoch = tonumber(redis.call('HGET', account, 'epoch') or 0) + 1
+redis.call('DEL', account, grants, slots, builder)
+redis.call('HSET', account, 'server', server, 'built', digits(now), 'latest', digits(now), 'epoch', digits(epoch),
+  'period', ARGV[5], 'past', digits(past.past), 'spent:' .. ARGV[5], past.spent)
+for _, grant in ipairs(past.grants) do
+  local known = held[grant.id] or {}
+  for _, subject in ipairs(grant.subjects) do
+    redis.call('HINCRBY', slots, subject, 1)
+  end
+  add('reserved:' .. grant.period, grant.price)
+  redis.call('HSET', grants, grant.id, cmsgpack.pack({
+    process = known.process or '', expires = known.expires or grant.expires, price = grant.price,
+    period = grant.period, subjects = grant.subjects, takes = {},
+  }))
+end
+-- Calls that this server knows and the records do not (yet): whoever admitted them will settle them.
+for _, id in ipairs(past.kept) do
+  local grant = kept[id]
+  if grant then
+    grant.period, grant.takes = ARGV[5], {}
+    for _, subject in ipairs(grant.subjects) do
+      redis.call('HINCRBY', slots, subject, 1)
+    end
+    add('reserved:' .. grant.period, grant.price)
+    redis.call('HSET', grants, id, cmsgpack.pack(grant))
+  end
+end
+for name, window in pairs(past.windows) do
+  local key = window_key(name)
+  redis.call('RPUSH', key, digits(window.used) .. ':-1', unpack(window.blocks))
+  lasts(key, window.span)
+end
+redis.call('SADD', 'caio:accounts', ARGV[7])
+keep()
+return {'installed', digits(epoch)}
