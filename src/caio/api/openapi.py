@@ -14,8 +14,11 @@ from pydantic.json_schema import models_json_schema
 
 from caio.api.hot_paths import CHAT, EMBEDDINGS, ORCHESTRATE
 from caio.api.routes.audit_custody import ErasureWish, HoldWish, RetentionWish
+from caio.api.routes.invitations import AcceptanceWish, InvitationWish
 from caio.api.routes.keys import KeyWish, RotationWish
 from caio.api.routes.members import MemberChange
+from caio.api.routes.tenant import OwnTenantPatch
+from caio.api.routes.tenants import AdminWish, CancellationWish, SuspensionWish, TenantPatch, TenantWish
 from caio.api.routes.webhooks import SecretRotationWish, WebhookWish
 from caio.api.wanted import ChatBody, EmbeddingsBody
 from caio.gateway.intake import OrchestrateBody
@@ -141,6 +144,14 @@ _BODIES = (
     ErasureWish,
     WebhookWish,
     SecretRotationWish,
+    InvitationWish,
+    AcceptanceWish,
+    OwnTenantPatch,
+    TenantWish,
+    TenantPatch,
+    AdminWish,
+    SuspensionWish,
+    CancellationWish,
 )
 _UNAUTHENTICATED = ("/health", "/health/live", "/health/ready", "/.well-known/caio-keys.json")
 _CALLING = ("402", "502", "504")

@@ -77,6 +77,15 @@ class Views:
             self._shared_generation += 1
             self._views.clear()
 
+    def forget(self, tenant_id: str) -> None:
+        """Drop all that is kept of a deleted tenant, and what others have built with what it shared."""
+        self._generation[tenant_id] += 1
+        self._shared_generation += 1
+        self._views.clear()
+        self._last.pop(tenant_id, None)
+        for key in [key for key in self._kept if key[0] == tenant_id]:
+            del self._kept[key]
+
     def _changed_elsewhere(self, scope: TenantScope) -> None:
         self.changed(scope, shared=False)  # a shared service is in every tenant's own reading
 

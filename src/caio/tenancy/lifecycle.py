@@ -29,7 +29,7 @@ Laws (each has a test of the same name)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -114,11 +114,11 @@ class Lifecycle:
         self._forgetting = forgetting
 
     async def create(self, scope: TenantScope, by: str, tenant: Tenant) -> Tenant:
-        """Create ``tenant`` where its tier says; what is stored. Raises Conflict ``already_exists``, for the id of a
+        """Create ``tenant`` now, where its tier says; what is stored. Raises Conflict ``already_exists``, for the id of a
         deleted tenant too, and as ``TenantPlaces.prepare_place`` and ``Tenants.create``."""
         if await self._tenants.exists(scope):
             raise _taken(tenant.tenant_id)
-        prepared = await self._places.prepare_place(tenant)
+        prepared = await self._places.prepare_place(replace(tenant, created_at=self._clock()))
         if not await self._tenants.create(scope, by, prepared):
             raise _taken(tenant.tenant_id)  # whoever was faster has the place
         return prepared

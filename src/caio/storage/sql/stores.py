@@ -12,6 +12,7 @@ from caio.storage.sql.custody import SqlCustody
 from caio.storage.sql.database import Database
 from caio.storage.sql.events import SqlEvents
 from caio.storage.sql.idempotency import SqlIdempotency
+from caio.storage.sql.invitations import SqlInvitations
 from caio.storage.sql.journal_sqlite import SqliteJournal
 from caio.storage.sql.keys import SqlApiKeys
 from caio.storage.sql.log_restart import SqlLogRestarts
@@ -25,6 +26,7 @@ from caio.storage.sql.service_limits import SqlServiceLimits
 from caio.storage.sql.snapshots import SqlInputSnapshots
 from caio.storage.sql.storage_measures import SqlStorageMeasures
 from caio.storage.sql.tenant_keys import SqlTenantKeys
+from caio.storage.sql.tenant_rows import SqlTenantRows
 from caio.storage.sql.tenants import SqlTenants
 from caio.storage.sql.usage import SqlUsage
 from caio.storage.sql.webhooks import SqlWebhooks
@@ -35,6 +37,8 @@ class Stores:
     tenants: SqlTenants
     api_keys: SqlApiKeys
     members: SqlMembers
+    invitations: SqlInvitations
+    tenant_rows: SqlTenantRows
     tenant_keys: SqlTenantKeys
     contracts: SqlPublications
     policies: SqlPublications
@@ -64,6 +68,8 @@ def open_stores(database: Database) -> Stores:
         tenants=SqlTenants(database),
         api_keys=SqlApiKeys(database),
         members=SqlMembers(database),
+        invitations=SqlInvitations(database),
+        tenant_rows=SqlTenantRows(database),
         tenant_keys=SqlTenantKeys(database),
         contracts=SqlPublications(database, "contract"),
         policies=SqlPublications(database, "policy"),
