@@ -17,7 +17,8 @@ _REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 PAGE, ACTS = _REFERENCE / "events.md", _REFERENCE / "acts.md"
 
 _ACT = re.compile(
-    r"^\| `(?P<action>[a-z._]+)` \| `(?P<kind>[a-z]+)` \| (?P<subject>[^|]+) \| [^|]*\| (?P<when>[^|]+) \|$", re.MULTILINE
+    r"^\| `(?P<action>[a-z._]+)` \| `(?P<kind>[a-z]+)` \| (?P<subject>[^|]+) \| [^|]*\| (?P<when>[^|]+) \|$",
+    re.MULTILINE,
 )
 _HEAD = "| type | subject | when |\n|---|---|---|\n"
 
