@@ -26,6 +26,7 @@ import base64
 import binascii
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -169,7 +170,9 @@ def _imported(document: dict[str, Any]) -> Any:
         name: value for name in ("kty", "n", "e", "crv", "x", "y") if type(value := document.get(name)) is str
     }
     try:
-        return jwk.import_key(parameters).get_op_key("verify")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", errors.SecurityWarning)  # weak keys are left out below
+            return jwk.import_key(parameters).get_op_key("verify")
     except (errors.JoseError, ValueError, TypeError, KeyError):
         return None
 
