@@ -98,7 +98,8 @@ class Sequencer:
     """The one of a process. ``start`` it in the event loop it shall run in.
 
     ``holder`` names it in leases: processes that run at the same time need different names; one that
-    is the only one keeps its name, so that after a restart it need not wait for its own lease.
+    is the only one keeps its name, so that after a restart it need not wait for its own lease. One that does
+    not look (``looks``) serves those who ask and leaves the rest to another process's.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Sequencer:
         lease_seconds: float = LEASE_SECONDS,
         share: int = SHARE,
         step: int = STEP,
+        looks: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -127,6 +129,7 @@ class Sequencer:
         self._lease = int(lease_seconds * 1_000_000)
         self._share = share
         self._step = max(step, share)
+        self._looks = looks
         self._monotonic = monotonic
         self._asked: dict[str, _Asked] = {}  # not looked at yet: whoever comes may still join
         self._looked_at: list[_Asked] = []
@@ -173,7 +176,7 @@ class Sequencer:
             return f"new entries are not taken into the audit logs: {self._failure}"
         if self._aside:
             return f"{len(self._aside)} of the audit logs do not hold together, and nothing is signed for them"
-        if self.lag > LAGGING_SECONDS + self._every:
+        if self._looks and self.lag > LAGGING_SECONDS + self._every:
             return f"the audit logs are {self.lag:.0f} s behind their journals"
         if self.anchor_failing is not None:
             return "checkpoints are not anchored"
@@ -228,10 +231,12 @@ class Sequencer:
         try:
             while not self._stopping:
                 began = self._monotonic()
-                await self._attempt(self._look)
+                if self._looks:
+                    await self._attempt(self._look)
                 # A look that takes long is not to make the next one late; a short rest it is given.
                 await self._wait(max(began + self._every, self._monotonic() + self._every / 10))
-            await self._attempt(self._finish)
+            if self._looks:
+                await self._attempt(self._finish)
             await self._attempt(lambda: self._store.release(self._holder))
         finally:
             self._let_go()

@@ -44,15 +44,18 @@ class Audit:
     acts: Acts
 
 
-async def open_audit(stack: AsyncExitStack, settings: Settings, storage: Storage, outbound: OutboundClient) -> Audit:
-    """Open the keys and start the journal; the sequencer is to be started once the log has begun."""
+async def open_audit(
+    stack: AsyncExitStack, settings: Settings, storage: Storage, outbound: OutboundClient, *, works: bool
+) -> Audit:
+    """Open the keys and start the journal; the sequencer is to be started once the log has begun. Where others do
+    the worker's part, it takes in only what somebody asks for."""
     stores = storage.stores
     master = load_or_create_master(settings.data_dir / "keys" / "master.key")
     keyring = load_or_create(settings.data_dir / "keys" / "signing")
     wrapping = await stack.enter_async_context(open_wrapping(settings, master))
     vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
     anchor = await stack.enter_async_context(anchor_of(settings))
-    sequencer = _sequencer(settings, stores, keyring, anchor, outbound)
+    sequencer = _sequencer(settings, stores, keyring, anchor, outbound, looks=works)
     stack.push_async_callback(sequencer.stop)  # after the journal's end, so that its last leaves are taken in
     journal = Journal(stores.journal)
     await journal.start()
@@ -95,7 +98,13 @@ async def anchor_of(settings: Settings) -> AsyncIterator[Anchor | None]:
 
 
 def _sequencer(
-    settings: Settings, stores: Stores, keyring: Keyring, anchor: Anchor | None, outbound: OutboundClient
+    settings: Settings,
+    stores: Stores,
+    keyring: Keyring,
+    anchor: Anchor | None,
+    outbound: OutboundClient,
+    *,
+    looks: bool,
 ) -> Sequencer:
     return Sequencer(
         stores.log,
@@ -104,6 +113,7 @@ def _sequencer(
         process_identity() if settings.several_processes else _ALONE,
         now,
         every_seconds=settings.audit_checkpoint_seconds,
+        looks=looks,
         anchor=anchor,
         anchor_every_seconds=settings.anchor_every_seconds,
         witnesses=[WitnessClient(outbound, each.url, read_verifier_key(each.key)) for each in settings.witnesses],

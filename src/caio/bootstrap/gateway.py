@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from caio.bootstrap.audit import Audit
-from caio.bootstrap.clock import new_id, now
+from caio.bootstrap.clock import new_id, now, process_identity
 from caio.bootstrap.metering import Metering
 from caio.bootstrap.storage import Storage
 from caio.config import Settings
+from caio.foundation.errors import Misconfigured
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import Books
 from caio.gateway.credentials import Credentials
 from caio.gateway.pipeline import Gateway
+from caio.gateway.ports import HeldCalls
 from caio.gateway.streams import Streams
 from caio.providers import providers
 from caio.providers.outbound import OutboundClient
@@ -23,24 +27,35 @@ from caio.registry.service_limits import ServiceLimits
 from caio.registry.views import Views
 from caio.storage.memory.admission import InProcessAdmission
 
+if TYPE_CHECKING:
+    from caio.storage.redis.admission import RedisAdmission
+
 
 @dataclass(frozen=True, slots=True)
 class RequestPath:
     views: Views
     histories: Histories
-    admission: InProcessAdmission
+    admission: InProcessAdmission | RedisAdmission
+    held: HeldCalls | None
     service_limits: ServiceLimits
     gateway: Gateway
     streams: Streams
 
 
-def wire_gateway(
-    settings: Settings, storage: Storage, audit: Audit, metering: Metering, outbound: OutboundClient
+async def open_gateway(
+    stack: AsyncExitStack,
+    settings: Settings,
+    storage: Storage,
+    audit: Audit,
+    metering: Metering,
+    outbound: OutboundClient,
 ) -> RequestPath:
+    """Raises Misconfigured for a Redis that must not be used; one that does not answer is no reason not to start."""
     stores, several = storage.stores, settings.several_processes
     histories = Histories(stores.snapshots, stores.seen_attempts if several else None)
     views = Views(stores.contracts, stores.policies, stores.snapshots, alone=not several)
-    admission = InProcessAdmission(stores.admission_records)
+    stack.push_async_callback(views.stop)
+    admission, held = await _admission(stack, settings, storage)
     limits = ServiceLimits(stores.service_limits, stores.contracts, audit.acts, now, time.monotonic)
     books = Books(audit.journal, audit.vault, admission, histories, now, os.urandom)
     attempts = Attempts(providers(outbound), Credentials(stores.secrets, audit.vault))
@@ -57,4 +72,26 @@ def wire_gateway(
         now,
         new_id,
     )
-    return RequestPath(views, histories, admission, limits, gateway, Streams(gateway))
+    return RequestPath(views, histories, admission, held, limits, gateway, Streams(gateway))
+
+
+async def _admission(
+    stack: AsyncExitStack, settings: Settings, storage: Storage
+) -> tuple[InProcessAdmission | RedisAdmission, HeldCalls | None]:
+    records = storage.stores.admission_records
+    if settings.redis_url is None:
+        return InProcessAdmission(records), None
+    try:
+        from caio.storage.redis.admission import RedisAdmission
+        from caio.storage.redis.client import Client
+        from caio.storage.redis.heartbeats import Heartbeats
+        from caio.storage.redis.held import HeldInRedis
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise Misconfigured("Redis needs the extra: pip install 'caio-platform[redis]'.") from error
+    client = Client(settings.redis_url)
+    admission = RedisAdmission(client, Heartbeats(client, process_identity()), records, settings.processes)
+    stack.push_async_callback(admission.stop)
+    await admission.start()
+    return admission, HeldInRedis(client, admission, now)

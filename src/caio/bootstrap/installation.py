@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from caio.audit.acts import Acts
 from caio.audit.journal import Journal
@@ -22,17 +24,24 @@ from caio.registry.catalog import Catalog
 from caio.registry.custody import Custody
 from caio.registry.decisions import Decisions
 from caio.registry.observed import ObservedServices
+from caio.registry.service_limits import ServiceLimits
+from caio.registry.tenant_export import TenantExports
 from caio.registry.what_if import WhatIf
 from caio.storage.memory.admission import InProcessAdmission
 from caio.storage.sql.database import Database
+from caio.storage.sql.lock import in_turn
 from caio.storage.sql.stores import Stores
 from caio.tenancy.addresses import CallerAddresses
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator
-from caio.tenancy.lifecycle import Tenants
+from caio.tenancy.invitations import Invitations
+from caio.tenancy.lifecycle import Lifecycle, Tenants
 from caio.tenancy.members import Members
 from caio.tenancy.webhooks import Webhooks
 from caio.worker.loop import Worker
+
+if TYPE_CHECKING:
+    from caio.storage.redis.admission import RedisAdmission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +61,9 @@ class Installation:
     custody: Custody
     acts: Acts
     tenants: Tenants
-    admission: InProcessAdmission
+    admission: InProcessAdmission | RedisAdmission
     catalog: Catalog
+    service_limits: ServiceLimits
     decisions: Decisions
     observed: ObservedServices
     what_if: WhatIf
@@ -63,6 +73,9 @@ class Installation:
     addresses: CallerAddresses
     api_keys: ApiKeys
     members: Members
+    lifecycle: Lifecycle
+    invitations: Invitations
+    tenant_exports: TenantExports
     metering: Metering
     webhooks: Webhooks
     worker: Worker | None
@@ -78,6 +91,10 @@ class Installation:
     @property
     def max_body_bytes(self) -> int:
         return self.settings.max_body_bytes
+
+    def in_turn(self) -> AbstractAsyncContextManager[None]:
+        """For what every process of a database does when it starts, and one is to do first."""
+        return in_turn(self.database)
 
     async def ping_database(self) -> None:
         await self.database.ping()

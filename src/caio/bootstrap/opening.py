@@ -8,8 +8,9 @@ from pathlib import Path
 
 from caio.bootstrap.audit import open_audit
 from caio.bootstrap.events import open_events
-from caio.bootstrap.gateway import wire_gateway
+from caio.bootstrap.gateway import open_gateway
 from caio.bootstrap.installation import Installation
+from caio.bootstrap.lifecycle import wire_lifecycle
 from caio.bootstrap.metering import wire_metering
 from caio.bootstrap.recovery import recover
 from caio.bootstrap.registry import start_expiry, wire_registry
@@ -44,27 +45,28 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
     of several the worker does. ``works`` is whether this process runs the worker's loops: by default the only
     one of a database does. Raises Misconfigured when another process holds the data directory or the
     database."""
+    works = not settings.several_processes if works is None else works
     async with AsyncExitStack() as stack:
         storage = await open_storage(stack, settings)
         outbound = OutboundClient(settings.outbound_allow)
         stack.push_async_callback(outbound.close)
-        audit = await open_audit(stack, settings, storage, outbound)
+        audit = await open_audit(stack, settings, storage, outbound, works=works)
         metering = wire_metering(storage)
-        path = wire_gateway(settings, storage, audit, metering, outbound)
-        stack.push_async_callback(path.views.stop)
+        path = await open_gateway(stack, settings, storage, audit, metering, outbound)
         tenancy = wire_tenancy(settings, storage, audit, path.views, outbound)
         await begin(settings, storage, audit, tenancy.tenants)
         await start_key_uses(stack, tenancy)
         await audit.sequencer.start()
-        await start_expiry(stack, storage, audit)
         if not settings.several_processes:
             await recover(storage, audit, path)
         registry = wire_registry(storage, audit, metering, path.views)
+        tenure = wire_lifecycle(storage, audit, tenancy, path, registry)
         stack.push_async_callback(path.gateway.books.settled)
         events = await open_events(stack, settings, storage, audit, outbound)
         worker = None
-        if not settings.several_processes if works is None else works:
-            worker = wire_worker(storage, audit, metering, events)
+        if works:
+            await start_expiry(stack, storage, audit)
+            worker = wire_worker(storage, audit, metering, events, path, tenure)
             await worker.start()
             stack.push_async_callback(worker.stop)
         yield Installation(
@@ -81,6 +83,9 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
             addresses=tenancy.addresses,
             api_keys=tenancy.api_keys,
             members=tenancy.members,
+            lifecycle=tenure.lifecycle,
+            invitations=tenure.invitations,
+            tenant_exports=tenure.exports,
             metering=metering,
             webhooks=events.webhooks,
             worker=worker,
@@ -92,6 +97,7 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
             audit_entries=registry.audit_entries,
             custody=registry.custody,
             catalog=registry.catalog,
+            service_limits=path.service_limits,
             decisions=registry.decisions,
             observed=registry.observed,
             what_if=registry.what_if,

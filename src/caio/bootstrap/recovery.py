@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
-from caio.audit.ports import Status
-from caio.audit.record import SALT_BYTES, OutcomeRecord, leaf_of
 from caio.bootstrap.audit import Audit
 from caio.bootstrap.clock import now
 from caio.bootstrap.gateway import RequestPath
 from caio.bootstrap.storage import Storage
-from caio.foundation.errors import Erased
-from caio.foundation.money import Usage
+from caio.gateway.interrupted import InterruptedCalls
 from caio.registry.histories import since
 from caio.registry.observed import LONGEST
 from caio.storage.sql.stores import Stores
@@ -29,23 +25,9 @@ async def recover(storage: Storage, audit: Audit, path: RequestPath) -> None:
 
 
 async def _end_open_calls(stores: Stores, audit: Audit) -> None:
+    interrupted = InterruptedCalls(audit.journal, audit.vault, now, os.urandom)
     for tenant_id, row in await stores.journal.unfinished():
-        record = OutcomeRecord(
-            tenant_id=tenant_id,
-            decision_id=row.decision_id,
-            finished_at=now(),
-            status=Status.INTERRUPTED,
-            service_id=row.service_id,
-            latency_ms=0,
-            attempts=(),
-            usage=Usage(),
-            reserved=row.reserved,
-            charged=0,
-            answer=None,
-        )
-        with suppress(Erased):  # nothing can be sealed for a tenant whose key was destroyed
-            sealer = await audit.vault.sealer(embedded_scope(tenant_id))
-            await audit.journal.append(leaf_of(record, sealer, os.urandom(SALT_BYTES)))
+        await interrupted.end(embedded_scope(tenant_id), row)
 
 
 async def _restore(stores: Stores, path: RequestPath) -> None:

@@ -74,7 +74,8 @@ async def _serve(settings: Settings, listening: socket.socket, as_json: bool) ->
     async with AsyncExitStack() as stack:
         with output.waiting("Opening the installation"):
             installation = await stack.enter_async_context(open_installation(settings))
-        first = await installation.api_keys.create_first(embedded_scope())
+        async with installation.in_turn():  # processes that start together make one key
+            first = await installation.api_keys.create_first(embedded_scope())
         token = None if first is None else first.token
 
         def ready() -> None:
