@@ -86,10 +86,10 @@ def headers_of(error: CaioError) -> dict[str, str]:
     headers: dict[str, str] = {}
     if isinstance(error, LimitExceeded):
         headers["Retry-After"] = str(error.retry_after)
+        headers |= rate_limit_headers(error.window, error.limit, error.span, 0, error.retry_after)
         headers["RateLimit-Limit"] = str(error.limit)
         headers["RateLimit-Remaining"] = "0"
         headers["RateLimit-Reset"] = str(error.retry_after)
-        headers["RateLimit-Policy"] = f'{error.limit};comment="{error.window}"'
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allow
     if error.category is Category.UNAUTHENTICATED:
@@ -97,6 +97,13 @@ def headers_of(error: CaioError) -> dict[str, str]:
     if error.decision_id is not None:
         headers["x-caio-decision-id"] = error.decision_id
     return headers
+
+
+def rate_limit_headers(window: str, limit: int, span: int | None, remaining: int, reset: int) -> dict[str, str]:
+    """How a window stands, as draft-ietf-httpapi-ratelimit-headers-10 writes it; ``span`` and ``reset`` in seconds.
+    (Refusals also carry the three fields of its older versions, which more clients know.)"""
+    length = "" if span is None else f";w={span}"
+    return {"RateLimit-Policy": f'"{window}";q={limit}{length}', "RateLimit": f'"{window}";r={remaining};t={reset}'}
 
 
 def problem(error: CaioError) -> dict[str, Any]:

@@ -23,7 +23,15 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from caio.api.errors import MethodNotAllowed, as_caio_error, headers_of, openai_error, problem, status_of
+from caio.api.errors import (
+    MethodNotAllowed,
+    as_caio_error,
+    headers_of,
+    openai_error,
+    problem,
+    rate_limit_headers,
+    status_of,
+)
 from caio.api.platform import Platform
 from caio.api.presented import Presented
 from caio.api.request_log import log_request, new_request_id
@@ -37,6 +45,7 @@ from caio.api.wanted import (
 )
 from caio.foundation.errors import CaioError, TooLarge
 from caio.foundation.quantity import decimal_text
+from caio.gateway.ports import Standing
 from caio.gateway.run import Answer
 from caio.gateway.streams import OpenStream
 from caio.tenancy.principals import Caller, Permission
@@ -203,7 +212,7 @@ class _Request:
 
     async def answer(self, answer: Answer) -> None:
         body = answer.content
-        headers = _decision_headers(answer.decision_id, answer.service_id, answer.version)
+        headers = _decision_headers(answer.decision_id, answer.service_id, answer.version, answer.standing)
         if answer.replayed:
             headers.append((b"idempotency-replayed", b"true"))
         self.decision_id = answer.decision_id
@@ -213,7 +222,7 @@ class _Request:
     async def stream(self, opened: OpenStream) -> None:
         """Send the frames as they come; stop, and cancel upstream, when the caller goes away."""
         self.decision_id = opened.decision_id
-        headers = _decision_headers(opened.decision_id, opened.service_id, opened.version)
+        headers = _decision_headers(opened.decision_id, opened.service_id, opened.version, opened.standing)
         await self.unless_gone(self._send_frames(opened, headers))
 
     async def _send_frames(self, opened: OpenStream, headers: list[tuple[bytes, bytes]]) -> None:
@@ -247,8 +256,16 @@ class _Request:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
 
-def _decision_headers(decision_id: str, service_id: str, version: str) -> list[tuple[bytes, bytes]]:
+def _decision_headers(
+    decision_id: str, service_id: str, version: str, standing: Standing | None
+) -> list[tuple[bytes, bytes]]:
+    stands = (
+        {}
+        if standing is None
+        else rate_limit_headers(standing.window, standing.limit, standing.span, standing.remaining, standing.reset)
+    )
     return [
+        *((name.lower().encode(), value.encode()) for name, value in stands.items()),
         (b"x-caio-decision-id", decision_id.encode()),
         (b"x-caio-service", f"{service_id}@{version}".encode()),
         (b"x-caio-receipt", decision_id.encode()),

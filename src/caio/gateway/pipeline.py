@@ -353,10 +353,11 @@ def _answer_of(run: Run, tried: Tried) -> Answer:
         tried.cost,
         tried.breaches,
         len(run.tried),
+        standing=run.grant.standing,
     )
     return replace(answer, content=run.wanted.render(answer))
 
 
 def _thawed(raw: bytes) -> Answer:
     fields: dict[str, Any] = msgspec.json.decode(raw)
-    return msgspec.convert({**fields, "replayed": True}, Answer)
+    return msgspec.convert({**fields, "replayed": True, "standing": None}, Answer)

@@ -37,7 +37,7 @@ def window_full(meter: Meter, window: Window, wait: int) -> ServiceBusy:
         message = f"the call may take {meter.amount}, more than {_whose(meter.subject)} {limit} ever allows"
     else:
         message = f"{_whose(meter.subject)} {limit} is reached"
-    raise LimitExceeded(message, window=name, limit=window.limit, retry_after=seconds)
+    raise LimitExceeded(message, window=name, limit=window.limit, retry_after=seconds, span=window.span // 1_000_000)
 
 
 def slots_taken(slots: Slots) -> ServiceBusy:

@@ -12,7 +12,7 @@ import msgspec
 from caio.audit.record import AttemptRecord, Breach
 from caio.foundation.errors import UpstreamFailed
 from caio.foundation.money import Usage
-from caio.gateway.ports import Grant, Operation
+from caio.gateway.ports import Grant, Operation, Standing
 from caio.registry.views import Reference
 from caio.routing.model import Decision, Ranked, Request
 from caio.tenancy.principals import Caller
@@ -24,7 +24,8 @@ BYTES_PER_TOKEN = 4
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A complete answer, released: its decision and its outcome are durable. ``content`` is what the
-    surface sends for it, and what the outcome commits to."""
+    surface sends for it, and what the outcome commits to; ``standing`` is how the tenant stood at its admission,
+    None for an answer that was kept."""
 
     decision_id: str
     service_id: str
@@ -37,6 +38,7 @@ class Answer:
     attempts: int = 1
     content: bytes = b""
     replayed: bool = False
+    standing: Standing | None = None
 
 
 def body_alone(answer: Answer) -> bytes:

@@ -26,7 +26,7 @@ from caio.foundation.money import Usage
 from caio.gateway.attempts import Endpoint, priced, since
 from caio.gateway.books import Ending
 from caio.gateway.pipeline import Gateway, acceptable, durable_in_time, ended_by, failure, worth_moving
-from caio.gateway.ports import Chunk
+from caio.gateway.ports import Chunk, Standing
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
 
 DONE = b"data: [DONE]\n\n"
@@ -63,6 +63,7 @@ class OpenStream:
     service_id: str
     version: str
     frames: AsyncGenerator[bytes, None]
+    standing: Standing | None = None
 
 
 class Streams:
@@ -93,7 +94,7 @@ class Streams:
             raise
         offer, frames = run.candidate.offer, self._frames(run, upstream)
         await anext(frames)  # a generator that was begun finishes the run even when nobody reads on
-        return OpenStream(run.decision_id, offer.service_id, offer.version, frames)
+        return OpenStream(run.decision_id, offer.service_id, offer.version, frames, run.grant.standing)
 
     async def _first_content(self, run: Run) -> _Upstream:
         """The first service, in rank order, that gets as far as content within its guarantee."""

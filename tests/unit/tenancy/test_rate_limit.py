@@ -284,10 +284,12 @@ def test_what_has_left_gives_nothing_back():
 
 
 def test_the_tightest_window_has_the_fewest_units_left():
-    windows = Windows([RollingWindow("minute", 10, MINUTE), RollingWindow("hour", 12, HOUR)])
-    assert windows.tightest().name == "minute"
+    minute, hour = RollingWindow("minute", 10, MINUTE), RollingWindow("hour", 12, HOUR)
+    windows = Windows([minute, hour])
+    assert windows.tightest() is minute
     windows.take(0, 5)
     windows.full(MINUTE)
     windows.take(MINUTE, 1)
-    assert windows.tightest().name == "hour"
+    assert windows.tightest() is hour
+    assert (minute.frees_in(MINUTE), hour.frees_in(MINUTE)) == (MINUTE, HOUR - MINUTE)
     assert Windows([]).tightest() is None

@@ -1,0 +1,75 @@
+"""What admission is rebuilt from, as both databases tell it; and the limits that tenants set for services."""
+
+from dataclasses import replace
+
+import pytest
+
+from caio.audit.ports import Mode
+from caio.foundation.errors import NotFound
+from caio.gateway.ports import PastCall
+from caio.tenancy.limits import Limits
+from tests.conformance.test_journal_store import NOW, decision, outcome
+from tests.support.acts import act_leaf
+
+
+async def test_calls_since_a_time_are_told_oldest_first(stores, acme, rival):
+    await stores.journal.append(
+        [
+            decision("dec_before", at=10),
+            decision("dec_running", at=30, reserved=70),
+            decision("dec_done", at=20, reserved=50),
+            decision("dec_rival", "rival", at=30),
+            decision("dec_refused", at=40, admitted=False),
+            decision("dec_asked", at=50, mode=Mode.ROUTE),
+            outcome("dec_done", at=90, charged=2**61),
+            outcome("dec_before", at=95, charged=2**61),
+        ]
+    )
+    row, ended = decision("dec_done").projection, outcome("dec_done").projection
+    further = tuple((each.service_id, 90) for each in ended.attempts[1:])
+    past = await stores.admission_records.since(acme, 20, 0)
+    assert past.spent == 2**62
+    assert list(past.calls) == [
+        PastCall(
+            "dec_done",
+            row.principal_id,
+            20,
+            ((row.service_id, 20), *further),
+            50,
+            2**61,
+            ended.input_tokens + ended.output_tokens,
+            ended.latency_ms,
+        ),
+        PastCall("dec_running", row.principal_id, 30, ((row.service_id, 30),), 70, None, 0, 0),
+    ]
+    assert further
+    [call] = (await stores.admission_records.since(rival, 0, 0)).calls
+    assert call.decision_id == "dec_rival"
+
+
+async def test_a_period_holds_the_money_of_the_calls_admitted_in_it(stores, acme):
+    await stores.journal.append([decision("dec_1", at=10), decision("dec_2", at=20), decision("dec_3", at=30)])
+    await stores.journal.append([outcome(name, at=50, charged=7) for name in ("dec_1", "dec_2")])
+    spent = [(await stores.admission_records.since(acme, 0, start)).spent for start in (0, 10, 11, 20, 21)]
+    assert spent == [14, 14, 7, 7, 0]
+
+
+async def test_a_tenant_without_calls_has_used_nothing(stores, acme):
+    past = await stores.admission_records.since(acme, 0, 0)
+    assert (past.calls, past.spent) == ((), 0)
+
+
+async def test_limits_of_services_are_replaced_and_deleted_with_the_act_that_tells_it(stores, acme, rival):
+    limits, store = Limits(tokens_per_day=5, concurrent=2), stores.service_limits
+    assert await store.all(acme) == {}
+    await store.put(acme, "echo", replace(limits, concurrent=9), NOW, act_leaf(acme, "limits.changed", "echo"))
+    await store.put(acme, "echo", limits, NOW, act_leaf(acme, "limits.changed", "echo"))
+    await store.put(rival, "echo", Limits(), NOW, act_leaf(rival, "limits.changed", "echo"))
+    assert await store.all(acme) == {"echo": limits}
+    assert len(await stores.journal.page(acme, -1, 9)) == 2
+    await store.delete(acme, "echo", act_leaf(acme, "limits.changed", "echo"))
+    with pytest.raises(NotFound):
+        await store.delete(acme, "echo", act_leaf(acme, "limits.changed", "echo"))
+    assert await store.all(acme) == {}
+    assert await store.all(rival) == {"echo": Limits()}
+    assert len(await stores.journal.page(acme, -1, 9)) == 3
