@@ -33,7 +33,7 @@ async def put_limits(caller: Writer, platform: ThePlatform, service_id: ServiceI
     return LimitsBody.of(await platform.service_limits.put(caller, service_id, read(LimitsBody, body).limits()))
 
 
-@router.delete("/{service_id}/limits", status_code=204)
-async def delete_limits(caller: Writer, platform: ThePlatform, service_id: ServiceId) -> None:
-    """Take the tenant's limits of a service away; its contract's hold on."""
-    await platform.service_limits.delete(caller, service_id)
+@router.delete("/{service_id}/limits", response_model_exclude_none=True)
+async def delete_limits(caller: Writer, platform: ThePlatform, service_id: ServiceId) -> LimitsBody:
+    """Take the tenant's limits of a service away; its contract's hold on. Answers what is left: none."""
+    return LimitsBody.of(await platform.service_limits.delete(caller, service_id))
