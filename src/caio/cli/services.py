@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from caio.cli.observed import print_report
 from caio.cli.parameters import DEFAULT_URL, ApiKey, File, Files, IfMatch, Json, Url, group
 from caio.cli.publications import Checked, Kind
 from caio.cli.server import asked_with, segment
+from caio.foundation.errors import InvalidInput
 
 app = group("Register, list, update and retire services by their contracts.")
 
@@ -102,6 +104,45 @@ def observed(
         output.print_json(report)
     else:
         print_report(report)
+
+
+@app.command("limits")
+def limits(
+    service_id: Id,
+    limit: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=NUMBER]...", help="For example requests_per_minute=60.")
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="Take the tenant's limits of the service away.")] = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the tenant allows a service beyond its contract, or set all of it anew."""
+    server, path = asked_with(url, api_key), f"{SERVICES.path}/{segment(service_id)}/limits"
+    if none:
+        if limit:
+            raise InvalidInput("name limits, or --none, and not both")
+        server.send("DELETE", path)
+    found = server.send("PUT", path, json.dumps(_limits(limit)).encode()).document if limit else {}
+    if not limit and not none:
+        found = server.get(path).document
+    if as_json:
+        output.print_json(found)
+    elif found:
+        output.table(["limit", "of it"], found.items())
+    else:
+        output.say(f"the tenant sets no limits for {service_id}")
+        output.next_step(f"caio services limits {service_id} requests_per_minute=60 concurrent=4")
+
+
+def _limits(stated: list[str]) -> dict[str, int]:
+    found = {}
+    for each in stated:
+        name, _, number = each.partition("=")
+        if not number.isdecimal():
+            raise InvalidInput(f"{each!r} is not NAME=NUMBER, such as requests_per_minute=60")
+        found[name] = int(number)
+    return found
 
 
 def _row(found: dict[str, Any]) -> tuple[object, ...]:

@@ -81,10 +81,11 @@ class ServiceLimits:
         self._kept.pop(caller.scope.tenant_id, None)
         return limits
 
-    async def delete(self, caller: Caller, service_id: str) -> None:
+    async def delete(self, caller: Caller, service_id: str) -> Limits:
         """Allow the service what its contract does. Raises NotFound where there are no limits of the tenant's."""
         await self._store.delete(caller.scope, service_id, await self._leaf(caller, service_id, {}))
         self._kept.pop(caller.scope.tenant_id, None)
+        return UNLIMITED
 
     async def _leaf(self, caller: Caller, service_id: str, limits: Mapping[str, Any]) -> Leaf:
         details = {"of": "service", "limits": dict(limits)}
