@@ -50,11 +50,9 @@ from caio.storage.sql.tables_tenancy import (
     service_limits,
     storage_measures,
     tenants,
-    usage,
-    usage_marks,
     webhooks,
 )
-from caio.storage.sql.usage import locked_mark
+from caio.storage.sql.usage import count_anew
 from caio.tenancy.ports import TenantStatus
 
 #: Rows changed in one transaction.
@@ -132,9 +130,7 @@ async def sweep(database: Database, scope: TenantScope) -> int:
         await _remove_documents(connection, scope)
         for table in (secrets, holds, retention, service_limits, storage_measures):
             await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
-        await locked_mark(database, connection, scope)
-        await connection.execute(delete(usage).where(usage.c.tenant_id == scope.tenant_id))
-        await connection.execute(update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id).values(next=0))
+        await count_anew(database, connection, scope)
     await _sweep_directory(database, scope)
     return emptied
 
