@@ -35,7 +35,10 @@ COMMANDS: dict[str, dict[str, Place]] = {
         "services": Place("services", "app", "Register, list, update and retire services by their contracts."),
         "policies": Place("policies", "app", "Save, list, update and retire policies."),
         "secrets": Place("secrets", "app", "Keep the keys of providers, encrypted."),
-        "keys": Place("keys", "app", "Make, list and revoke API keys."),
+        "keys": Place("keys", "app", "Make, list, rotate and revoke API keys."),
+        "members": Place("members", "app", "List, change and remove the members of your tenant."),
+        "invitations": Place("invitations", "app", "Invite others into your tenant; accept an invitation."),
+        "whoami": Place("whoami", "whoami", "Show who your key or token is."),
     },
     "Ask": {
         "orchestrate": Place("requests", "orchestrate", "Send a request to the best service that satisfies it."),
@@ -51,6 +54,7 @@ COMMANDS: dict[str, dict[str, Place]] = {
         "trust": Place("trust", "app", "Pin the keys that receipts are verified with."),
     },
     "Operate": {
+        "tenants": Place("tenants", "app", "Create, list, change and end tenants; export your own."),
         "events": Place("events", "app", "List and follow what happens in the tenant."),
         "webhooks": Place("webhooks", "app", "Have events delivered to an address."),
         "worker": Place("worker", "worker", "Run what is done beside answering, in a process of its own."),

@@ -54,10 +54,11 @@ class SqlTenantRows:
         self._database = database
 
     async def pages(self, scope: TenantScope, kind: str) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        table, names = _KINDS[kind]
-        wanted = [table.c[name] for name in names.split()]
+        table, stated = _KINDS[kind]
+        names = stated.split()
         key = [column for column in table.primary_key.columns if column.name != "tenant_id"]
-        query = select(*key, *(column for column in wanted if column not in key))
+        columns = {column.name: column for column in (*key, *(table.c[name] for name in names))}
+        query = select(*columns.values())
         query = query.where(table.c.tenant_id == scope.tenant_id).order_by(*key).limit(PAGE)
         if table is publications:
             query = query.where(table.c.sort == kind)
@@ -67,7 +68,7 @@ class SqlTenantRows:
             beyond = query if after is None or not key else query.where(tuple_(*key) > tuple_(*map(literal, after)))
             async with reading(scope) as connection:
                 rows = (await connection.execute(beyond)).mappings().all()
-            yield [{column.name: _value(column.name, row[column.name]) for column in wanted} for row in rows]
+            yield [{name: _value(name, row[name]) for name in names} for row in rows]
             if len(rows) < PAGE:
                 return
             after = tuple(rows[-1][column.name] for column in key)
