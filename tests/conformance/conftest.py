@@ -5,6 +5,7 @@ file, or the one migrated PostgreSQL database with every row of the test before 
 """
 
 import asyncio
+import inspect
 import shutil
 from dataclasses import replace
 
@@ -165,3 +166,41 @@ def rival():
 def opening(request) -> Opening:
     """An adapter of admission: what opens one over durable records."""
     return memory_box if request.param == "memory" else redis_boxes(request.getfixturevalue("_redis"))
+
+
+#: What runs with tenants in places of their own, in every run and in the long one.
+IN_PLACES = {"test_journal_store.py", "test_gateway_stores.py", "test_tenant_key_store.py", "test_publications.py"}
+IN_PLACES_LONG = {
+    "test_acts.py",
+    "test_audit_index.py",
+    "test_custody.py",
+    "test_log_store.py",
+    "test_log_restart.py",
+    "test_observed_hours.py",
+    "test_tenancy_stores.py",
+    "test_tenant_erasure.py",
+}
+
+#: Tests that speak of one database where tenants in places of their own have several, each with the reason.
+NOT_IN_PLACES = {
+    "test_other_tenants_see_only_what_is_shared": "what such a tenant shares stays in its place",
+}
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keep the tiers to what is declared above; a test that opens ``database_url`` itself knows no silos."""
+    kept, dropped = [], []
+    for item in items:
+        tier = getattr(item, "callspec", None) and item.callspec.params.get("database_url")
+        if tier in TIERS:
+            name = item.path.name
+            alone = "database_url" in inspect.signature(item.function).parameters
+            if alone or item.originalname in NOT_IN_PLACES or name not in IN_PLACES | IN_PLACES_LONG:
+                dropped.append(item)
+                continue
+            if name in IN_PLACES_LONG:
+                item.add_marker(pytest.mark.long)
+        kept.append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
