@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -63,11 +64,14 @@ async def running_admission(
     durable: float = GRANT_DURABLE_SECONDS,
     late: int = 1_000_000,
     lasts: float = 2.0,
+    orphaned_after: int = 30_000_000,
 ) -> AsyncIterator[RedisAdmission]:
     """The adapter as a process has it, by the server's clock and with heartbeats."""
     client = Client(url, step_seconds=step_seconds)
-    beats = Heartbeats(client, f"test-{next(_numbers)}", lasts=lasts, every=lasts / 4)
-    admission = RedisAdmission(client, beats, records, processes, durable=durable, late=late)
+    beats = Heartbeats(client, f"test-{os.getpid()}-{next(_numbers)}", lasts=lasts, every=lasts / 4, margin=lasts / 4)
+    admission = RedisAdmission(
+        client, beats, records, processes, durable=durable, late=late, orphaned_after=orphaned_after
+    )
     await admission.start()
     try:
         yield admission

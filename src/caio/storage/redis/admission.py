@@ -109,10 +109,11 @@ class RedisAdmission:
         *,
         durable: float = GRANT_DURABLE_SECONDS,
         late: int = 1_000_000,
+        orphaned_after: int = ORPHANED_AFTER,
         caller_time: bool = False,
     ) -> None:
         self._client, self._heartbeats, self._processes = client, heartbeats, processes
-        self._caller_time = caller_time
+        self._caller_time, self._orphaned_after = caller_time, orphaned_after
         self._rebuilding = Rebuilding(client, records, heartbeats.process_id, durable=durable, late=late)
         self._local = LocalAdmission(records, processes, lambda: client.away and heartbeats.gone(durable))
         self._unsettled: OrderedDict[tuple[str, str], _Ending] = OrderedDict()
@@ -204,7 +205,7 @@ class RedisAdmission:
         found: list[Orphan] = []
         try:
             for tenant_id in await self._client.members("caio:accounts"):
-                answer = await self._client.run(ORPHANS, account_keys(tenant_id), (given, str(ORPHANED_AFTER)))
+                answer = await self._client.run(ORPHANS, account_keys(tenant_id), (given, str(self._orphaned_after)))
                 found += [
                     Orphan(tenant_id, grant.decode(), process.decode(), int(price), int(expires))
                     for grant, process, price, expires in answer

@@ -57,7 +57,7 @@ class _Line:
         self._waiting.append(answer)
         if self._reading.done():
             raise ConnectionError
-        await self._connection.send_packed_command(self._connection.pack_command(*words), check_health=False)
+        await self._connection.send_packed_command(_packed(words), check_health=False)
         await asyncio.wait((answer,), timeout=seconds)
         for _ in range(3):
             if not answer.done():
@@ -181,6 +181,15 @@ class Client:
         line, self._line = self._line, None
         if line is not None:
             await line.close()
+
+
+def _packed(words: Sequence[str | bytes]) -> bytes:
+    """A request in Redis's protocol."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        data = word if isinstance(word, bytes) else word.encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
 
 
 def _check(info: str) -> None:

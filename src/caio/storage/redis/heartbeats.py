@@ -47,7 +47,9 @@ class Heartbeats:
     """This process's heartbeats. ``before_return`` is awaited whenever the process has been gone and is about to be
     here again; ``after_beat`` after each beat."""
 
-    def __init__(self, client: Client, process_id: str, *, lasts: float = LASTS, every: float = EVERY) -> None:
+    def __init__(
+        self, client: Client, process_id: str, *, lasts: float = LASTS, every: float = EVERY, margin: float = MARGIN
+    ) -> None:
         self.client = client
         self.process_id = process_id
         self.server: str | None = None
@@ -55,7 +57,7 @@ class Heartbeats:
         self.fault: str | None = None
         self.before_return: Callable[[], Awaitable[None]] | None = None
         self.after_beat: Callable[[], Awaitable[None]] | None = None
-        self._lasts, self._every = lasts, every
+        self._lasts, self._every, self._margin = lasts, every, margin
         self._sent = 0.0  # when the server was asked last, and when it answered with which time
         self._known = (0.0, 0)
         self._here_until = time.monotonic()
@@ -81,7 +83,7 @@ class Heartbeats:
 
     def gone(self, seconds: float = 0.0) -> bool:
         """Whether no server has counted this process as here for so many seconds."""
-        return time.monotonic() >= self._here_until + MARGIN + seconds
+        return time.monotonic() >= self._here_until + self._margin + seconds
 
     def void_after(self) -> str:
         """The server's time by which a step that begins now is carried out or void; nothing known, nothing said."""

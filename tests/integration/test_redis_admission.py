@@ -1,0 +1,373 @@
+"""What only the Redis adapter of admission can get wrong: outages, restarts, promotions, and the time of steps."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, suppress
+from random import Random
+from typing import Any
+
+import pytest
+
+from caio.foundation.errors import BudgetExhausted, LimitExceeded, Misconfigured, NotReady
+from caio.gateway.ports import Actual, Grant, Meter, PastCall
+from caio.storage.redis.client import Client, ServerAway
+from caio.storage.redis.heartbeats import Heartbeats
+from caio.storage.redis.scripts import BEAT
+from caio.tenancy.limits import Unit, Window
+from caio.tenancy.ports import Outage
+from caio.tenancy.rate_limit import HOUR
+from tests.support.admissions import NOW, Records, ask, compute, granted, past, requests, tokens
+from tests.support.partitions import way_to
+from tests.support.redis_admissions import redis_boxes, running_admission
+from tests.support.redis_server import MISSING, PROGRAM, RedisServer
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
+
+SHORT: Any = {"durable": 0.3, "late": 50_000, "lasts": 0.4}
+
+
+@pytest.fixture
+def server():
+    with RedisServer() as started:
+        yield started
+
+
+class Ledger(Records):
+    """Records that hold what was admitted from the moment at which it was."""
+
+    async def call(self, admission, asked):
+        """The grant, durable; None for a refusal."""
+        at = time.time_ns() // 1000
+        with suppress(LimitExceeded, BudgetExhausted, NotReady):
+            answer = await admission.admit(asked, at)
+            if isinstance(answer, Grant):
+                self.calls[asked.tenant_id].append(
+                    PastCall(asked.grant_id, asked.principal_id, at, ((asked.service_id, at),), asked.price, None, 0, 0)
+                )
+                return answer
+        return None
+
+    async def end(self, admission, grant, charged=0):
+        calls = self.calls[grant.ask.tenant_id]
+        place = next(place for place, call in enumerate(calls) if call.decision_id == grant.grant_id)
+        await admission.settle(grant, Actual(charged))
+        old = calls[place]
+        calls[place] = PastCall(
+            old.decision_id, old.principal_id, old.decided_at, old.services, old.reserved, charged, 0, 0
+        )
+
+    async def fill(self, admission, times, **parts):
+        """How many of so many calls are admitted, one after the other."""
+        return sum([await self.call(admission, asking(**parts)) is not None for _ in range(times)])
+
+
+def asking(limit=10, **parts):
+    """An ask of a tenant with so many requests a minute, that has surely ended in an hour."""
+    return ask("echo", requests("tenant", minute=limit), expires_at=time.time_ns() // 1000 + HOUR, **parts)
+
+
+async def eventually(condition, seconds=8.0):
+    end = time.monotonic() + seconds
+    while not (found := await condition()):
+        assert time.monotonic() < end, "not so in time"
+        await asyncio.sleep(0.02)
+    return found
+
+
+def back(admission):
+    async def reached():
+        return admission.degraded() is None
+
+    return eventually(reached)
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+async def test_a_step_is_bounded(server):
+    """And away_costs_nothing, and a step that comes late takes nothing."""
+    records = Ledger()
+    async with running_admission(server.url, records, step_seconds=0.05, **SHORT) as admission:
+        await eventually(lambda: records.call(admission, asking()))
+        server.suspend()
+        begun = time.monotonic()
+        with pytest.raises(NotReady) as caught:
+            await admission.admit(asking(), 0)
+        assert time.monotonic() - begun < 0.4  # fifty milliseconds, on a machine that does more than this
+        assert caught.value.code == "limiter_unavailable"
+        begun = time.monotonic()
+        for _ in range(100):
+            with suppress(NotReady):
+                await admission.admit(asking(), 0)
+        assert time.monotonic() - begun < 0.2
+        assert admission.degraded() == "the shared limiter does not answer"
+        server.resume()
+        await back(admission)
+        taken = sum([await records.call(admission, asking()) is not None for _ in range(20)])
+        assert taken == 9
+
+
+async def test_a_busy_process_is_not_an_outage(server):
+    records = Ledger()
+    async with running_admission(server.url, records, step_seconds=0.05, **SHORT) as admission:
+        await eventually(lambda: records.call(admission, asking()))
+        step = asyncio.create_task(admission.admit(asking(), 0))
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 -- this is what the test is about
+        assert isinstance(await step, Grant)
+
+
+async def test_nothing_is_admitted_where_nothing_answers(free_port):
+    async with running_admission(f"redis://127.0.0.1:{free_port()}/0", Records(), **SHORT) as admission:
+        with pytest.raises(NotReady):
+            await admission.admit(asking(), 0)
+        assert admission.degraded()
+
+
+# --- which server may be used ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"maxmemory_policy": "allkeys-lru"}, "noeviction"), ({"cluster_enabled": "yes"}, "cluster mode disabled")],
+)
+async def test_a_server_that_evicts_is_refused(options, message):
+    with RedisServer(**options) as server, pytest.raises(Misconfigured, match=message):
+        async with running_admission(server.url, Records()):
+            pass
+
+
+async def test_an_unusable_url_is_refused():
+    with pytest.raises(Misconfigured, match="CAIO_REDIS_URL"):
+        Client("redis://host:notaport/0")
+
+
+# --- heartbeats -----------------------------------------------------------------------------------
+
+
+async def counted(server):
+    client = Client(server.url, step_seconds=5)
+    await client.connect()
+    _, now, live, _ = await client.try_to_run(BEAT, (), ("", "", ""))
+    await client.close()
+    return int(live), int(now)
+
+
+async def test_gone_means_gone(server):
+    beats = Heartbeats(Client(server.url, step_seconds=5), "one", lasts=0.4, every=0.1, margin=0.1)
+    await beats.start()
+    assert not beats.gone()
+    assert (await counted(server))[0] == 1
+    assert beats._task
+    beats._task.cancel()
+    while not beats.gone():
+        await asyncio.sleep(0.01)
+    assert (await counted(server))[0] == 0
+    await beats.client.close()
+
+
+async def test_a_late_beat_counts_for_nothing(server):
+    client = Client(server.url, step_seconds=5)
+    await client.connect()
+    _, now = await counted(server)
+    await client.try_to_run(BEAT, (), ("one", str(now - 1), ""))
+    assert (await counted(server))[0] == 0
+    await client.try_to_run(BEAT, (), ("one", str(now + 5_000_000), ""))
+    assert (await counted(server))[0] == 1
+    await client.close()
+
+
+# --- loss ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+async def test_a_restart_lends_nothing(persistent):
+    with RedisServer(persistent=persistent) as server:
+        records = Ledger()
+        async with running_admission(server.url, records, **SHORT | {"durable": 1.5}) as admission:
+            await eventually(lambda: records.call(admission, asking()))
+            assert await records.fill(admission, 5) == 5
+            server.kill()
+            assert await records.fill(admission, 3) == 0
+            server.start()
+            await back(admission)
+            with pytest.raises(LimitExceeded) as caught:
+                await admission.admit(asking(), time.time_ns() // 1000)
+            assert caught.value.window == "recovering"
+            await eventually(lambda: records.call(admission, asking()))
+            assert await records.fill(admission, 20) == 3
+
+
+async def test_a_promotion_lends_nothing():
+    """The replica has not seen the last calls when it takes over."""
+    with RedisServer() as primary, RedisServer(replica_of=primary) as replica:
+        records = Ledger()
+        async with running_admission(primary.url, records, **SHORT) as admission:
+            await eventually(lambda: records.call(admission, asking()))
+            held = Client(replica.url, step_seconds=5)
+
+            async def replicated():
+                await held.connect()
+                with suppress(ServerAway):
+                    return await held.members("caio:accounts")
+
+            assert await eventually(replicated) == ["acme"]
+            await held.close()
+            replica.suspend()
+            assert await records.fill(admission, 6) == 6
+            primary.kill()
+            replica.resume()
+        async with running_admission(replica.url, records, **SHORT) as admission:
+            assert admission.degraded()  # a replica admits nothing
+            assert await records.fill(admission, 2) == 0
+            assert replica.ask("REPLICAOF", "NO", "ONE") == "+OK"
+            await back(admission)
+            await eventually(lambda: records.call(admission, asking()))
+            assert await records.fill(admission, 20) == 2
+
+
+async def test_a_server_that_was_emptied_lends_nothing(server):
+    records = Ledger()
+    async with running_admission(server.url, records, **SHORT) as admission:
+        await eventually(lambda: records.call(admission, asking()))
+        server.ask("FLUSHALL")
+        await eventually(lambda: records.call(admission, asking()))
+        assert await records.fill(admission, 20) == 8
+
+
+async def test_of_processes_that_rebuild_at_once_one_reads(server):
+    records = Ledger([past("echo", time.time_ns() // 1000)])
+    async with (
+        running_admission(server.url, records, **SHORT) as one,
+        running_admission(server.url, records, **SHORT) as two,
+    ):
+        await asyncio.sleep(SHORT["durable"])
+        answers = await asyncio.gather(*(records.call(each, asking()) for each in (one, two) * 10))
+        assert sum(answer is not None for answer in answers) == 9
+        assert one.rebuilt + two.rebuilt == 1
+        assert records.reads == 1
+
+
+async def test_a_lost_settling_is_made_up(server):
+    records = Ledger()
+    async with running_admission(server.url, records, step_seconds=0.2, **SHORT) as admission:
+        asked = asking(price=7, budget=10)
+        grant = await eventually(lambda: records.call(admission, asked))
+        server.suspend()
+        begun = time.monotonic()
+        await records.end(admission, grant, 4)
+        assert time.monotonic() - begun < 0.5
+        server.resume()
+
+        async def settled():
+            with suppress(NotReady, LimitExceeded):
+                books = await admission.ledger(asked.scope, asked.period, time.time_ns() // 1000)
+                return (books.reserved, books.spent) == (0, 4)
+
+        await eventually(settled)
+
+
+# --- on their own ------------------------------------------------------------------------------------
+
+
+async def test_a_process_on_its_own_admits_its_share(server):
+    """Of two processes one is cut off: it admits its share, the other what is left, and after its return both
+    together the limit."""
+    records, parts = Ledger(), {"limit": 40, "outage": Outage.LOCAL}
+    async with AsyncExitStack() as stack:
+        way = await stack.enter_async_context(way_to(server.port))
+        cut_off = await stack.enter_async_context(running_admission(way.url, records, processes=2, **SHORT))
+        other = await stack.enter_async_context(running_admission(server.url, records, processes=2, **SHORT))
+        await eventually(lambda: records.call(other, asking(**parts)))
+        assert await records.fill(cut_off, 3, **parts) == 3
+        assert await records.fill(other, 2, **parts) == 2
+        way.cut()
+        assert await records.fill(cut_off, 3, **parts) == 0  # it may still be counted as here
+
+        async def on_its_own():
+            return await records.fill(cut_off, 1, **parts)
+
+        assert await eventually(on_its_own) == 1
+        assert await records.fill(cut_off, 40, **parts) == 13  # a share of 20, and 6 were admitted before
+        assert await records.fill(cut_off, 3, limit=40) == 0  # a tenant that is closed
+        assert await records.fill(other, 40, **parts) == 14
+        way.heal()
+        await back(cut_off)
+        await eventually(lambda: records.call(other, asking(**parts)))
+        assert await records.fill(cut_off, 40, **parts) == 40 - 6 - 14 - 14 - 1
+
+
+async def test_a_process_that_died_on_its_own_is_counted(server):
+    """Whoever takes its place brings its share back, and what it admitted."""
+    records, parts = Ledger(), {"limit": 40, "outage": Outage.LOCAL}
+    async with AsyncExitStack() as stack:
+        way = await stack.enter_async_context(way_to(server.port))
+        other = await stack.enter_async_context(running_admission(server.url, records, processes=2, **SHORT))
+        async with running_admission(way.url, records, processes=2, **SHORT) as dying:
+            await eventually(lambda: records.call(other, asking(**parts)))
+            way.cut()
+
+            async def on_its_own():
+                return await records.fill(dying, 1, **parts)
+
+            assert await eventually(on_its_own) == 1
+            assert await records.fill(dying, 40, **parts) == 18
+        await stack.enter_async_context(running_admission(server.url, records, processes=2, **SHORT))
+        await eventually(lambda: records.call(other, asking(**parts)))
+        assert await records.fill(other, 40, **parts) == 40 - 21
+
+
+# --- orphans ------------------------------------------------------------------------------------------
+
+
+async def test_calls_of_dead_processes_are_found_and_released(server):
+    records = Ledger()
+    asked = asking(price=7, budget=10)
+    async with running_admission(server.url, records, orphaned_after=100_000, **SHORT) as worker:
+        async with running_admission(server.url, records, **SHORT) as dying:
+            await eventually(lambda: records.call(dying, asked))
+            assert await worker.orphans(0) == []
+        (orphan,) = await eventually(lambda: worker.orphans(0))
+        assert (orphan.tenant_id, orphan.grant_id, orphan.reserved) == ("acme", asked.grant_id, 7)
+        assert await records.call(worker, asking(price=7, budget=10)) is None
+        await worker.release(orphan, Actual())
+        assert await records.call(worker, asking(price=7, budget=10))
+        assert await worker.orphans(0) == []
+
+
+# --- memory -------------------------------------------------------------------------------------------
+
+
+async def test_memory_is_bounded(redis_url):
+    """However small what is given back leaves the blocks, and however the limit changes."""
+    rng, now = Random(7), NOW
+    async with redis_boxes(redis_url)(Records()) as box:
+        grants = []
+        for number in range(700):
+            now += rng.randrange(1, 2_000)
+            limit = 10**6 if number < 600 else 10**4
+            meters = (
+                requests("tenant", minute=limit),
+                tokens("tenant", rng.randrange(1, 2_000), minute=limit),
+                compute("key:key_1", 10_000, minute=10**9),
+            )
+            with suppress(LimitExceeded):
+                grants.append(await granted(box.admission, ask("echo", *meters), now))
+            if len(grants) > 5:
+                await box.admission.settle(grants.pop(rng.randrange(5)), Actual(0, 1, 1))
+        client = Client(redis_url, step_seconds=5)
+        await client.connect()
+        for name in ("tenant|requests|minute", "tenant|tokens|minute", "key:key_1|compute_ms|minute"):
+            length = await client._ask("LLEN", f"{{caio:acme}}:account:1:{name}")
+            assert 2 <= length <= 2 * 100 + 3, name
+        await client.close()
+
+
+async def test_windows_of_any_span(redis_url):
+    async with redis_boxes(redis_url)(Records()) as box:
+        asked = [ask("echo", Meter("tenant", Unit.REQUESTS, 1, (Window("moment", 2, 1_000),))) for _ in range(4)]
+        assert isinstance(await box.admission.admit(asked[0], NOW), Grant)
+        assert isinstance(await box.admission.admit(asked[1], NOW + 999), Grant)
+        with pytest.raises(LimitExceeded, match="2 requests per moment"):
+            await box.admission.admit(asked[2], NOW + 999)
+        assert isinstance(await box.admission.admit(asked[3], NOW + 1_000), Grant)
