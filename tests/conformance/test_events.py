@@ -14,7 +14,7 @@ from caio.audit.ports import LeafKind
 from caio.events.envelope import Event
 from caio.events.ports import Due, Webhook
 from caio.foundation.errors import Conflict, NotFound
-from caio.foundation.scope import PlatformScope, TenantScope
+from caio.foundation.scope import TenantScope
 from caio.storage.sql.events import SqlEvents
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.stores import Stores
@@ -178,11 +178,9 @@ async def test_settling_frees_the_event_until_its_next_attempt(stores: Stores, a
     await stores.events.settle(again.event, [replace(failed, attempts=2, due_at=None, delivered_at=61)])
     await stores.events.settle(again.event, [replace(failed, attempts=2, due_at=70, last_status="500")])
     assert await claim(stores, LATER) == []
-    async with stores.events._database.reading(PlatformScope("test")) as connection:
-        rows = [
-            tuple(row) for row in await connection.execute(select(deliveries.c.destination, deliveries.c.delivered_at))
-        ]
-    assert {("whk_1", 3), ("whk_2", 61)} <= set(rows)
+    async with stores.events._database.reading(acme) as connection:
+        rows = await connection.execute(select(deliveries.c.destination, deliveries.c.delivered_at))
+        assert {("whk_1", 3), ("whk_2", 61)} <= set(map(tuple, rows))
     assert await stores.events.delivered_since(acme, "whk_2", 61)
     assert not await stores.events.delivered_since(acme, "whk_2", 62)
     assert not await stores.events.delivered_since(TenantScope("rival"), "whk_2", 0)

@@ -18,25 +18,34 @@ Laws (each has a test of the same name, for both databases)
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, true, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from caio.events.envelope import Event, matches
 from caio.events.ports import Backlog, Delivery, Due, Webhook
+from caio.foundation.errors import Misconfigured, NotReady
 from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql.database import Database
+from caio.storage.sql.places import PLATFORM, Place
 from caio.storage.sql.tables_tenancy import deliveries, events
 from caio.storage.sql.webhooks import webhooks_of
 
 #: Due events that one claim looks at, to find each tenant's share among them.
 _LOOKED_AT = 4_000
 
+#: How long a tenant's own database that does not answer is left alone.
+_ASIDE_SECONDS = 30.0
+
+_logger = structlog.get_logger("caio.events")
 _RELAY = PlatformScope("relay of events")
 _KEY = tuple_(events.c.tenant_id, events.c.event_id)
 _DELIVERY_KEY = tuple_(deliveries.c.tenant_id, deliveries.c.event_id)
@@ -48,13 +57,24 @@ class SqlEvents:
     def __init__(self, database: Database, sinks: Sequence[str] = ()) -> None:
         self._database = database
         self._sinks = tuple(sinks)
+        self._aside: dict[Place, float] = {}
 
     # --- the relay's --------------------------------------------------------------------------
 
     async def claim(self, now: int, until: int, limit: int, share: int, busy: Collection[str]) -> Sequence[Due]:
-        if not (await self.backlog(now)).events:
+        due: list[Due] = []
+        for place in await self._places():
+            if len(due) < limit:
+                with self._set_aside(place):
+                    due += await self._claim(place, now, until, limit - len(due), share, busy)
+        return due
+
+    async def _claim(
+        self, place: Place, now: int, until: int, limit: int, share: int, busy: Collection[str]
+    ) -> list[Due]:
+        if not (await self._backlog(place, now)).events:
             return []  # asked first, so that an idle relay takes no write lock
-        async with self._database.writing(_RELAY) as connection:
+        async with self._database.writing(_RELAY, place) as connection:
             claimed = [_event(row) for row in await connection.execute(_due(now, limit, share, busy))]
             if not claimed:
                 return []
@@ -98,7 +118,8 @@ class SqlEvents:
             await connection.execute(dialect.insert(deliveries).on_conflict_do_nothing(), rows)
 
     async def settle(self, event: Event, settled: Sequence[Delivery]) -> None:
-        async with self._database.writing(_RELAY) as connection:
+        place = await self._database.place_of(event.tenant_id)
+        async with self._database.writing(_RELAY, place) as connection:
             for each in settled:
                 # Whoever comes late, his lease having ended, must not undo what another attempt came to.
                 await connection.execute(
@@ -118,21 +139,52 @@ class SqlEvents:
             await _free(connection, [(event.tenant_id, event.event_id)])
 
     async def backlog(self, now: int) -> Backlog:
+        found = []
+        for place in await self._places():
+            with self._set_aside(place):
+                found.append(await self._backlog(place, now))
+        oldest = min((each.oldest for each in found if each.oldest is not None), default=None)
+        return Backlog(sum(each.events for each in found), oldest)
+
+    async def _backlog(self, place: Place, now: int) -> Backlog:
         query = select(func.count(), func.min(events.c.due_at)).where(events.c.due_at <= now)
-        async with self._database.reading(_RELAY) as connection:
+        async with self._database.reading(_RELAY, place) as connection:
             count, oldest = (await connection.execute(query)).one()
         return Backlog(int(count), oldest)
 
     async def prune(self, before: int, limit: int) -> int:
+        pruned = 0
+        for place in await self._places():
+            with self._set_aside(place):
+                pruned += await self._prune(place, before, limit)
+        return pruned
+
+    async def _prune(self, place: Place, before: int, limit: int) -> int:
         old = select(events.c.tenant_id, events.c.event_id).where(
             events.c.occurred_at < before, events.c.due_at.is_(None)
         )
-        async with self._database.writing(_RELAY) as connection:
+        async with self._database.writing(_RELAY, place) as connection:
             keys = [tuple(row) for row in await connection.execute(old.limit(limit))]
             if keys:
                 await connection.execute(delete(deliveries).where(_DELIVERY_KEY.in_(keys)))
                 await connection.execute(delete(events).where(_KEY.in_(keys)))
         return len(keys)
+
+    async def _places(self) -> list[Place]:
+        """Where events may be: not a tenant's own database that did not answer just now."""
+        now = time.monotonic()
+        return [place for place in await self._database.places() if self._aside.get(place, now) <= now]
+
+    @contextmanager
+    def _set_aside(self, place: Place) -> Iterator[None]:
+        """Leave a tenant's own place alone for a while when it does not answer, so that the others go on."""
+        try:
+            yield
+        except (NotReady, Misconfigured) as error:
+            if place == PLATFORM:
+                raise
+            self._aside[place] = time.monotonic() + _ASIDE_SECONDS
+            _logger.error("the events of a place wait", place=str(place), code=error.code, exc_info=error)
 
     # --- a tenant's ---------------------------------------------------------------------------
 
