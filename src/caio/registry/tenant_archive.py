@@ -23,7 +23,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +61,20 @@ _PART = 1 << 20
 #: The earliest time that a zip knows.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LARGEST_MANIFEST = 1 << 20
+#: What ``zipfile`` raises for archives that are damaged, encrypted, or of a kind that it does not know.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    OverflowError,
+    OSError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +164,15 @@ def _info(name: str) -> zipfile.ZipInfo:
 def verify(path: Path, told: Any = lambda done: None) -> dict[str, Any]:
     """The manifest of the archive at ``path``, whose every file is what it says. Raises InvalidInput
     ``export_broken`` for anything else, and OSError for what cannot be read. ``told`` hears how many bytes are done."""
+    with path.open("rb") as file:
+        return _read(file, told)
+
+
+def _read(file: BinaryIO, told: Any) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             return _verified(archive, told)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise broken(f"it is no zip archive that can be read ({error})") from error
 
 
