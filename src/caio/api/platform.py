@@ -21,10 +21,14 @@ from caio.registry.catalog import Catalog
 from caio.registry.custody import Custody
 from caio.registry.decisions import Decisions
 from caio.registry.observed import ObservedServices
+from caio.registry.service_limits import ServiceLimits
+from caio.registry.tenant_export import TenantExports
 from caio.registry.what_if import WhatIf
 from caio.tenancy.addresses import CallerAddresses
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator
+from caio.tenancy.invitations import Invitations
+from caio.tenancy.lifecycle import Lifecycle
 from caio.tenancy.members import Members
 from caio.tenancy.webhooks import Webhooks
 
@@ -45,6 +49,8 @@ class Platform(Protocol):
     def streams(self) -> Streams: ...
     @property
     def catalog(self) -> Catalog: ...
+    @property
+    def service_limits(self) -> ServiceLimits: ...
     @property
     def decisions(self) -> Decisions: ...
     @property
@@ -73,6 +79,12 @@ class Platform(Protocol):
     def event_history(self) -> EventStore: ...
     @property
     def worker(self) -> Works | None: ...
+    @property
+    def lifecycle(self) -> Lifecycle: ...
+    @property
+    def invitations(self) -> Invitations: ...
+    @property
+    def tenant_exports(self) -> TenantExports: ...
     @property
     def keyring(self) -> Keyring: ...
     @property
