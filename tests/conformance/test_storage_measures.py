@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
@@ -12,11 +11,10 @@ from sqlalchemy import select
 
 from caio.audit.custody import Erasure
 from caio.foundation.errors import Conflict, LimitExceeded, NotReady
-from caio.foundation.scope import PlatformScope, TenantScope
+from caio.foundation.scope import TenantScope
 from caio.metering.ports import StorageMeasured
 from caio.metering.storage_measure import EVERY, LOOK, StorageGauge, StorageMeasure
 from caio.metering.usage import DAY, day_of
-from caio.storage.sql import Database
 from caio.storage.sql.stores import Stores
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.usage import count_anew
@@ -45,7 +43,7 @@ class Measured:
     async def truth(self, tenant_id: str) -> int:
         """Every value of every row of the tenant: texts and bytes as long as they are, all else eight bytes."""
         found = 0
-        async with self.box.database.reading(PlatformScope("test")) as connection:
+        async with self.box.database.reading(TenantScope(tenant_id)) as connection:
             for table in metadata.sorted_tables:
                 if table.info["tenancy"] == "tenant" and table.name not in OWN:
                     rows = await connection.execute(select(table).where(table.c.tenant_id == tenant_id))
@@ -62,10 +60,8 @@ def _size(value: Any) -> int:
 
 
 @pytest.fixture
-async def measured(stores: Stores, database_url: str) -> AsyncIterator[Measured]:
-    database = await Database.open(database_url)
-    yield Measured(stores, Box(stores, database))
-    await database.close()
+def measured(stores: Stores) -> Measured:
+    return Measured(stores, Box(stores, stores.usage.database))
 
 
 async def test_what_is_measured_is_what_is_there(measured: Measured, acme: TenantScope, rival: TenantScope) -> None:

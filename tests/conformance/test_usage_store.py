@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from itertools import combinations
 from random import Random
@@ -18,7 +17,6 @@ from caio.metering.ports import Group, Progress, Taken, UsageQuery
 from caio.metering.rollup import UsageRollup
 from caio.metering.statements import Statements
 from caio.metering.usage import DAY, Dimension, Place, Recount, Sums, day_of, grouped
-from caio.storage.sql import Database
 from caio.storage.sql import usage as usage_sql
 from caio.storage.sql.stores import Stores
 from tests.audit_samples import NOW
@@ -52,10 +50,8 @@ class Metered:
 
 
 @pytest.fixture
-async def metered(stores: Stores, database_url: str) -> AsyncIterator[Metered]:
-    database = await Database.open(database_url)
-    yield Metered(stores, Box(stores, database))
-    await database.close()
+def metered(stores: Stores) -> Metered:
+    return Metered(stores, Box(stores, stores.usage.database))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -169,18 +165,15 @@ async def test_a_late_outcome_belongs_to_its_own_day(metered: Metered, acme: Ten
     assert group.key == (day_of(NOW - DAY),)
 
 
-async def test_rollups_at_once_count_once(
-    stores_of_two_processes: list[Stores], database_url: str, acme: TenantScope
-) -> None:
-    database = await Database.open(database_url)
-    metered = Metered(stores_of_two_processes[0], Box(stores_of_two_processes[0], database))
+async def test_rollups_at_once_count_once(stores_of_two_processes: list[Stores], acme: TenantScope) -> None:
+    first = stores_of_two_processes[0]
+    metered = Metered(first, Box(first, first.usage.database))
     for number in range(4):
         await metered.call(Random(number), acme, 30)
         rollups = [UsageRollup(stores.usage, TenantScope, batch=5) for stores in stores_of_two_processes]
         taken = await asyncio.gather(*(rollup.catch_up(acme) for rollup in rollups for _ in range(2)))
         assert sum(taken) > 0
     assert await metered.kept(acme) == metered.truth(acme)
-    await database.close()
 
 
 async def test_usage_holds_no_principal_that_was_erased(metered: Metered, acme: TenantScope) -> None:

@@ -42,7 +42,7 @@ class SqlUsage:
     """The ``UsageStore`` port."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     async def waiting(self) -> Sequence[str]:
         # Rows of tenants outside the pool are not to be seen from here: they are looked at one by one.
@@ -54,25 +54,25 @@ class SqlUsage:
             .where(beyond | (tenants.c.tier != Tier.POOL.value))
             .order_by(tenants.c.tenant_id)
         )
-        async with self._database.reading(PlatformScope("usage")) as connection:
+        async with self.database.reading(PlatformScope("usage")) as connection:
             return list((await connection.execute(query)).scalars())
 
     async def take_in(self, scope: TenantScope, limit: int) -> Taken:
-        async with self._database.writing(scope) as connection:
-            start = await locked_mark(self._database, connection, scope)
+        async with self.database.writing(scope) as connection:
+            start = await locked_mark(self.database, connection, scope)
             end = await visible_end(connection, scope, start, limit)
             if end == start:
                 return Taken(0, 0)
             within = (journal.c.tenant_id == scope.tenant_id, journal.c.seq >= start, journal.c.seq < end)
             calls = await _finished(connection, *within)
-            await _add(self._database, connection, scope, added_up(calls))
+            await _add(self.database, connection, scope, added_up(calls))
             mark = update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id)
             await connection.execute(mark.values(next=end))
         return Taken(end - start, len(calls))
 
     async def begin_anew(self, scope: TenantScope) -> None:
-        async with self._database.writing(scope) as connection:
-            await locked_mark(self._database, connection, scope)
+        async with self.database.writing(scope) as connection:
+            await locked_mark(self.database, connection, scope)
             await connection.execute(delete(usage).where(usage.c.tenant_id == scope.tenant_id))
             mark = update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id)
             await connection.execute(mark.values(next=0))
@@ -82,7 +82,7 @@ class SqlUsage:
         here = journal.c.tenant_id == scope.tenant_id
         first = select(journal.c.seq, journal.c.recorded_at).where(here, journal.c.seq >= func.coalesce(mark, 0))
         head = select(journal_heads.c.next).where(journal_heads.c.tenant_id == scope.tenant_id)
-        async with self._database.reading(scope) as connection:
+        async with self.database.reading(scope) as connection:
             row = (await connection.execute(first.order_by(journal.c.seq).limit(1))).first()
             end = (await connection.execute(head)).scalar() or 0
         return Progress(0, None) if row is None else Progress(int(end) - row.seq, row.recorded_at)
@@ -96,7 +96,7 @@ class SqlUsage:
             if not keys:
                 return []
             statement = statement.where(tuple_(*keys) > tuple_(*(literal(part) for part in after.key)))
-        async with self._database.reading(scope) as connection:
+        async with self.database.reading(scope) as connection:
             rows = (await connection.execute(statement)).all()
         width = len(keys)
         return [Group(tuple(row[:width]), Sums(*map(int, row[width:]))) for row in rows]
@@ -120,7 +120,7 @@ class SqlUsage:
                 outcomes.c.finished_at >= since,
             )
         )
-        async with self._database.reading(scope) as connection:
+        async with self.database.reading(scope) as connection:
             # One statement, so that nothing is taken in between the two sums.
             query = select(rolled_up.scalar_subquery(), beyond.scalar_subquery(), before.scalar_subquery())
             counted, further, earlier = (int(each or 0) for each in (await connection.execute(query)).one())
@@ -138,7 +138,7 @@ class SqlUsage:
                 outcomes.c.decision_id.is_(None),
             )
         )
-        async with self._database.reading(scope) as connection:
+        async with self.database.reading(scope) as connection:
             return int((await connection.execute(query)).scalar() or 0)
 
 
