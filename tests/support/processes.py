@@ -1,30 +1,47 @@
 """Several real processes of CAIO over one PostgreSQL and one Redis: servers, a worker, all of them ended for sure.
 
-A process dies with the test process, however that ends. Nothing here shares memory with them.
+One parent imports everything and forks for each process, so that a start does not pay for imports each time. A
+process dies with its parent, and that with the test process, however it ends. Nothing here shares memory with
+them but code.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
-#: A start takes a second or two of a processor, of which a busy machine has few.
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+from caio.storage.sql.upgrade import upgrade
+
+#: A busy machine has little time for a start.
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+
+PRELOADED = (
+    "uvicorn",
+    "uvloop",
+    "caio.api.app",
+    "caio.bootstrap",
+    "caio.cli.db",
+    "caio.cli.serve",
+    "caio.cli.worker",
+    "caio.storage.redis.held",
+    "caio.storage.sql.journal_postgres",
+    "caio.storage.sql.log_postgres",
+)
 
 
 def _die_with_parent() -> None:
@@ -32,20 +49,37 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+class Parent:
+    """The process that forks the others."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call of the C library, no Python lock
+        )
+
+    def fork(self, arguments: tuple[str, ...], environment: Mapping[str, str], log: Path) -> int:
+        """The pid of a new process that runs ``caio`` with these arguments; it writes to ``log``.out and .err."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        job = {"arguments": arguments, "environment": {**environment}, "log": str(log)}
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate(timeout=STOP_SECONDS)
+
+
 class Running:
     """One process, and what it said of itself when it was ready."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, parent: Parent, arguments: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
         self._log = log
-        with log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "caio", *arguments, "--json"],
-                env={**environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call of the C library, no Python lock
-            )
+        self.pid = parent.fork((*arguments, "--json"), environment, log)
         self.said: dict[str, Any] = {}
 
     @property
@@ -53,41 +87,46 @@ class Running:
         return str(self.said["url"])
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
+    def errors(self) -> str:
+        return self._log.with_suffix(".err").read_text()
 
     @property
-    def errors(self) -> str:
-        return self._log.read_text()
+    def is_alive(self) -> bool:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, 0)
+            return True
+        return False
 
     def await_ready(self) -> Self:
         """Raises RuntimeError, with what it wrote, when the process is not ready in time."""
-        assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
-        line = self._process.stdout.readline() if readable else b""
-        if not line:
-            self.kill()
-            raise RuntimeError(f"the process did not become ready:\n{self.errors}")
-        self.said = json.loads(line)
+        until = time.monotonic() + START_SECONDS
+        while not (said := self._log.with_suffix(".out").read_text()).endswith("\n"):
+            if time.monotonic() > until or not self.is_alive:
+                self.kill()
+                raise RuntimeError(f"the process did not become ready:\n{self.errors}")
+            time.sleep(0.05)
+        self.said = json.loads(said.splitlines()[0])
         return self
 
     def kill(self) -> None:
         """End it at once, as a crash does."""
-        self._process.kill()
-        self._process.wait(STOP_SECONDS)
+        self._signal(signal.SIGKILL)
+        self.await_end()
 
     def ask_to_stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
 
-    def stop(self) -> int:
-        """Ask it to stop, and its exit code; killed when it does not."""
-        self.ask_to_stop()
-        try:
-            return self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+    def await_end(self, seconds: float = STOP_SECONDS) -> None:
+        """Raises TimeoutError for one that goes on."""
+        until = time.monotonic() + seconds
+        while self.is_alive:
+            if time.monotonic() > until:
+                raise TimeoutError(f"process {self.pid} goes on:\n{self.errors}")
+            time.sleep(0.02)
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 class Processes:
@@ -106,6 +145,7 @@ class Processes:
             "CAIO_ANCHOR": "none",
             **{f"CAIO_{name.upper()}": value for name, value in settings.items()},
         }
+        self._parent = Parent()
         self.servers: list[Running] = []
         self.workers: list[Running] = []
         self.token = ""
@@ -117,31 +157,27 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        everybody = [*self.servers, *self.workers]
-        for process in everybody:
-            process.ask_to_stop()
-        until = time.monotonic() + STOP_SECONDS
-        for process in everybody:
-            try:
-                process._process.wait(max(0.1, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
+        try:
+            self.stop(*self.servers, *self.workers)
+        finally:
+            self._parent.close()
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A command of the same installation, to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "caio", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=START_SECONDS,
-            check=False,
-        )
+    def stop(self, *processes: Running) -> None:
+        """Ask them to stop, and wait until they have; raises TimeoutError for one that had to be killed."""
+        for process in processes:
+            process.ask_to_stop()
+        late = []
+        for process in processes:
+            try:
+                process.await_end()
+            except TimeoutError as error:
+                late.append(error)
+                process.kill()
+        if late:
+            raise late[0]
 
     def upgrade(self) -> None:
-        done = self.command("db", "upgrade")
-        if done.returncode:
-            raise RuntimeError(done.stderr)
+        upgrade(self.environment["CAIO_DATABASE_URL"])
 
     def start(self, servers: int = 1, workers: int = 0) -> None:
         """Start so many more of each at once, and wait for all of them."""
@@ -155,7 +191,7 @@ class Processes:
 
     def _run(self, *arguments: str) -> Running:
         self._started += 1
-        return Running(arguments, self.environment, self.folder / f"{arguments[0]}-{self._started}.log")
+        return Running(self._parent, arguments, self.environment, self.folder / f"{arguments[0]}-{self._started}")
 
     @asynccontextmanager
     async def sessions(self, token: str | None = None) -> AsyncIterator[list[aiohttp.ClientSession]]:
@@ -169,3 +205,45 @@ class Processes:
             yield opened
         finally:
             await asyncio.gather(*(session.close() for session in opened))
+
+
+def _serve() -> None:
+    from importlib import import_module
+
+    from caio.cli.main import main
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: none stays behind as a zombie
+    for name in PRELOADED:
+        import_module(name)
+    gc.freeze()  # a child that collects would copy the pages it shares
+    for line in sys.stdin:
+        job = json.loads(line)
+        for suffix in (".out", ".err"):
+            Path(job["log"] + suffix).touch()
+        child = os.fork()
+        if child == 0:
+            _become(job)
+            try:
+                main()
+            except SystemExit as ended:
+                os._exit(int(ended.code or 0))
+            os._exit(0)
+        print(child, flush=True)
+
+
+def _become(job: Mapping[str, Any]) -> None:
+    _die_with_parent()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, place in enumerate((os.devnull, job["log"] + ".out", job["log"] + ".err")):
+        descriptor = os.open(place, os.O_WRONLY | os.O_APPEND if number else os.O_RDONLY)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(job["environment"])
+    os.chdir(Path(job["log"]).parent)
+    sys.argv = ["caio", *job["arguments"]]
+
+
+if __name__ == "__main__":
+    _serve()
