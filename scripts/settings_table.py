@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from caio.config import NamedDatabase, Settings, WitnessAddress
+from caio.config import NamedDatabase, OidcIssuer, Settings, WitnessAddress
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 
@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 _BOUNDS = {"ge": "at least", "le": "at most"}
 
 #: What lists are called that are not of networks.
-_LISTS = {WitnessAddress: "witnesses", NamedDatabase: "databases"}
+_LISTS = {WitnessAddress: "witnesses", NamedDatabase: "databases", OidcIssuer: "JSON list"}
 
 _BEFORE = """\
 # Settings
@@ -42,7 +42,8 @@ _AFTER = """
 
 | variable | read by | meaning |
 |---|---|---|
-| `CAIO_URL`, `CAIO_API_KEY` | commands that ask a server | the server, and the key to ask it with |
+| `CAIO_URL`, `CAIO_API_KEY` | commands that ask a server | the server, and the key or access token to ask it with |
+| `CAIO_TENANT` | commands that ask a server | which tenant, for a token that proves several |
 | `CAIO_TRUST_STORE` | `caio verify`, `caio trust` | the file of pinned keys [`~/.config/caio/trusted-keys.json`] |
 | `AWS_…` | everything that speaks to AWS | region, credentials and endpoint, as in AWS's own tools |
 | `CAIO_DEBUG` | every command | `1` shows tracebacks |

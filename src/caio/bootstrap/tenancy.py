@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import structlog
 
-from caio.audit.acts import SYSTEM
+from caio.audit.acts import SYSTEM, Acts
 from caio.audit.key_changes import last_signing_key, record_signing_key
 from caio.audit.sealing import derive
 from caio.bootstrap.audit import Audit
@@ -16,11 +17,12 @@ from caio.bootstrap.clock import now
 from caio.bootstrap.storage import Storage
 from caio.config import Settings
 from caio.foundation.errors import Erased, Misconfigured
-from caio.foundation.scope import DEFAULT_TENANT
+from caio.foundation.scope import DEFAULT_TENANT, TenantScope
 from caio.providers.jwks import JwksClient
 from caio.providers.outbound import OutboundClient
 from caio.registry.views import Views
 from caio.storage.sql.lock import in_turn
+from caio.tenancy import jws
 from caio.tenancy.addresses import CallerAddresses
 from caio.tenancy.api_keys import ApiKeys
 from caio.tenancy.authentication import Authenticator, embedded_scope
@@ -29,7 +31,7 @@ from caio.tenancy.key_uses import EVERY_SECONDS, KeyUses
 from caio.tenancy.lifecycle import Tenants
 from caio.tenancy.members import Members
 from caio.tenancy.oidc import Issuer
-from caio.tenancy.ports import Quotas, Tenant, TenantStatus
+from caio.tenancy.ports import ApiKeyStore, Quotas, Tenant, TenantStatus
 from caio.worker.loop import Loop, Worker
 
 _API_KEY_HASHING = "caio/api-key-hash/v1"
@@ -56,6 +58,8 @@ def wire_tenancy(settings: Settings, storage: Storage, audit: Audit, views: View
     stores, acts = storage.stores, audit.acts
     hash_key = derive(audit.master, _API_KEY_HASHING)
     uses = KeyUses(stores.api_keys)
+    if settings.oidc_issuers:
+        jws.check_installed()
     issuers = [Issuer(**each.model_dump()) for each in settings.oidc_issuers]
     key_sets = KeySets(JwksClient(outbound), now, _told)
     authenticator = Authenticator(
@@ -71,6 +75,19 @@ def wire_tenancy(settings: Settings, storage: Storage, audit: Audit, views: View
         uses,
         Members(stores.members, acts, now, changed),
     )
+
+
+class _NoPolicies:
+    """Of policies that a key would name; the owner's key names none."""
+
+    async def missing(self, scope: TenantScope, policy_ids: Sequence[str]) -> Sequence[str]:
+        return policy_ids
+
+
+def owners_keys(settings: Settings, store: ApiKeyStore, acts: Acts, master: bytes) -> ApiKeys:
+    """Keys for whoever holds the data directory: ``create_for_owner`` needs neither a server nor another key."""
+    hash_key = derive(master, _API_KEY_HASHING)
+    return ApiKeys(store, hash_key, settings.env[:4], now, os.urandom, lambda _: None, _NoPolicies(), acts)
 
 
 def _told(issuer: str, error: Exception) -> None:

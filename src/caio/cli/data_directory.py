@@ -33,12 +33,13 @@ def settings_of(data_dir: Path | None) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class OpenedData:
-    """The database with its stores, what seals for its tenants, and what tells of changes."""
+    """The database with its stores, what seals for its tenants, what tells of changes, and the master key."""
 
     database: Database
     stores: Stores
     vault: TenantVault
     acts: Acts
+    master: bytes
 
 
 @asynccontextmanager
@@ -63,6 +64,6 @@ async def opened(settings: Settings) -> AsyncIterator[OpenedData]:
             # Secrets may be stored before the first start of a server.
             tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
             await tenants.create(embedded_scope(), EMBEDDED, default_tenant(settings))
-            yield OpenedData(database, stores, vault, acts)
+            yield OpenedData(database, stores, vault, acts, master)
     finally:
         await database.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -54,15 +55,18 @@ class Answer:
 class Server:
     """One server, asked with one key; without a key only what is public can be asked for."""
 
-    def __init__(self, url: str, api_key: str | None = None) -> None:
+    def __init__(self, url: str, api_key: str | None = None, tenant: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not _has_port(parts):
             raise InvalidInput("--url must be a server's URL, such as http://127.0.0.1:8080", code="invalid_url")
         if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key):
             raise Unauthenticated("the API key holds characters that no key has; check CAIO_API_KEY")
+        if tenant is not None and not (tenant.isascii() and tenant.isprintable() and tenant):
+            raise InvalidInput("CAIO_TENANT is not a tenant's id", code="invalid_tenant")
         self.url = url.rstrip("/")
         self._parts = parts
         self._api_key = api_key
+        self._tenant = tenant
 
     def get(self, path: str, **query: object) -> Answer:
         """Query parameters that are None are left out."""
@@ -118,7 +122,8 @@ class Server:
 
     def _headers(self, accept: str) -> dict[str, str]:
         authorized = {} if self._api_key is None else {"Authorization": f"Bearer {self._api_key}"}
-        return {"Accept": accept, **authorized}
+        selected = {} if self._tenant is None else {"X-Tenant-ID": self._tenant}
+        return {"Accept": accept, **authorized, **selected}
 
     def _connection(self) -> http.client.HTTPConnection:
         secure = self._parts.scheme == "https"
@@ -180,10 +185,11 @@ def _has_port(parts: SplitResult) -> bool:
 
 
 def asked_with(url: str, api_key: str | None) -> Server:
-    """The server for a command that needs a key; raises Unauthenticated when there is none."""
+    """The server for a command that needs a key; raises Unauthenticated when there is none. Whoever belongs to
+    several tenants selects one with CAIO_TENANT."""
     if api_key is None:
         raise Unauthenticated("this needs an API key: set CAIO_API_KEY to the one that caio serve printed")
-    return Server(url, api_key)
+    return Server(url, api_key, os.environ.get("CAIO_TENANT"))
 
 
 def segment(text: str) -> str:

@@ -133,6 +133,11 @@ def read_token(text: str) -> Token:
     return Token(algorithm, kid, kind, _object(parts[2], "payload"), signed, _decoded(parts[3]))
 
 
+def check_installed() -> None:
+    """Raises Misconfigured without the extra ``oidc``: for the start, before any token comes."""
+    _jose()
+
+
 def read_key_set(raw: bytes) -> KeySet:
     """The keys of a JWK set that may verify signatures; others are left out. Raises TokenRefused for what is no
     JWK set or has more than MOST_KEYS keys, Misconfigured without the extra ``oidc``."""
@@ -157,12 +162,18 @@ def _key(document: dict[str, Any]) -> VerifyingKey | None:
     return VerifyingKey(kid, algorithm, key)
 
 
-def _imported(document: dict[str, Any]) -> Any:
-    """The key as an object of ``cryptography``; None for one of another kind or with unusable parameters."""
+def _jose() -> tuple[Any, Any]:
+    """joserfc's errors and keys."""
     try:
         from joserfc import errors, jwk
     except ModuleNotFoundError as error:
         raise Misconfigured("issuers (CAIO_OIDC_ISSUERS) need the extra: pip install 'caio-platform[oidc]'") from error
+    return errors, jwk
+
+
+def _imported(document: dict[str, Any]) -> Any:
+    """The key as an object of ``cryptography``; None for one of another kind or with unusable parameters."""
+    errors, jwk = _jose()
     if document.get("kty") not in ("RSA", "EC", "OKP"):
         return None
     # What a key says of certificates and other addresses is nobody's business here.
