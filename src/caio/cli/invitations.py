@@ -78,15 +78,24 @@ def accept(
         ),
     ] = None,
     name: Annotated[str, typer.Option(help="What the key is called in the tenant's list.")] = "",
+    as_member: Annotated[
+        bool, typer.Option("--as-member", help="Join as whom the access token in CAIO_API_KEY names, without a key.")
+    ] = False,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     as_json: Json = False,
 ) -> None:
     """Turn an invitation into an API key and print that: this once, it cannot be read again."""
     if invitation is None:
         raise Unauthenticated("this needs an invitation: set CAIO_INVITATION to its token")
-    joined = Server(url, invitation).send("POST", f"{PATH}/accept", json.dumps({"name": name}).encode()).document
+    server = asked_with(url, api_key) if as_member else Server(url, invitation)
+    wish = {"invitation": invitation} if as_member else {"name": name}
+    joined = server.send("POST", f"{PATH}/accept", json.dumps(wish).encode()).document
     if as_json:
         output.print_json(joined)
+        return
+    if as_member:
+        output.say(f"you are member {joined['member_id']} of tenant {joined['tenant_id']}")
         return
     output.say(joined["token"])
     roles = ", ".join(joined["roles"])

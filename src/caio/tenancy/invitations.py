@@ -154,7 +154,7 @@ class Invitations:
         scope, invitation = await self._open(token)
         now = self._clock()
         member = Member(
-            ulid("mem", now, self._entropy(ENTROPY_BYTES)),
+            ulid("member", now, self._entropy(ENTROPY_BYTES)),
             scope.tenant_id,
             identity.issuer,
             identity.subject,
