@@ -23,7 +23,7 @@ from tests.support.redis_server import MISSING, PROGRAM, RedisServer
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 
-SHORT: Any = {"durable": 0.3, "late": 50_000, "lasts": 0.4}
+SHORT: Any = {"durable": 0.3, "late": 3_000_000, "lasts": 0.4}
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from caio.gateway.ports import GRANT_DURABLE_SECONDS, AdmissionRecords, Ask
+from caio.gateway.ports import AdmissionRecords, Ask
 from caio.metering.ledger import Ledger
 from caio.storage.redis.admission import RedisAdmission
 from caio.storage.redis.client import Client
 from caio.storage.redis.heartbeats import Heartbeats
+from caio.storage.redis.rebuilding import DURABLE_AFTER, LATE
 from tests.support.admissions import NOW, Box, Opening, Records
 
 _numbers = itertools.count(1)
@@ -61,8 +62,8 @@ async def running_admission(
     *,
     processes: int = 1,
     step_seconds: float = PATIENT,
-    durable: float = GRANT_DURABLE_SECONDS,
-    late: int = 1_000_000,
+    durable: float = DURABLE_AFTER,
+    late: int = LATE,
     lasts: float = 2.0,
     orphaned_after: int = 30_000_000,
 ) -> AsyncIterator[RedisAdmission]:

@@ -18,7 +18,7 @@ Laws (each has a test of the same name)
 - a_lost_settling_is_made_up: a call that ended while Redis was away, or an account lost, is settled later.
 
 Why it holds. *Restart and promotion*: the new life's id differs from the account's, in the same script that would
-admit. Until ``GRANT_DURABLE_SECONDS`` after anybody first saw the new life nothing is admitted; every earlier
+admit. Until ``DURABLE_AFTER`` seconds after anybody first saw the new life nothing is admitted; every earlier
 admission is then in the journal or abandoned, and the account is read from it. *Outage*: let n be the most
 processes, a share a limit ÷ n rounded down. Redis admits a tenant that is ``local`` up to limit - g × share,
 where g = n - (processes that it counts as here). A process on its own counts in its twin everything the
@@ -43,14 +43,14 @@ from dataclasses import dataclass
 
 from caio.foundation.errors import BudgetExhausted, LimitExceeded, NotReady
 from caio.foundation.scope import TenantScope
-from caio.gateway.ports import GRANT_DURABLE_SECONDS, Actual, AdmissionRecords, Ask, Grant, ServiceBusy
+from caio.gateway.ports import Actual, AdmissionRecords, Ask, Grant, ServiceBusy
 from caio.gateway.refusals import grant_ended, recovering
 from caio.metering.ledger import Ledger
 from caio.storage.redis.asking import Row, limits, money, moved_rows, refusal, rows_of, sharing, standing, subjects
 from caio.storage.redis.client import Client, ServerAway
 from caio.storage.redis.heartbeats import Heartbeats
 from caio.storage.redis.local import LocalAdmission
-from caio.storage.redis.rebuilding import Rebuilding
+from caio.storage.redis.rebuilding import ANSWERED, DURABLE_AFTER, LATE, Rebuilding
 from caio.storage.redis.scripts import ADMIT, LOSE, MOVE, ORPHANS, SETTLE, account_keys
 from caio.tenancy.ports import Outage
 
@@ -107,12 +107,13 @@ class RedisAdmission:
         records: AdmissionRecords,
         processes: int,
         *,
-        durable: float = GRANT_DURABLE_SECONDS,
-        late: int = 1_000_000,
+        durable: float = DURABLE_AFTER,
+        late: int = LATE,
         orphaned_after: int = ORPHANED_AFTER,
         caller_time: bool = False,
     ) -> None:
         self._client, self._heartbeats, self._processes = client, heartbeats, processes
+        self._late = late / 1_000_000
         self._caller_time, self._orphaned_after = caller_time, orphaned_after
         self._rebuilding = Rebuilding(client, records, heartbeats.process_id, durable=durable, late=late)
         self._local = LocalAdmission(records, processes, lambda: client.away and heartbeats.gone(durable))
@@ -221,7 +222,9 @@ class RedisAdmission:
     async def _shared_admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
         rows, given = rows_of(ask), self._given(now)
         arguments = self._admit_arguments(ask, rows, given)
+        begun = time.monotonic()
         for _ in range(_TRIES):
+            sent = time.monotonic()
             arguments[1] = "" if self._caller_time else self._heartbeats.void_after()
             try:
                 answer = await self._client.run(ADMIT, account_keys(ask.tenant_id), arguments)
@@ -231,6 +234,7 @@ class RedisAdmission:
                 raise
             kind = answer[0]
             if kind == b"granted":
+                self._in_time(ask, begun, sent)
                 return Grant(ask, standing(rows, answer))
             if kind == b"lost":
                 await self._rebuilding.account(ask.scope, ask.period, rows, ask.outage is Outage.LOCAL, given, now)
@@ -244,6 +248,15 @@ class RedisAdmission:
             else:
                 return refusal(ask, rows, answer)
         raise recovering(1)
+
+    def _in_time(self, ask: Ask, begun: float, sent: float) -> None:
+        """Raises NotReady for a grant that comes too late to be surely durable, or dated, when a rebuild relies on it:
+        this process has slept."""
+        now = time.monotonic()
+        if not self._caller_time and (now - sent > ANSWERED or now - begun > self._late):
+            self.counters.void += 1
+            self._remember(ask.tenant_id, ask.grant_id, _Ending(Actual(), False, now))
+            raise _unavailable()
 
     async def _alone(self, ask: Ask, now: int) -> Grant | ServiceBusy:
         if ask.outage is Outage.LOCAL and self._local.open():

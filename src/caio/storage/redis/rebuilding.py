@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 An account is lost when it was built on another server (a restart, a failover), when it has expired, or when calls
-were admitted elsewhere. Redis remembers since when, and while two seconds (``GRANT_DURABLE_SECONDS``) have not
-passed its windows count as full: a call that was admitted before the loss is durable by then, or abandoned. Then
+were admitted elsewhere. Redis remembers since when, and while ``DURABLE_AFTER`` has not passed its windows count as
+full: a call that was admitted before the loss is durable by then, or abandoned. Then
 one process reads the records and puts the account in place; if it was lost again meanwhile, that counts for
 nothing. An account that was only never used, on a server known for longer, is not waited for.
 
@@ -37,6 +37,15 @@ from caio.storage.redis.client import Client
 from caio.storage.redis.scripts import ADD_WINDOWS, CLAIM, INSTALL, account_keys
 from caio.tenancy.rate_limit import BLOCKS, DAY
 
+#: A grant whose answer is handled later than this many seconds after the step was sent is given up.
+ANSWERED = 0.5
+
+#: How long after a loss was noticed every call that goes on is durable, in seconds.
+DURABLE_AFTER = GRANT_DURABLE_SECONDS + ANSWERED
+
+#: How much later than its time in the records a call may have been admitted, in microseconds.
+LATE = 3_000_000
+
 #: How long a call waits for another that rebuilds the same account, in seconds.
 PATIENCE = 1.0
 
@@ -66,8 +75,8 @@ class Rebuilding:
         records: AdmissionRecords,
         process_id: str,
         *,
-        durable: float = GRANT_DURABLE_SECONDS,
-        late: int = 1_000_000,
+        durable: float = DURABLE_AFTER,
+        late: int = LATE,
     ) -> None:
         self._client, self._records, self._process_id = client, records, process_id
         self.durable = str(int(durable * 1_000_000))
