@@ -40,21 +40,23 @@ VERSION = 1
 KIND = "caio-tenant-export"
 MANIFEST = "manifest.json"
 
-#: The files there are, in their order.
-FILES = (
-    "tenant.jsonl",
-    "members.jsonl",
-    "invitations.jsonl",
-    "keys.jsonl",
-    "services.jsonl",
-    "policies.jsonl",
-    "service_limits.jsonl",
-    "decisions.jsonl",
-    "usage.jsonl",
-    "holds.jsonl",
-    "retention.jsonl",
-    "webhooks.jsonl",
+#: What there are files of, in their order.
+KINDS = (
+    "tenant",
+    "members",
+    "invitations",
+    "keys",
+    "services",
+    "policies",
+    "service_limits",
+    "decisions",
+    "usage",
+    "holds",
+    "retention",
+    "webhooks",
 )
+
+FILES = tuple(f"{kind}.jsonl" for kind in KINDS)
 
 _LEVEL = 6
 _PART = 1 << 20
@@ -106,7 +108,7 @@ class _Sink(io.RawIOBase):
 
 
 class ArchiveWriter:
-    """Writes one archive: for each of ``FILES`` ``begin`` and ``rows``, then ``end``. Each gives the bytes that are
+    """Writes one archive: for each of ``KINDS`` ``begin`` and ``rows``, then ``end``. Each gives the bytes that are
     ready to leave, perhaps none."""
 
     def __init__(self) -> None:
@@ -116,10 +118,11 @@ class ArchiveWriter:
         self._name = ""
         self._done: list[FileFacts] = []
 
-    def begin(self, name: str) -> bytes:
+    def begin(self, kind: str) -> bytes:
         self._close()
-        if len(self._done) == len(FILES) or name != FILES[len(self._done)]:
-            raise ValueError(f"{name!r} is not the next file of an export")
+        if len(self._done) == len(KINDS) or kind != KINDS[len(self._done)]:
+            raise ValueError(f"{kind!r} are not the next rows of an export")
+        name = f"{kind}.jsonl"
         self._name, self._rows, self._bytes, self._sha256 = name, 0, 0, hashlib.sha256()
         self._file = self._zip.open(_info(name), "w", force_zip64=True)
         return self._sink.taken()

@@ -29,11 +29,11 @@ from caio.audit.acts import Act, Acts
 from caio.audit.ports import ActStore, JournalStore, LeafKind, StoredLeaf
 from caio.audit.record import open_leaf
 from caio.audit.sealing import Sealer, TenantVault
-from caio.foundation.errors import CaioError, Erased, SealBroken
+from caio.foundation.errors import CaioError, Erased, NotReady, SealBroken
 from caio.foundation.quantity import decimal_text
 from caio.foundation.scope import TenantScope
 from caio.registry.audit_log import AuditLog
-from caio.registry.tenant_archive import ArchiveWriter
+from caio.registry.tenant_archive import KINDS, ArchiveWriter
 from caio.tenancy.lifecycle import described
 from caio.tenancy.ports import Tenant, TenantStore
 
@@ -41,21 +41,8 @@ from caio.tenancy.ports import Tenant, TenantStore
 PAGE = 512
 _TURN = 16
 
-#: Files, and the kinds of rows in them.
-_TABLES = (
-    ("members.jsonl", "members"),
-    ("invitations.jsonl", "invitations"),
-    ("keys.jsonl", "keys"),
-    ("services.jsonl", "contract"),
-    ("policies.jsonl", "policy"),
-    ("service_limits.jsonl", "service_limits"),
-)
-_LATER_TABLES = (
-    ("usage.jsonl", "usage"),
-    ("holds.jsonl", "holds"),
-    ("retention.jsonl", "retention"),
-    ("webhooks.jsonl", "webhooks"),
-)
+#: What the export calls rows that the store calls otherwise.
+_STORED = {"services": "contract", "policies": "policy"}
 _DECISIONS = (LeafKind.DECISION, LeafKind.OUTCOME)
 
 _logger = structlog.get_logger("caio.tenancy")
@@ -92,53 +79,56 @@ class TenantExports:
 
     async def export(self, scope: TenantScope, by: str, *, content: bool) -> AsyncIterator[bytes]:
         """The archive's bytes. ``content`` is whether decisions and outcomes are opened. Raises what telling of it
-        raises, and NotReady while the audit log cannot be read."""
+        raises, and NotReady while the audit log has no checkpoint."""
         tenant = await self._tenants.get(scope)
         leaf = await self._acts.leaf(scope, Act("tenant.exported", by, scope.tenant_id, {"content": content}))
         await self._told.record(scope, leaf)
         head = await self._log.head(scope, fresh=True)
+        if head is None:
+            raise NotReady("the audit log has no checkpoint yet; try again")
         manifest: dict[str, Any] = {
             "tenant": scope.tenant_id,
             "made_at": self._clock(),
             "made_by": by,
             "content": content,
-            "audit": None
-            if head is None
-            else {"origin": head.origin, "size": head.size, "checkpoint": head.checkpoint},
+            "audit": {"origin": head.origin, "size": head.size, "checkpoint": head.checkpoint},
         }
-        return self._stream(scope, tenant, 0 if head is None else head.size, manifest)
+        return self._stream(scope, tenant, head.size, manifest)
 
     async def _stream(
         self, scope: TenantScope, tenant: Tenant, size: int, manifest: Mapping[str, Any]
     ) -> AsyncIterator[bytes]:
         writer = ArchiveWriter()
         try:
-            yield writer.begin("tenant.jsonl") + writer.rows(_tenant(tenant))
-            for name, kind in _TABLES:
-                async for part in self._table(writer, scope, name, kind):
-                    yield part
-            async for part in self._decisions(writer, scope, size, opened=bool(manifest["content"])):
-                yield part
-            for name, kind in _LATER_TABLES:
-                async for part in self._table(writer, scope, name, kind):
-                    yield part
+            for kind in KINDS:
+                yield writer.begin(kind)
+                async for rows in self._rows_of(scope, kind, tenant, size, opened=bool(manifest["content"])):
+                    yield writer.rows(*rows)
+                    await asyncio.sleep(0)
         except CaioError as error:
             _logger.error("an export was cut short", tenant=scope.tenant_id, code=error.code, exc_info=error)
             return
         yield writer.end(manifest)
 
-    async def _table(self, writer: ArchiveWriter, scope: TenantScope, name: str, kind: str) -> AsyncIterator[bytes]:
-        yield writer.begin(name)
-        async for page in self._rows.pages(scope, kind):
-            for row in page:
-                yield writer.rows(_priced(row) if kind == "usage" else row)
-            await asyncio.sleep(0)
+    async def _rows_of(
+        self, scope: TenantScope, kind: str, tenant: Tenant, size: int, *, opened: bool
+    ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """All rows of a kind, a few at a time."""
+        if kind == "tenant":
+            yield [_tenant(tenant)]
+        elif kind == "decisions":
+            async for entries in self._decisions(scope, size, opened=opened):
+                yield entries
+        else:
+            async for page in self._rows.pages(scope, _STORED.get(kind, kind)):
+                for first in range(0, len(page), _TURN):
+                    rows = page[first : first + _TURN]
+                    yield [_priced(row) for row in rows] if kind == "usage" else rows
 
     async def _decisions(
-        self, writer: ArchiveWriter, scope: TenantScope, size: int, *, opened: bool
-    ) -> AsyncIterator[bytes]:
+        self, scope: TenantScope, size: int, *, opened: bool
+    ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Decisions and outcomes of the first ``size`` leaves, in the log's order."""
-        yield writer.begin("decisions.jsonl")
         after = -1
         while after + 1 < size:
             page = await self._journal.page(scope, after, min(PAGE, size - after - 1))
@@ -148,8 +138,7 @@ class TenantExports:
             sealer = await self._sealer(scope) if opened else None
             wanted = [each for each in page if each.leaf.kind in _DECISIONS]
             for first in range(0, len(wanted), _TURN):
-                yield writer.rows(*(_entry(each, sealer) for each in wanted[first : first + _TURN]))
-                await asyncio.sleep(0)
+                yield [_entry(each, sealer) for each in wanted[first : first + _TURN]]
 
     async def _sealer(self, scope: TenantScope) -> Sealer | None:
         try:

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from caio.foundation.errors import InvalidInput
-from caio.registry.tenant_archive import FILES, MANIFEST, ArchiveWriter, verify
+from caio.registry.tenant_archive import FILES, KINDS, MANIFEST, ArchiveWriter, verify
 
 MANIFEST_OF = {"tenant": "acme", "made_at": 7, "made_by": "key_1", "content": True, "audit": None}
 
 
 def parts(rows: int = 3) -> Iterator[bytes]:
     writer = ArchiveWriter()
-    for name in FILES:
+    for name in KINDS:
         yield writer.begin(name)
         for number in range(rows):
             yield writer.rows({"file": name, "number": number, "text": "Nový ☃"})
@@ -40,7 +40,7 @@ def test_the_same_rows_give_the_same_bytes() -> None:
 
 def test_memory_is_bounded() -> None:
     writer, most = ArchiveWriter(), 0
-    for name in FILES[:8]:
+    for name in KINDS[:8]:
         writer.begin(name)
     for number in range(20_000):
         most = max(most, len(writer.rows({"decision": number, "text": f"{number * 7919:x}" * 20})))
@@ -122,7 +122,7 @@ def test_every_cut_and_flip_is_noticed(archive: Path) -> None:
 def test_files_come_in_their_order_and_all_of_them() -> None:
     writer = ArchiveWriter()
     with pytest.raises(ValueError, match="not the next"):
-        writer.begin(FILES[1])
-    writer.begin(FILES[0])
+        writer.begin(KINDS[1])
+    writer.begin(KINDS[0])
     with pytest.raises(ValueError, match="every file"):
         writer.end(MANIFEST_OF)
