@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from caio.foundation.money import Usage
 from caio.foundation.scope import TenantScope
@@ -154,8 +154,7 @@ class Actual:
     compute_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How the tenant's tightest window of requests stands after a call was admitted: ``remaining`` of
     ``limit`` in any ``span`` seconds; some of what is used is free again in ``reset`` seconds at the latest."""
 

@@ -62,6 +62,11 @@ class Ledger:
     def sum(self) -> int:
         return self.funding + self.available + self.reserved + self.spent
 
+    @property
+    def holds(self) -> bool:
+        """Whether anything is reserved, were it for nothing."""
+        return bool(self._reservations)
+
     def reserve(self, name: str, amount: int) -> None:
         """Set ``amount`` aside under a new ``name``; raises Exhausted, or ValueError for a name in use."""
         if amount < 0 or name in self._reservations:
@@ -112,24 +117,23 @@ class Ledger:
 
 
 class Books:
-    """A tenant's ledgers, one for each period in which something was reserved or restored."""
+    """A tenant's ledgers, one for each period in which something was reserved or restored. A reservation is made,
+    changed and settled in the ledger of its period."""
 
-    __slots__ = ("_ledgers", "_periods")
+    __slots__ = ("_ledgers",)
 
     def __init__(self) -> None:
         self._ledgers: dict[str, Ledger] = {}
-        self._periods: dict[str, str] = {}  # by the reservation's name
 
     def __contains__(self, period: str) -> bool:
         return period in self._ledgers
 
     def open(self, period: str, spent: int) -> Ledger:
-        """Begin the books of a period with what was spent in it so far. Books of other periods are closed unless
-        something is still reserved in them. Raises ValueError for a period that has books."""
+        """Begin the books of a period with what was spent in it so far; let go of those of other periods in which
+        nothing is reserved. Raises ValueError for a period that has books."""
         if period in self._ledgers:
             raise ValueError(f"the period {period} has books already")
-        in_use = set(self._periods.values())
-        self._ledgers = {name: ledger for name, ledger in self._ledgers.items() if name in in_use}
+        self._ledgers = {name: ledger for name, ledger in self._ledgers.items() if ledger.holds}
         ledger = self._ledgers[period] = Ledger()
         ledger.restore(spent)
         return ledger
@@ -137,22 +141,6 @@ class Books:
     def ledger(self, period: str) -> Ledger:
         """Raises KeyError for a period without books."""
         return self._ledgers[period]
-
-    def reserve(self, name: str, amount: int, period: str, budget: int | None) -> None:
-        """As ``Ledger.reserve``, in the books of a period whose budget is ``budget``."""
-        ledger = self._ledgers[period]
-        ledger.fund(budget)
-        ledger.reserve(name, amount)
-        self._periods[name] = period
-
-    def change(self, name: str, amount: int) -> None:
-        """As ``Ledger.change``, in the period in which the reservation was made."""
-        self._ledgers[self._periods[name]].change(name, amount)
-
-    def settle(self, name: str, charged: int) -> None:
-        """As ``Ledger.settle``, in the period in which the reservation was made."""
-        self._ledgers[self._periods[name]].settle(name, charged)
-        del self._periods[name]
 
 
 def month_of(now: int) -> str:

@@ -95,14 +95,18 @@ class RollingWindow:
     def take(self, now: int, units: int = 1) -> None:
         """Record units that ``wait`` has just allowed at the same ``now``."""
         self.used += units
-        if len(self._blocks) > 2 * BLOCKS and self.used <= self.limit:
-            self._join()
-        last = self._blocks[-1] if self._blocks else None
-        # Only units taken under another limit can still fill all blocks; then the last one takes what comes.
-        crowded = len(self._blocks) > 2 * BLOCKS
-        if last is not None and (crowded or (last.units + units) * BLOCKS <= self.limit):
+        blocks = self._blocks
+        last = blocks[-1] if blocks else None
+        if last is not None and (last.units + units) * BLOCKS <= self.limit:
             last.units += units
             last.newest = now
+            return
+        if len(blocks) > 2 * BLOCKS and self.used <= self.limit:
+            self._join()
+        # Only units taken under another limit can still fill all blocks; then the last one takes what comes.
+        if len(self._blocks) > 2 * BLOCKS:
+            self._blocks[-1].units += units
+            self._blocks[-1].newest = now
         else:
             self._blocks.append(Block(units, now))
 
@@ -164,6 +168,10 @@ class Windows:
         now = max(now, self._latest)
         slowest, longest = None, 0
         for window in self.windows:
+            blocks = window._blocks
+            # As ``wait`` finds it when nothing leaves and there is room, without the cost of asking.
+            if blocks and blocks[0].newest > now - window.span and window.used + units <= window.limit:
+                continue
             wait = window.wait(now, units)
             if wait > longest:
                 slowest, longest = window, wait
@@ -172,10 +180,10 @@ class Windows:
     def take(self, now: int, units: int = 1) -> int:
         """Record units in every window, and return the time they count at, for ``give_back``; ``full`` has just
         answered None at the same ``now``."""
-        self._latest = max(self._latest, now)
+        self._latest = now = max(now, self._latest)
         for window in self.windows:
-            window.take(self._latest, units)
-        return self._latest
+            window.take(now, units)
+        return now
 
     def give_back(self, at: int, units: int) -> None:
         """Free units of those that ``take`` recorded at ``at``."""
@@ -201,4 +209,9 @@ class Windows:
 
     def tightest(self) -> RollingWindow | None:
         """The window with the fewest units left, as of the last call."""
-        return min(self.windows, key=lambda window: window.limit - window.used, default=None)
+        tightest, fewest = None, 0
+        for window in self.windows:
+            left = window.limit - window.used
+            if tightest is None or left < fewest:
+                tightest, fewest = window, left
+        return tightest

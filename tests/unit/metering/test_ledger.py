@@ -144,22 +144,31 @@ def test_more_spent_than_the_budget_refuses_all_but_the_free():
 
 def test_a_reservation_stays_in_its_period():
     books = Books()
-    books.open("2026-10", 3)
-    books.reserve("late", 7, "2026-10", 10)
-    books.open("2026-11", 0)
-    books.reserve("new", 10, "2026-11", 10)
+    october = books.open("2026-10", 3)
+    october.fund(10)
+    october.reserve("late", 7)
+    november = books.open("2026-11", 0)
+    november.fund(10)
+    november.reserve("new", 10)
+    assert books.ledger("2026-10") is october
     with pytest.raises(Exhausted):
-        books.change("late", 8)
-    books.settle("late", 5)
-    october, november = books.ledger("2026-10"), books.ledger("2026-11")
+        october.change("late", 8)
+    october.settle("late", 5)
     assert (october.spent, october.reserved, october.sum) == (8, 0, 0)
     assert (november.spent, november.reserved, november.sum) == (0, 10, 0)
-    with pytest.raises(KeyError):
-        books.settle("late", 0)
     books.open("2026-12", 0)
     assert [period in books for period in ("2026-10", "2026-11", "2026-12")] == [False, True, True]
+    with pytest.raises(KeyError):
+        books.ledger("2026-10")
     with pytest.raises(ValueError, match="has books"):
         books.open("2026-12", 0)
+
+
+def test_books_are_kept_while_anything_is_reserved_in_them():
+    books = Books()
+    books.open("2026-10", 0).reserve("free", 0)
+    books.open("2026-11", 0)
+    assert "2026-10" in books
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 50)), max_size=6), st.integers(0, 60))

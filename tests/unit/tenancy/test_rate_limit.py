@@ -293,3 +293,27 @@ def test_the_tightest_window_has_the_fewest_units_left():
     assert windows.tightest() is hour
     assert (minute.frees_in(MINUTE), hour.frees_in(MINUTE)) == (MINUTE, HOUR - MINUTE)
     assert Windows([]).tightest() is None
+
+
+@some
+@given(seeds)
+def test_small_remains_are_joined_and_stay_exact(seed):
+    """Calls of two percent that give nearly all of it back leave more remains than there may be blocks."""
+    rng, limit, span = Random(seed), 10_000, 1_000
+    window, log = Windows([RollingWindow("test", limit, span)]), []
+    [inner] = window.windows
+    most = 0
+    for now in range(0, 3 * span, 2):
+        if window.full(now, 200) is None:
+            kept = rng.choice((0, 1, 1, 7, 30, 199))
+            window.give_back(window.take(now, 200), 200 - kept)
+            log.append((now, kept))
+        most = max(most, blocks_of(inner))
+        window.full(now)
+        exactly = sum(units for at, units in log if at > now - span)
+        assert exactly <= inner.used <= exactly + limit // BLOCKS
+    assert most > BLOCKS
+    for now in range(3 * span, 4 * span + 1, 50):
+        window.full(now)
+        exactly = sum(units for at, units in log if at > now - span)
+        assert exactly <= inner.used <= exactly + limit // BLOCKS

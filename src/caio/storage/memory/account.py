@@ -8,15 +8,21 @@ keeps what it holds. Calls at once are counted for every subject, so that a new 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from caio.gateway.past_use import PastUnits
 from caio.gateway.ports import Actual, Ask, Grant, Meter, ServiceBusy, Standing
 from caio.gateway.refusals import KEY, SERVICE, TENANT, grant_ended, is_service, out_of_money, slots_taken, window_full
-from caio.metering.ledger import Books, Exhausted
+from caio.metering.ledger import Books, Exhausted, Ledger
 from caio.tenancy.limits import Unit, Window
 from caio.tenancy.rate_limit import DAY, RollingWindow, Windows
+
+_SECOND = 1_000_000
+_REQUESTS_OF_THE_TENANT = (TENANT, Unit.REQUESTS)
+
+#: A subject and what is counted of it.
+_Of = tuple[str, Unit]
 
 
 @dataclass(slots=True)
@@ -27,75 +33,76 @@ class _Counted:
     windows: Windows
 
 
-#: A subject and what is counted of it.
-_Of = tuple[str, Unit]
-
-
-@dataclass(slots=True)
 class _Held:
     """What an admitted call holds. ``taken`` are the tokens and compute that may be given back, each with the
-    time it counts at."""
+    time it counts at; ``ledger`` is that of the period in which it was admitted."""
 
-    ask: Ask
-    admitted_at: int
-    taken: dict[_Of, list[tuple[int, int]]] = field(default_factory=dict)
+    __slots__ = ("admitted_at", "ask", "ledger", "taken")
+
+    def __init__(self, ask: Ask, admitted_at: int, ledger: Ledger) -> None:
+        self.ask = ask
+        self.admitted_at = admitted_at
+        self.ledger = ledger
+        self.taken: dict[_Of, list[tuple[int, int]]] = {}
 
     def units(self, of: _Of) -> int:
         return sum(units for _, units in self.taken.get(of, ()))
 
 
 class Account:
-    """``opened_at`` is when it was read from the records; time must not go backwards, and is clamped."""
+    """``opened_at`` is when it was read from the records."""
 
     def __init__(self, past: PastUnits, opened_at: int) -> None:
         self.books = Books()
         self.held: dict[str, _Held] = {}
         self.opened_at = opened_at
         self._past: PastUnits | None = past
-        self._latest = opened_at
         self._counted: dict[_Of, _Counted] = {}
-        self._running: dict[str, int] = {}
+        self._running: dict[str, int] = {}  # by caller and by service; the tenant's are all that are held
 
     def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
         if ask.grant_id in self.held:
             raise ValueError(f"{ask.grant_id} is admitted already")
-        now = self._latest = max(now, self._latest)
-        busy = self._room(ask, ((meter, meter.amount) for meter in ask.meters), now, None)
+        wanted = [(meter, self._meter(meter, now).windows, meter.amount) for meter in ask.meters]
+        busy = _without_room(wanted, now)
+        if ask.slots:
+            busy = self._without_slot(ask, ()) or busy
         if busy is not None:
             return busy
+        ledger = self.books.ledger(ask.period)
+        if ledger.budget != ask.budget:
+            ledger.fund(ask.budget)
         try:
-            self.books.reserve(ask.grant_id, ask.price, ask.period, ask.budget)
+            ledger.reserve(ask.grant_id, ask.price)
         except Exhausted as exhausted:
             raise out_of_money(ask, exhausted.available) from None
-        held = self.held[ask.grant_id] = _Held(ask, now)
-        for meter in ask.meters:
-            self._take(held, meter, meter.amount, now)
-        self._run(ask, 1)
+        held = self.held[ask.grant_id] = _Held(ask, now, ledger)
+        _take(held, wanted, now)
+        self._begin(ask)
         return Grant(ask, self._standing(now))
 
     def move(self, grant: Grant, ask: Ask, now: int) -> Grant | ServiceBusy:
         held = self.held.get(grant.grant_id)
         if held is None:
             raise grant_ended()
-        now = self._latest = max(now, self._latest)
-        more = [(meter, self._more(held, meter, ask)) for meter in ask.meters]
-        busy = self._room(ask, more, now, held.ask)
+        wanted = [(meter, self._meter(meter, now).windows, _beyond(held, meter)) for meter in ask.meters]
+        busy = _without_room(wanted, now)
+        busy = self._without_slot(ask, _subjects(held.ask)) or busy
         if busy is not None:
             return busy
         try:
-            self.books.change(grant.grant_id, ask.price)
+            held.ledger.change(grant.grant_id, ask.price)
         except Exhausted as exhausted:
             raise out_of_money(ask, exhausted.available) from None
         if ask.service_id != held.ask.service_id:
             for of in [of for of in held.taken if is_service(of[0])]:
                 self._free(held, of, 0)
-        for meter, units in more:
+        for meter, _, units in wanted:
             if units < 0:
                 self._free(held, (meter.subject, meter.unit), meter.amount)
-            else:
-                self._take(held, meter, units, now)
-        self._run(held.ask, -1)
-        self._run(ask, 1)
+        _take(held, wanted, now)
+        self._end(held.ask)
+        self._begin(ask)
         held.ask = ask
         return Grant(ask, grant.standing)
 
@@ -103,42 +110,20 @@ class Account:
         held = self.held.pop(grant_id, None)
         if held is None:
             return
-        self.books.settle(grant_id, min(actual.charged, held.ask.price))
+        held.ledger.settle(grant_id, min(actual.charged, held.ask.price))
         for of in held.taken:
             self._free(held, of, actual.tokens if of[1] is Unit.TOKENS else actual.compute_ms)
-        self._run(held.ask, -1)
+        self._end(held.ask)
 
-    def _room(self, ask: Ask, wanted: Iterable[tuple[Meter, int]], now: int, before: Ask | None) -> ServiceBusy | None:
-        """None when everything fits. Raises what is the tenant's or the caller's; of several refusals of a service
-        the first is told. ``before`` is what the call has been admitted for already."""
+    def _without_slot(self, ask: Ask, own: Sequence[str]) -> ServiceBusy | None:
+        """The first of the service's slots that are all taken. Raises what is the tenant's or the caller's. ``own``
+        are the subjects whose slots the call has already."""
         busy: ServiceBusy | None = None
-        for meter, units in wanted:
-            if units <= 0:
-                continue
-            full = self._meter(meter).windows.full(now, units)
-            if full is not None:
-                window = next(each for each in meter.windows if each.name == full.window)
-                refused = window_full(meter, window, full.wait)
-                busy = busy or refused
         for slots in ask.slots:
-            own = before is not None and slots.subject in _subjects(before)
-            if not own and self._running.get(slots.subject, 0) >= slots.limit:
-                refused = slots_taken(slots)
-                busy = busy or refused
+            running = len(self.held) if slots.subject == TENANT else self._running.get(slots.subject, 0)
+            if running >= slots.limit and slots.subject not in own:
+                busy = slots_taken(slots)
         return busy
-
-    def _more(self, held: _Held, meter: Meter, ask: Ask) -> int:
-        """What a move takes of a meter beyond what the call holds of it."""
-        if meter.unit is Unit.REQUESTS:
-            return meter.amount if is_service(meter.subject) else 0
-        kept = not is_service(meter.subject) or ask.service_id == held.ask.service_id
-        return meter.amount - (held.units((meter.subject, meter.unit)) if kept else 0)
-
-    def _take(self, held: _Held, meter: Meter, units: int, now: int) -> None:
-        if units > 0:
-            at = self._meter(meter).windows.take(now, units)
-            if meter.unit is not Unit.REQUESTS:
-                held.taken.setdefault((meter.subject, meter.unit), []).append((at, units))
 
     def _free(self, held: _Held, of: _Of, keep: int) -> None:
         """Give back what the call holds beyond ``keep``, the newest first."""
@@ -152,7 +137,7 @@ class Account:
             if freed < units:
                 taken.append((at, units - freed))
 
-    def _meter(self, meter: Meter) -> _Counted:
+    def _meter(self, meter: Meter, now: int) -> _Counted:
         of = (meter.subject, meter.unit)
         known = self._counted.get(of)
         if known is not None and (known.limits is meter.windows or known.limits == meter.windows):
@@ -161,30 +146,62 @@ class Account:
         if known is not None:
             known.limits, known.windows = meter.windows, windows.continuing(known.windows)
             return known
-        for at, units in self._before(of):
+        for at, units in self._before(of, now):
             windows.restore(at, units)
         counted = self._counted[of] = _Counted(meter.windows, windows)
         return counted
 
-    def _before(self, of: _Of) -> Iterable[tuple[int, int]]:
-        if self._past is not None and self._latest - self.opened_at >= DAY:
+    def _before(self, of: _Of, now: int) -> Iterable[tuple[int, int]]:
+        if self._past is not None and now - self.opened_at >= DAY:
             self._past = None  # nothing of it is in a window any more
         return () if self._past is None else self._past.of(*of)
 
-    def _run(self, ask: Ask, change: int) -> None:
-        running = self._running
-        for subject in _subjects(ask):
-            count = running[subject] = running.get(subject, 0) + change
-            if not count:
-                del running[subject]
+    def _begin(self, ask: Ask) -> None:
+        for subject in (KEY + ask.principal_id, SERVICE + ask.service_id):
+            self._running[subject] = self._running.get(subject, 0) + 1
+
+    def _end(self, ask: Ask) -> None:
+        for subject in (KEY + ask.principal_id, SERVICE + ask.service_id):
+            left = self._running[subject] - 1
+            if left:
+                self._running[subject] = left
+            else:
+                del self._running[subject]
 
     def _standing(self, now: int) -> Standing | None:
-        counted = self._counted.get((TENANT, Unit.REQUESTS))
+        counted = self._counted.get(_REQUESTS_OF_THE_TENANT)
         tightest = None if counted is None else counted.windows.tightest()
         if tightest is None:
             return None
-        left, seconds = max(0, tightest.limit - tightest.used), -(-tightest.frees_in(now) // 1_000_000)
-        return Standing(tightest.name, tightest.limit, tightest.span // 1_000_000, left, seconds)
+        left, wait = tightest.limit - tightest.used, min(tightest.frees_in(now), tightest.span)
+        return Standing(tightest.name, tightest.limit, tightest.span // _SECOND, max(0, left), -(-wait // _SECOND))
+
+
+def _without_room(wanted: Sequence[tuple[Meter, Windows, int]], now: int) -> ServiceBusy | None:
+    """The first of the service's windows that is full. Raises what is the tenant's or the caller's."""
+    busy: ServiceBusy | None = None
+    for meter, windows, units in wanted:
+        full = windows.full(now, units) if units > 0 else None
+        if full is not None:
+            window = next(each for each in meter.windows if each.name == full.window)
+            refused = window_full(meter, window, full.wait)
+            busy = busy or refused
+    return busy
+
+
+def _take(held: _Held, wanted: Sequence[tuple[Meter, Windows, int]], now: int) -> None:
+    for meter, windows, units in wanted:
+        if units > 0:
+            at = windows.take(now, units)
+            if meter.unit is not Unit.REQUESTS:
+                held.taken.setdefault((meter.subject, meter.unit), []).append((at, units))
+
+
+def _beyond(held: _Held, meter: Meter) -> int:
+    """What a move takes of a meter beyond what the call holds of it; less than nothing is given back."""
+    if meter.unit is Unit.REQUESTS:
+        return meter.amount if is_service(meter.subject) else 0
+    return meter.amount - held.units((meter.subject, meter.unit))
 
 
 def _subjects(ask: Ask) -> tuple[str, str, str]:
