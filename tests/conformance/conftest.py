@@ -177,13 +177,20 @@ IN_PLACES_LONG = {
     "test_log_store.py",
     "test_log_restart.py",
     "test_observed_hours.py",
+    "test_storage_measures.py",
     "test_tenancy_stores.py",
     "test_tenant_erasure.py",
+    "test_usage_store.py",
 }
+
+_SHARES = "a tenant in a place of its own shares nothing"
 
 #: Tests that speak of one database where tenants in places of their own have several, each with the reason.
 NOT_IN_PLACES = {
-    "test_other_tenants_see_only_what_is_shared": "what such a tenant shares stays in its place",
+    "test_a_step_measures_who_is_due": "whether such a tenant is due shows when its turn comes",
+    "test_other_tenants_see_only_what_is_shared": _SHARES,
+    "test_what_stands_is_what_is_active": _SHARES,
+    "test_what_is_no_longer_shared_is_no_longer_seen_but_stays_evidence": _SHARES,
 }
 
 
