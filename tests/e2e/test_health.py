@@ -16,6 +16,7 @@ async def test_ready_names_what_it_depends_on(caio):
         "database": "healthy",
         "journal": "healthy",
         "audit_log": "healthy",
+        "worker": "healthy",
     }
 
 

@@ -101,36 +101,38 @@ async def test_a_rotated_secret_signs_beside_the_old_one(caio: Served, receiver:
     await call(caio, "POST", f"{path}/rotate", {"overlap_seconds": 10**9}, 422)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://example.com/hook",
-        "https://169.254.169.254/latest/meta-data",
-        "https://10.0.0.1/hook",
-        "http://10.0.0.1/hook",
-        "https://user:secret@example.com/hook",
-        "https://example.com/hook#part",
-        "https://127.1/hook",
-        "https://0x7f000001/hook",
-        "ftp://example.com/hook",
-        "//example.com/hook",
-        "https:///hook",
-        "https://example.com/ho ok",
-        "https://exämple.com/hook",
-        "https://example.com/" + "x" * 2100,
-        "not a url",
-        "",
-    ],
+NEVER_CALLED = (
+    "http://example.com/hook",
+    "https://169.254.169.254/latest/meta-data",
+    "https://10.0.0.1/hook",
+    "http://10.0.0.1/hook",
+    "https://user:secret@example.com/hook",
+    "https://example.com/hook#part",
+    "https://127.1/hook",
+    "https://0x7f000001/hook",
+    "ftp://example.com/hook",
+    "//example.com/hook",
+    "https:///hook",
+    "https://example.com/ho ok",
+    "https://exämple.com/hook",
+    "https://example.com/" + "x" * 2100,
+    "not a url",
+    "",
 )
-async def test_addresses_that_are_never_called_are_refused(caio: Served, url: str) -> None:
-    problem = await call(caio, "POST", "webhooks", {"url": url}, 422)
-    assert [each["pointer"] for each in problem["errors"]] == ["/url"]
+NO_TYPES: tuple[list[Any], ...] = ([], ["*"], ["tenant."], ["caio.key"], ["caio."] * 33, ["caio.Key."], [7])
+
+
+async def test_addresses_that_are_never_called_are_refused(caio: Served) -> None:
+    for url in NEVER_CALLED:
+        problem = await call(caio, "POST", "webhooks", {"url": url}, 422)
+        assert [each["pointer"] for each in problem["errors"]] == ["/url"], url
     assert (await call(caio, "GET", "webhooks"))["items"] == []
 
 
-@pytest.mark.parametrize("types", [[], ["*"], ["tenant."], ["caio.key"], ["caio."] * 33, ["caio.Key."], [7]])
-async def test_types_that_no_event_has_are_refused(caio: Served, types: list[Any]) -> None:
-    await call(caio, "POST", "webhooks", {"url": "https://example.com", "types": types}, 422)
+async def test_types_that_no_event_has_are_refused(caio: Served) -> None:
+    for types in NO_TYPES:
+        problem = await call(caio, "POST", "webhooks", {"url": "https://example.com", "types": types}, 422)
+        assert problem["errors"][0]["pointer"].startswith("/types"), types
 
 
 async def test_members_that_are_not_ours_to_set_are_refused(caio: Served) -> None:
