@@ -198,6 +198,16 @@ async def test_usage_holds_no_principal_that_was_erased(metered: Metered, acme: 
     assert await metered.kept(acme) == kept
 
 
+async def test_an_erasure_at_the_mark_moves_what_was_taken_in_alone(metered: Metered, acme: TenantScope) -> None:
+    await metered.box.decide(acme, "dec_1")
+    assert await metered.stores.usage.take_in(acme, 1) == Taken(1, 0)  # the decision without its outcome
+    contents = await metered.box.store.named(acme, ["dec_1"])
+    assert await metered.box.store.erase(acme, Erasure(contents), act_leaf(acme, "content.erased"))
+    assert await metered.kept(acme) == {}
+    await metered.rollup.catch_up(acme)
+    assert [(place.principal_id, sums.calls) for place, sums in (await metered.kept(acme)).items()] == [("", 1)]
+
+
 async def test_an_erased_tenants_usage_keeps_its_sums(metered: Metered, acme: TenantScope, rival: TenantScope) -> None:
     for scope in (acme, rival):
         await metered.call(Random(8), scope, 40)
@@ -227,6 +237,17 @@ async def test_a_budget_counts_what_usage_has_not_taken_in(metered: Metered, acm
     assert await metered.stores.usage.reserved(acme, 0) == sum(each.reserved for each in running) > 0
     latest = max(each.decided_at for each in running)
     assert await metered.stores.usage.reserved(acme, latest + 1) == 0
+
+
+async def test_a_call_over_a_periods_end_belongs_to_where_it_was_admitted(metered: Metered, acme: TenantScope) -> None:
+    start = (day_of(NOW) + 1) * DAY
+    await metered.box.decide(acme, "dec_1", at=start - 1)  # and ends at ``start``
+    await metered.box.decide(acme, "dec_2", at=start)
+    one = await metered.stores.usage.charged(acme, start)
+    assert await metered.stores.usage.charged(acme, 0) == 2 * one > 0
+    await metered.rollup.catch_up(acme)
+    assert await metered.stores.usage.charged(acme, start) == one
+    assert {place.day for place in await metered.kept(acme)} == {day_of(start)}
 
 
 async def test_a_statement_says_what_it_is_as_of(metered: Metered, acme: TenantScope) -> None:
