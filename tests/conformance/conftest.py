@@ -190,6 +190,9 @@ NOT_IN_PLACES = {
     "test_a_step_measures_who_is_due": "whether such a tenant is due shows when its turn comes",
     "test_other_tenants_see_only_what_is_shared": _SHARES,
     "test_what_stands_is_what_is_active": _SHARES,
+    "test_a_publication_reads_back_as_it_was": _SHARES,
+    "test_pages_are_in_the_order_of_bytes": _SHARES,
+    "test_by_digest_finds_every_status_and_ones_own_first": _SHARES,
     "test_what_is_no_longer_shared_is_no_longer_seen_but_stays_evidence": _SHARES,
 }
 

@@ -97,8 +97,11 @@ class SqlCustody:
 
     async def retained(self) -> Sequence[str]:
         query = select(retention.c.tenant_id).where(retention.c.days.is_not(None)).order_by(retention.c.tenant_id)
-        async with self._database.reading(PlatformScope("retention")) as connection:
-            return list((await connection.execute(query)).scalars())
+        found: list[str] = []
+        for place in await self._database.places():
+            async with self._database.reading(PlatformScope("retention"), place) as connection:
+                found += (await connection.execute(query)).scalars()
+        return sorted(found)
 
     async def passed(self, scope: TenantScope, found: Retention, erased_before: int) -> None:
         async with self._database.writing(scope) as connection:

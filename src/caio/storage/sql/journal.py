@@ -89,7 +89,7 @@ class SqlJournalReads:
         )
         if before is not None:
             query = query.where(decisions.c.decided_at < before)
-        rows = [row for place in await self._database.places() for row in await self._rows(_RECOVERY, query, place)]
+        rows = await self._everywhere(query)
         return [(row.tenant_id, _decision(row)) for row in rows]
 
     async def admitted_since(self, since: int) -> list[tuple[str, DecisionRow, int]]:
@@ -101,11 +101,12 @@ class SqlJournalReads:
             .where(_took_admission(), decisions.c.decided_at >= since)
             .order_by(decisions.c.decided_at, decisions.c.tenant_id, decisions.c.decision_id)
         )
-        return [(row.tenant_id, _decision(row), row.taken) for row in await self._rows(_RECOVERY, query)]
+        rows = sorted(await self._everywhere(query), key=lambda row: (row.decided_at, row.tenant_id, row.decision_id))
+        return [(row.tenant_id, _decision(row), row.taken) for row in rows]
 
     async def spent(self) -> dict[str, int]:
         query = select(outcomes.c.tenant_id, func.sum(outcomes.c.charged).label("charged"))
-        rows = await self._rows(_RECOVERY, query.group_by(outcomes.c.tenant_id))
+        rows = await self._everywhere(query.group_by(outcomes.c.tenant_id))
         return {row.tenant_id: int(row.charged) for row in rows}
 
     async def attempts_since(self, since: int) -> list[tuple[str, int, int, Attempt]]:
@@ -115,15 +116,13 @@ class SqlJournalReads:
             .where(attempts.c.finished_at >= since)
             .order_by(attempts.c.finished_at, attempts.c.tenant_id, attempts.c.decision_id, attempts.c.position)
         )
-        return [
-            (
-                row.tenant_id,
-                row.finished_at,
-                row.position,
-                _attempt(row),
-            )
-            for row in await self._rows(_RECOVERY, query)
-        ]
+        rows = await self._everywhere(query)
+        rows.sort(key=lambda row: (row.finished_at, row.tenant_id, row.decision_id, row.position))
+        return [(row.tenant_id, row.finished_at, row.position, _attempt(row)) for row in rows]
+
+    async def _everywhere(self, query: Select[Any]) -> list[Row[Any]]:
+        """The rows of all tenants, place by place."""
+        return [row for place in await self._database.places() for row in await self._rows(_RECOVERY, query, place)]
 
     async def _rows(self, scope: Scope, query: Select[Any], at: Place | None = None) -> list[Row[Any]]:
         async with self._database.reading(scope, at) as connection:

@@ -34,5 +34,6 @@ class SqlObservedHours:
         return [Counted(measure, bucket, int(calls)) for measure, bucket, calls in rows]
 
     async def forget(self, before: int) -> None:
-        async with self._database.writing(PlatformScope("retention")) as connection:
-            await connection.execute(delete(observed).where(observed.c.hour < before))
+        for place in await self._database.places():
+            async with self._database.writing(PlatformScope("retention"), place) as connection:
+                await connection.execute(delete(observed).where(observed.c.hour < before))

@@ -16,7 +16,8 @@ Laws (each has a test of the same name)
 - quota_is_exact_under_races: of any number of concurrent first publications, as many succeed as
   the quota has room for.
 - revision_changes_once_per_change: of concurrent changes with the same If-Match, one succeeds.
-- other_tenants_see_only_what_is_shared: and that through ``active`` and ``by_digest`` only.
+- other_tenants_see_only_what_is_shared: and that through ``active`` and ``by_digest`` only. A tenant in a place
+  of its own sees what those in the shared tables share, and shares nothing itself.
 - a_refused_publication_leaves_no_leaf: nor does retiring what is retired.
 
 A retired name takes no further version: reviving it would pass by the quota.
@@ -33,11 +34,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from caio.audit.ports import Leaf
 from caio.foundation.canonical import canonical_json
-from caio.foundation.errors import Conflict, NotFound, PreconditionFailed
+from caio.foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from caio.foundation.scope import TenantScope
 from caio.registry.ports import Page, Publication, PublicationStatus, Published, Standing
 from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
+from caio.storage.sql.places import PLATFORM
 from caio.storage.sql.tables import publication_heads as heads
 from caio.storage.sql.tables import publication_tags as tags
 from caio.storage.sql.tables import publications as versions
@@ -55,7 +57,9 @@ class SqlPublications:
         self._sort = sort
 
     async def publish_first(self, scope: TenantScope, publication: Publication, quota: int, leaf: Leaf) -> Published:
-        """As the port says; also raises NotFound for an unknown tenant."""
+        """As the port says; also raises NotFound for an unknown tenant, and InvalidInput ``tier_unavailable`` for
+        one that is in a place of its own and would share."""
+        await self._may_share(scope, publication)
         async with self._database.writing(scope) as connection:
             # NO KEY UPDATE: registering must not hold up the journal, whose rows refer to the tenant.
             tenant = select(tenants.c.tenant_id).where(tenants.c.tenant_id == scope.tenant_id)
@@ -85,7 +89,8 @@ class SqlPublications:
         return Published(scope.tenant_id, publication, PublicationStatus.ACTIVE, 1)
 
     async def publish_next(self, scope: TenantScope, publication: Publication, if_match: int, leaf: Leaf) -> Published:
-        """As the port says; also raises Conflict ``retired`` for a name out of service."""
+        """As the port says; also raises Conflict ``retired`` for a name out of service, and as ``publish_first``."""
+        await self._may_share(scope, publication)
         async with self._database.writing(scope) as connection:
             head = await self._locked_head(connection, scope, publication.name)
             _expect(head, if_match)
@@ -146,14 +151,14 @@ class SqlPublications:
 
     async def active(self, scope: TenantScope) -> Sequence[Published]:
         """As the port says, ordered by name and tenant."""
-        async with self._database.reading(scope) as connection:
-            return [_published(row) for row in await connection.execute(self._active(_joined(), scope))]
+        rows = await self._seen(scope, self._active(_joined(), scope))
+        return sorted(map(_published, rows), key=lambda each: (each.publication.name, each.tenant_id))
 
     async def standing(self, scope: TenantScope) -> Sequence[Standing]:
         columns = select(versions.c.tenant_id, versions.c.name, versions.c.digest)
         query = self._active(columns.join_from(versions, heads, _of_head(versions)), scope)
-        async with self._database.reading(scope) as connection:
-            return [Standing(*row) for row in await connection.execute(query)]
+        standing = [Standing(row.tenant_id, row.name, row.digest) for row in await self._seen(scope, query)]
+        return sorted(standing, key=lambda each: (each.name, each.tenant_id))
 
     async def by_digest(self, scope: TenantScope, digests: Sequence[str]) -> Mapping[str, Published]:
         """As the port says; the tenant's own publication stands before an equal one of another tenant's.
@@ -163,13 +168,28 @@ class SqlPublications:
         wanted = sorted(set(digests))
         query = _joined().where(versions.c.sort == self._sort, _visible_to(scope))
         found: dict[str, Published] = {}
-        async with self._database.reading(scope) as connection:
-            for start in range(0, len(wanted), DIGESTS_AT_ONCE):
-                some = query.where(versions.c.digest.in_(wanted[start : start + DIGESTS_AT_ONCE]))
-                for row in await connection.execute(some.order_by(versions.c.tenant_id, versions.c.name)):
-                    if row.digest not in found or row.tenant_id == scope.tenant_id:
-                        found[row.digest] = _published(row)
+        for start in range(0, len(wanted), DIGESTS_AT_ONCE):
+            some = query.where(versions.c.digest.in_(wanted[start : start + DIGESTS_AT_ONCE]))
+            for row in await self._seen(scope, some.order_by(versions.c.tenant_id, versions.c.name)):
+                if row.digest not in found or row.tenant_id == scope.tenant_id:
+                    found[row.digest] = _published(row)
         return found
+
+    async def _seen(self, scope: TenantScope, query: Select[Any]) -> list[Row[Any]]:
+        """The rows where the tenant is and, of one in a place of its own, what is shared in the shared tables."""
+        own = await self._database.place_of(scope.tenant_id)
+        rows: list[Row[Any]] = []
+        for place in dict.fromkeys((own, PLATFORM)):
+            async with self._database.reading(scope, place) as connection:
+                rows += (await connection.execute(query)).all()
+        return rows
+
+    async def _may_share(self, scope: TenantScope, publication: Publication) -> None:
+        if publication.shared and await self._database.place_of(scope.tenant_id) != PLATFORM:
+            raise InvalidInput(
+                "What a tenant in a schema or a database of its own publishes stays there: publish it unshared.",
+                code="tier_unavailable",
+            )
 
     def _active(self, query: Select[Any], scope: TenantScope) -> Select[Any]:
         return query.where(
