@@ -203,6 +203,15 @@ def test_what_the_page_on_auditing_a_log_says_to_type_runs(tmp_path, free_port):
             desk.run(block)
 
 
+def test_what_the_page_on_tenants_says_to_type_runs(tmp_path, free_port):
+    desk = Desk(tmp_path, free_port)
+    server, *blocks = blocks_of((DOCS / "how-to/manage-tenants.md").read_text())
+    assert len(blocks) == 9
+    with desk.serve(server):
+        for block in blocks:
+            desk.run(block)
+
+
 def test_what_pages_show_is_valid():
     shown = [
         (page.name, fence["kind"], fence["text"]) for page in pages() for fence in FENCE.finditer(page.read_text())
