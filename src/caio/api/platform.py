@@ -40,7 +40,20 @@ class Works(Protocol):
     def trouble(self) -> str | None: ...
 
 
+class Limiter(Protocol):
+    """What several processes keep their limits in."""
+
+    def degraded(self) -> str | None:
+        """What is wrong with it, in words that name no tenant, or None."""
+        ...
+
+
 class Platform(Protocol):
+    @property
+    def limiter(self) -> Limiter | None:
+        """None where this process keeps the limits itself."""
+        ...
+
     @property
     def authenticator(self) -> Authenticator: ...
     @property

@@ -36,6 +36,7 @@ class RequestPath:
     views: Views
     histories: Histories
     admission: InProcessAdmission | RedisAdmission
+    limiter: RedisAdmission | None
     held: HeldCalls | None
     service_limits: ServiceLimits
     gateway: Gateway
@@ -55,7 +56,8 @@ async def open_gateway(
     histories = Histories(stores.snapshots, stores.seen_attempts if several else None)
     views = Views(stores.contracts, stores.policies, stores.snapshots, alone=not several)
     stack.push_async_callback(views.stop)
-    admission, held = await _admission(stack, settings, storage)
+    limiter, held = await _limiter(stack, settings, storage)
+    admission = limiter or InProcessAdmission(stores.admission_records)
     limits = ServiceLimits(stores.service_limits, stores.contracts, audit.acts, now, time.monotonic)
     books = Books(audit.journal, audit.vault, admission, histories, now, os.urandom)
     attempts = Attempts(providers(outbound), Credentials(stores.secrets, audit.vault))
@@ -72,15 +74,15 @@ async def open_gateway(
         now,
         new_id,
     )
-    return RequestPath(views, histories, admission, held, limits, gateway, Streams(gateway))
+    return RequestPath(views, histories, admission, limiter, held, limits, gateway, Streams(gateway))
 
 
-async def _admission(
+async def _limiter(
     stack: AsyncExitStack, settings: Settings, storage: Storage
-) -> tuple[InProcessAdmission | RedisAdmission, HeldCalls | None]:
-    records = storage.stores.admission_records
+) -> tuple[RedisAdmission, HeldCalls] | tuple[None, None]:
+    """What several processes keep their limits in, and who ends what they leave behind looks into."""
     if settings.redis_url is None:
-        return InProcessAdmission(records), None
+        return None, None
     try:
         from caio.storage.redis.admission import RedisAdmission
         from caio.storage.redis.client import Client
@@ -90,7 +92,7 @@ async def _admission(
         if error.name != "redis":
             raise
         raise Misconfigured("Redis needs the extra: pip install 'caio-platform[redis]'.") from error
-    client = Client(settings.redis_url)
+    client, records = Client(settings.redis_url), storage.stores.admission_records
     admission = RedisAdmission(client, Heartbeats(client, process_identity()), records, settings.processes)
     stack.push_async_callback(admission.stop)
     await admission.start()

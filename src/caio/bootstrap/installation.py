@@ -62,6 +62,7 @@ class Installation:
     acts: Acts
     tenants: Tenants
     admission: InProcessAdmission | RedisAdmission
+    limiter: RedisAdmission | None
     catalog: Catalog
     service_limits: ServiceLimits
     decisions: Decisions

@@ -90,6 +90,7 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
             webhooks=events.webhooks,
             worker=worker,
             admission=path.admission,
+            limiter=path.limiter,
             gateway=path.gateway,
             streams=path.streams,
             audit_log=registry.audit_log,

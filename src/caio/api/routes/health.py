@@ -44,7 +44,8 @@ async def ready(platform: ThePlatform) -> JSONResponse:
     An audit log that lags behind its journal, or cannot be anchored, is shown and makes the status
     `degraded`, but takes no process out of service: every decision is durable in the journal, and what
     lacks is only its proof, which another process could not give either. So it is with the worker's loops,
-    where they run in this process: events and sums come later.
+    where they run in this process: events and sums come later. And with the shared limiter: while it is away,
+    tenants are served their share or not at all, by every process alike.
     """
 
     async def journal() -> None:
@@ -59,11 +60,17 @@ async def ready(platform: ThePlatform) -> JSONResponse:
         if platform.worker is not None and (trouble := platform.worker.trouble):
             raise NotReady(trouble)
 
+    async def limiter() -> None:
+        if platform.limiter is not None and (trouble := platform.limiter.degraded()):
+            raise NotReady(trouble)
+
     components = {"database": await _check(platform.ping_database), "journal": await _check(journal)}
     serving = all(each.status == "healthy" for each in components.values())
     components["audit_log"] = await _check(audit_log)
     if platform.worker is not None:
         components["worker"] = await _check(worker)
+    if platform.limiter is not None:
+        components["limiter"] = await _check(limiter)
     whole = all(each.status == "healthy" for each in components.values())
     status = "unhealthy" if not serving else "healthy" if whole else "degraded"
     health = Health(status=status, components=components)

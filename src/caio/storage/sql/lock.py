@@ -19,7 +19,6 @@ from typing import Any, Self
 from sqlalchemy import text
 
 from caio.foundation.errors import Misconfigured
-from caio.foundation.scope import PlatformScope
 from caio.storage.sql.database import Database
 
 # As ``_UPGRADE_LOCK`` in upgrade.py: "caio" in ASCII, then 2.
@@ -99,7 +98,7 @@ async def in_turn(database: Database) -> AsyncIterator[None]:
     if database.dialect != "postgresql":
         yield
         return
-    async with database.writing(PlatformScope("opening")) as connection:
+    async with database.as_login() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TURN_LOCK})
         yield
 

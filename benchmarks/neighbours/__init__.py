@@ -1,0 +1,1 @@
+"""What one tenant's burst does to another tenant's calls."""
