@@ -42,10 +42,14 @@ _logger = structlog.get_logger("caio.events")
 
 SECOND = 1_000_000
 
-#: How long claimed events are nobody else's. Longer than what one claim of a tenant can take.
-LEASE_SECONDS = 300
+#: How long claimed events are nobody else's. Longer than what one claim of a tenant can take: its share, each
+#: delivery of which may take ten seconds.
+LEASE_SECONDS = 120
 #: Events of one claim, and of one tenant in it; tenants that are being delivered to at a time.
-CLAIM, SHARE, TENANTS = 500, 25, 64
+CLAIM, SHARE, TENANTS = 500, 10, 64
+
+#: How long a step waits for deliveries under way when there is nothing to claim.
+_WAIT_SECONDS = 0.2
 
 #: How long events are kept once nothing waits for them.
 KEPT_DAYS = 30
@@ -76,9 +80,10 @@ class Relay:
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def step(self) -> int:
-        """Claim what is due and start delivering it; returns how many events were claimed."""
+        """Claim what is due and start delivering it. Returns 0 when nothing was claimed, and no tenant's deliveries
+        ended that might have more waiting."""
         if len(self._under_way) >= TENANTS:
-            await asyncio.wait(self._under_way.values(), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(list(self._under_way.values()), return_when=asyncio.FIRST_COMPLETED)
         now = self._clock()
         claimed = await self._outbox.claim(now, now + self._lease, CLAIM, SHARE, list(self._under_way))
         by_tenant: defaultdict[str, list[Due]] = defaultdict(list)
@@ -88,6 +93,11 @@ class Relay:
             task = asyncio.create_task(self._deliver(TenantScope(tenant_id), dues), name=f"relay {tenant_id}")
             self._under_way[tenant_id] = task
             task.add_done_callback(lambda _, name=tenant_id: self._under_way.pop(name, None))  # type: ignore[misc]
+        if not claimed and self._under_way:
+            ended, _ = await asyncio.wait(
+                list(self._under_way.values()), timeout=_WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            return len(ended)
         return len(claimed)
 
     async def finish(self) -> None:
