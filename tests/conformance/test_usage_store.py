@@ -11,8 +11,9 @@ import pytest
 
 from caio.audit.custody import Erasure
 from caio.audit.record import open_leaf
-from caio.foundation.errors import NotReady
+from caio.foundation.errors import NotReady, TooLarge
 from caio.foundation.scope import TenantScope
+from caio.metering import statements as statements_module
 from caio.metering.ports import Group, Progress, Taken, UsageQuery
 from caio.metering.rollup import UsageRollup
 from caio.metering.statements import Statements
@@ -54,7 +55,7 @@ def metered(stores: Stores) -> Metered:
     return Metered(stores, Box(stores, stores.usage.database))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_every_outcome_counts_once(
     metered: Metered, acme: TenantScope, rival: TenantScope, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,3 +261,21 @@ async def test_a_statement_says_what_it_is_as_of(metered: Metered, acme: TenantS
     assert (await statements.as_of(acme))[0] == metered.calls["acme"][0].decision.decided_at
     await metered.rollup.catch_up(acme)
     assert (await statements.usage(acme, query)).waiting == 0
+
+
+async def test_an_answer_in_one_piece_is_bounded(
+    metered: Metered, acme: TenantScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a stream is not: it reads on, page by page."""
+    stores = metered.stores
+    statements = Statements(stores.usage, stores.storage_measures, stores.tenants, lambda: NOW)
+    await metered.call(Random(11), acme, 40)
+    await metered.rollup.catch_up(acme)
+    number = len(await metered.kept(acme))
+    monkeypatch.setattr(statements_module, "_PAGE", 4)
+    monkeypatch.setattr(statements_module, "MOST_GROUPS", number)
+    assert len((await statements.usage(acme, EVERYTHING)).groups) == number
+    monkeypatch.setattr(statements_module, "MOST_GROUPS", number - 1)
+    with pytest.raises(TooLarge, match="CSV"):
+        await statements.usage(acme, EVERYTHING)
+    assert len([group async for group in statements.each(acme, EVERYTHING)]) == number

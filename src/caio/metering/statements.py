@@ -108,10 +108,6 @@ class Statements:
         """What the tenant's rows took on each day that is asked for, as last measured on it."""
         return await self._storage.days(scope, query.since, query.until)
 
-    async def stored(self, scope: TenantScope) -> StorageMeasured | None:
-        """The last measurement, None before the first."""
-        return await self._storage.latest(scope)
-
     async def budget(self, scope: TenantScope, tenant: Tenant) -> BudgetStatement:
         """How the tenant's budget stands in its present period."""
         now = self._clock()
