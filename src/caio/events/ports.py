@@ -64,14 +64,6 @@ class Answered:
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """How many events wait, and when the first of them became due (None when none waits)."""
-
-    events: int
-    oldest: int | None
-
-
 class Outbox(Protocol):
     """The platform's side of the store: it works for all tenants and shows nothing to any."""
 
@@ -82,10 +74,6 @@ class Outbox(Protocol):
 
     async def settle(self, event: Event, deliveries: Sequence[Delivery]) -> None:
         """Write what became of ``deliveries`` and free the event until the next of its own is due."""
-        ...
-
-    async def backlog(self, now: int) -> Backlog:
-        """What is due at ``now`` or leased."""
         ...
 
     async def prune(self, before: int, limit: int) -> int:

@@ -63,11 +63,14 @@ class BudgetAlerts:
         if budget is None:
             return 0
         period, starts_at, _ = period_at(quotas.budget_period, now)
+        ids = {each: alert_id(tenant.tenant_id, period, starts_at or 0, budget, each) for each in quotas.alerts}
+        if self._told.issuperset(ids.values()):
+            known.update(ids.values())
+            return 0  # there is nothing left to tell in this period
         charged = await self._usage.charged(scope, starts_at or 0)
         told = 0
         for threshold in reached(budget, quotas.alerts, charged):
-            act_id = alert_id(tenant.tenant_id, period, starts_at or 0, budget, threshold)
-            if act_id not in self._told:
+            if (act_id := ids[threshold]) not in self._told:
                 details = {
                     "threshold": threshold,
                     "period": period,

@@ -31,7 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from caio.events.envelope import Event, matches
-from caio.events.ports import Backlog, Delivery, Due, Webhook
+from caio.events.ports import Delivery, Due, Webhook
 from caio.foundation.errors import Misconfigured, NotReady
 from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql.database import Database
@@ -72,7 +72,7 @@ class SqlEvents:
     async def _claim(
         self, place: Place, now: int, until: int, limit: int, share: int, busy: Collection[str]
     ) -> list[Due]:
-        if not (await self._backlog(place, now)).events:
+        if not await self._anything_due(place, now):
             return []  # asked first, so that an idle relay takes no write lock
         async with self._database.writing(_RELAY, place) as connection:
             claimed = [_event(row) for row in await connection.execute(_due(now, limit, share, busy))]
@@ -138,19 +138,10 @@ class SqlEvents:
                 )
             await _free(connection, [(event.tenant_id, event.event_id)])
 
-    async def backlog(self, now: int) -> Backlog:
-        found = []
-        for place in await self._places():
-            with self._set_aside(place):
-                found.append(await self._backlog(place, now))
-        oldest = min((each.oldest for each in found if each.oldest is not None), default=None)
-        return Backlog(sum(each.events for each in found), oldest)
-
-    async def _backlog(self, place: Place, now: int) -> Backlog:
-        query = select(func.count(), func.min(events.c.due_at)).where(events.c.due_at <= now)
+    async def _anything_due(self, place: Place, now: int) -> bool:
+        query = select(events.c.event_id).where(events.c.due_at <= now).limit(1)
         async with self._database.reading(_RELAY, place) as connection:
-            count, oldest = (await connection.execute(query)).one()
-        return Backlog(int(count), oldest)
+            return (await connection.execute(query)).first() is not None
 
     async def prune(self, before: int, limit: int) -> int:
         pruned = 0
