@@ -94,8 +94,8 @@ async def test_no_row_is_written_or_moved_to_another_tenant(database: Database, 
         ):
             assert await refused(database, acme, statement), (table.name, statement)
         # What it cannot see it cannot change; of some tables it may not even try.
-        for statement in (f"UPDATE {table.name} SET tenant_id = tenant_id", f"DELETE FROM {table.name}"):
-            await refused(database, acme, text(f"{statement} WHERE tenant_id = 'rival'"))
+        for change in (f"UPDATE {table.name} SET tenant_id = tenant_id", f"DELETE FROM {table.name}"):
+            await refused(database, acme, text(f"{change} WHERE tenant_id = 'rival'"))
     async with database.reading(_PLATFORM) as connection:
         for table in TABLES:
             count = select(func.count()).select_from(table).where(table.c.tenant_id == "rival")
