@@ -21,9 +21,9 @@ for _, id in ipairs(past.kept) do
     kept[id] = cmsgpack.unpack(grant)
   end
 end
-local epoch = tonumber(redis.call('HGET', account, 'epoch') or 0) + 1
+epoch = digits(tonumber(redis.call('HGET', account, 'epoch') or 0) + 1)
 redis.call('DEL', account, grants, slots, builder)
-redis.call('HSET', account, 'server', server, 'built', digits(now), 'latest', digits(now), 'epoch', digits(epoch),
+redis.call('HSET', account, 'server', server, 'built', digits(now), 'latest', digits(now), 'epoch', epoch,
   'period', ARGV[5], 'past', digits(past.past), 'spent:' .. ARGV[5], past.spent)
 for _, grant in ipairs(past.grants) do
   local known = held[grant.id] or {}
@@ -55,4 +55,4 @@ for name, window in pairs(past.windows) do
 end
 redis.call('SADD', 'caio:accounts', ARGV[7])
 keep()
-return {'installed', digits(epoch)}
+return {'installed', epoch}

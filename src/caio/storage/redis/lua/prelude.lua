@@ -57,8 +57,11 @@ local function entry(first, second)
   return digits(first) .. ':' .. digits(second)
 end
 
+local epoch = nil
+
 local function window_key(name)
-  return account .. ':' .. (redis.call('HGET', account, 'epoch') or '0') .. ':' .. name
+  epoch = epoch or redis.call('HGET', account, 'epoch') or '0'
+  return account .. ':' .. epoch .. ':' .. name
 end
 
 -- Let go of what has left the window; what is used, and when the newest of what left was taken.
@@ -137,14 +140,12 @@ local function take(key, now, units, limit, span, used, left)
   local crowded = blocks > 2 * BLOCKS
   if crowded and used <= limit then
     join(key, most)
+    blocks = redis.call('LLEN', key) - 1
     crowded = false
   end
-  local last, held = blocks > 0 and redis.call('LINDEX', key, -1), 0
-  if last then
-    held = pair(last)
-  end
+  local held = blocks > 0 and pair(redis.call('LINDEX', key, -1))
   -- Only units taken under another limit can fill all blocks; then the last one takes what comes.
-  if last and redis.call('LLEN', key) > 1 and (crowded or held + units <= most) then
+  if held and (crowded or held + units <= most) then
     redis.call('LSET', key, -1, entry(held + units, now))
   else
     redis.call('RPUSH', key, entry(units, now))
