@@ -145,8 +145,7 @@ class Ask:
         return self.scope.tenant_id
 
 
-@dataclass(frozen=True, slots=True)
-class Actual:
+class Actual(NamedTuple):
     """What a call used in the end. Of neither is more booked than was reserved."""
 
     charged: int = 0

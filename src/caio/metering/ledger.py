@@ -71,7 +71,8 @@ class Ledger:
         """Set ``amount`` aside under a new ``name``; raises Exhausted, or ValueError for a name in use."""
         if amount < 0 or name in self._reservations:
             raise ValueError("a reservation needs a new name and an amount of 0 or more")
-        self._check(amount)
+        if self.budget is not None:
+            self._check(amount)
         self._reservations[name] = amount
         self.available -= amount
         self.reserved += amount

@@ -7,8 +7,8 @@ hashed under the installation's key and located by its hash; a provider's token 
 memberships of whom it names are located. Both look-ups give ids alone. From then on everything is read in
 the scope of the tenant that was proven: key or membership, and the tenant's state.
 
-What was found is kept for two seconds by the whole token's hash, and then looked up anew: revocation, removal,
-suspension and limits are effective everywhere soon after. Entries that have ended stay, without effect but
+What was found is kept for two seconds by the whole token's hash, a membership by whose it is, and then looked up
+anew: revocation, removal, suspension and limits are effective everywhere soon after. Entries that have ended stay, without effect but
 one: who was known before is looked up although its address has failed too often.
 
 Laws (each has a test of the same name)
@@ -225,7 +225,7 @@ class Authenticator:
         if token.startswith(KEY_PREFIX):
             caller, ends_at = await self._key_caller(name)
         else:
-            caller, ends_at = await self._member_caller(await self._identified(token), tenant)
+            caller, ends_at = await self._known_member(await self._identified(token), tenant)
         if changes == self._changes:
             self._remember(name, _Known(min(self._clock() + CACHE_MICROSECONDS, ends_at), caller))
         return caller
@@ -259,8 +259,21 @@ class Authenticator:
         principal = _principal(scope, key.key_id, "api_key", key.roles, key.trust_level)
         return Caller(scope, tenant, principal, key.policies, key.limits, key.expires_at), ends_at
 
-    async def _member_caller(self, identity: Identity, tenant: str | None) -> tuple[Caller, int]:
-        """The caller that an identity is in the tenant that it selects, and when its token ends."""
+    async def _known_member(self, identity: Identity, tenant: str | None) -> tuple[Caller, int]:
+        """The caller that an identity is in the tenant that it selects, and until when that may be taken for true.
+        A membership that was just looked up for one token serves the next of the same bearer."""
+        of = "\0".join(("", identity.issuer, identity.subject, tenant or ""))  # no token begins like this
+        name, changes = keyed(self._hash_key, of.encode(errors="surrogatepass")), self._changes
+        known = self._cache.get(name)
+        if known is None or known.until <= self._clock():
+            until = self._clock() + CACHE_MICROSECONDS
+            known = _Known(until, await self._member_caller(identity, tenant))
+            if changes == self._changes:
+                self._remember(name, known)
+        return known.caller, min(known.until, identity.expires_at)
+
+    async def _member_caller(self, identity: Identity, tenant: str | None) -> Caller:
+        """The caller that an identity is in the tenant that it selects."""
         located = _selected(await self._memberships(identity), tenant)
         scope = TenantScope(located.tenant_id)
         member = await self._member(scope, located.item_id)
@@ -268,7 +281,7 @@ class Authenticator:
             raise _not_a_member()
         standing = await self._standing(scope)
         principal = _principal(scope, member.member_id, "member", member.roles, member.trust_level)
-        return Caller(scope, standing, principal, limits=member.limits), identity.expires_at
+        return Caller(scope, standing, principal, limits=member.limits)
 
     async def _memberships(self, identity: Identity) -> Sequence[Located]:
         return () if self._members is None else await self._members.locate(identity.issuer, identity.subject)

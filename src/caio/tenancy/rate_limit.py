@@ -182,7 +182,14 @@ class Windows:
         answered None at the same ``now``."""
         self._latest = now = max(now, self._latest)
         for window in self.windows:
-            window.take(now, units)
+            blocks = window._blocks
+            # As ``take`` does it when the last block has room, without the cost of asking.
+            if blocks and ((last := blocks[-1]).units + units) * BLOCKS <= window.limit:
+                last.units += units
+                last.newest = now
+                window.used += units
+            else:
+                window.take(now, units)
         return now
 
     def give_back(self, at: int, units: int) -> None:

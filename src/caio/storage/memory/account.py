@@ -19,7 +19,8 @@ from caio.tenancy.limits import Unit, Window
 from caio.tenancy.rate_limit import DAY, RollingWindow, Windows
 
 _SECOND = 1_000_000
-_REQUESTS_OF_THE_TENANT = (TENANT, Unit.REQUESTS)
+_REQUESTS = Unit.REQUESTS  # an enum's members cost a look-up each time
+_REQUESTS_OF_THE_TENANT = (TENANT, _REQUESTS)
 
 #: A subject and what is counted of it.
 _Of = tuple[str, Unit]
@@ -63,7 +64,7 @@ class Account:
     def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
         if ask.grant_id in self.held:
             raise ValueError(f"{ask.grant_id} is admitted already")
-        wanted = [(meter, self._meter(meter, now).windows, meter.amount) for meter in ask.meters]
+        wanted = [(meter, self._windows(meter, now), meter.amount) for meter in ask.meters]
         busy = _without_room(wanted, now)
         if ask.slots:
             busy = self._without_slot(ask, ()) or busy
@@ -85,7 +86,7 @@ class Account:
         held = self.held.get(grant.grant_id)
         if held is None:
             raise grant_ended()
-        wanted = [(meter, self._meter(meter, now).windows, _beyond(held, meter)) for meter in ask.meters]
+        wanted = [(meter, self._windows(meter, now), _beyond(held, meter)) for meter in ask.meters]
         busy = _without_room(wanted, now)
         busy = self._without_slot(ask, _subjects(held.ask)) or busy
         if busy is not None:
@@ -137,19 +138,19 @@ class Account:
             if freed < units:
                 taken.append((at, units - freed))
 
-    def _meter(self, meter: Meter, now: int) -> _Counted:
+    def _windows(self, meter: Meter, now: int) -> Windows:
         of = (meter.subject, meter.unit)
         known = self._counted.get(of)
         if known is not None and (known.limits is meter.windows or known.limits == meter.windows):
-            return known
+            return known.windows
         windows = Windows([RollingWindow(each.name, each.limit, each.span) for each in meter.windows])
         if known is not None:
             known.limits, known.windows = meter.windows, windows.continuing(known.windows)
-            return known
+            return known.windows
         for at, units in self._before(of, now):
             windows.restore(at, units)
-        counted = self._counted[of] = _Counted(meter.windows, windows)
-        return counted
+        self._counted[of] = _Counted(meter.windows, windows)
+        return windows
 
     def _before(self, of: _Of, now: int) -> Iterable[tuple[int, int]]:
         if self._past is not None and now - self.opened_at >= DAY:
@@ -157,16 +158,17 @@ class Account:
         return () if self._past is None else self._past.of(*of)
 
     def _begin(self, ask: Ask) -> None:
+        running = self._running
         for subject in (KEY + ask.principal_id, SERVICE + ask.service_id):
-            self._running[subject] = self._running.get(subject, 0) + 1
+            running[subject] = running.get(subject, 0) + 1
 
     def _end(self, ask: Ask) -> None:
+        running = self._running
         for subject in (KEY + ask.principal_id, SERVICE + ask.service_id):
-            left = self._running[subject] - 1
-            if left:
-                self._running[subject] = left
+            if running[subject] > 1:
+                running[subject] -= 1
             else:
-                del self._running[subject]
+                del running[subject]
 
     def _standing(self, now: int) -> Standing | None:
         counted = self._counted.get(_REQUESTS_OF_THE_TENANT)
@@ -184,8 +186,7 @@ def _without_room(wanted: Sequence[tuple[Meter, Windows, int]], now: int) -> Ser
         full = windows.full(now, units) if units > 0 else None
         if full is not None:
             window = next(each for each in meter.windows if each.name == full.window)
-            refused = window_full(meter, window, full.wait)
-            busy = busy or refused
+            busy = busy or window_full(meter, window, full.wait)
     return busy
 
 
@@ -193,13 +194,13 @@ def _take(held: _Held, wanted: Sequence[tuple[Meter, Windows, int]], now: int) -
     for meter, windows, units in wanted:
         if units > 0:
             at = windows.take(now, units)
-            if meter.unit is not Unit.REQUESTS:
+            if meter.unit is not _REQUESTS:
                 held.taken.setdefault((meter.subject, meter.unit), []).append((at, units))
 
 
 def _beyond(held: _Held, meter: Meter) -> int:
     """What a move takes of a meter beyond what the call holds of it; less than nothing is given back."""
-    if meter.unit is Unit.REQUESTS:
+    if meter.unit is _REQUESTS:
         return meter.amount if is_service(meter.subject) else 0
     return meter.amount - held.units((meter.subject, meter.unit))
 
