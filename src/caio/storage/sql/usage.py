@@ -170,7 +170,7 @@ async def forget_decisions(
         journal.c.subject_id.in_(decision_ids),
         journal.c.seq < mark,
     )
-    known = added_up(call for call in await _finished(connection, *taken_in) if call.principal_id)
+    known = added_up(await _finished(connection, *taken_in))
     changes: dict[Place, Sums] = {place: sums.negative for place, sums in known.items()}
     for place, sums in known.items():
         nobody = place._replace(principal_id="")
