@@ -272,6 +272,20 @@ async def test_a_deleted_webhook_gets_nothing_more(place: Installation, acme: Te
     assert {each.last_status for each in found} == {"not delivered: the destination was deleted"}
 
 
+async def test_what_waits_for_a_disabled_webhook_is_dead(place: Installation, acme: TenantScope) -> None:
+    made = await place.subscribe(acme)
+    await place.happen(acme)
+    place.receiver.status = 500
+    await place.work()
+    await place.webhooks.disable(acme, made.webhook.webhook_id, "by hand")
+    place.now += LONGEST
+    place.receiver.status = 200
+    await place.work()
+    assert len(place.receiver.received) == 1
+    (delivery,) = await place.deliveries(acme, made)
+    assert (delivery.dead, delivery.last_status) == (True, "not delivered: disabled")
+
+
 async def test_redirects_are_not_followed_anywhere(place: Installation, acme: TenantScope) -> None:
     made = await place.subscribe(acme)
     await place.happen(acme)
