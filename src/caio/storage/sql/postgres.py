@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import asyncpg
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from caio.foundation.errors import Misconfigured, NotReady
@@ -31,10 +31,8 @@ COMMAND_SECONDS = 30
 STATEMENT_CACHE = "statement_cache_size"
 
 _CONTEXT = (
-    "SELECT set_config('role', {}, true), set_config('app.tenant_id', {}, true), set_config('search_path', {}, true)"
+    "SELECT set_config('role', $1, true), set_config('app.tenant_id', $2, true), set_config('search_path', $3, true)"
 )
-_CONTEXT_OF_ALCHEMY = text(_CONTEXT.format(":role", ":tenants", ":path"))
-_CONTEXT_OF_ASYNCPG = _CONTEXT.format("$1", "$2", "$3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +130,8 @@ class Server:
 async def bind(connection: AsyncConnection, context: Context) -> None:
     """Give the transaction of ``connection`` its context. Raises Misconfigured for a role that the login may
     not take or that the server does not have."""
-    values = {"role": context.role, "tenants": context.tenants, "path": context.path}
     try:
-        await connection.execute(_CONTEXT_OF_ALCHEMY, values)
+        await connection.exec_driver_sql(_CONTEXT, (context.role, context.tenants, context.path))
     except Exception as error:
         raise _refused_role(getattr(error, "orig", error), context.role) or error from error
 
@@ -142,7 +139,7 @@ async def bind(connection: AsyncConnection, context: Context) -> None:
 async def bind_raw(connection: Any, context: Context) -> None:
     """As ``bind``, for a connection of asyncpg."""
     try:
-        await connection.execute(_CONTEXT_OF_ASYNCPG, context.role, context.tenants, context.path)
+        await connection.execute(_CONTEXT, context.role, context.tenants, context.path)
     except asyncpg.PostgresError as error:
         raise _refused_role(error, context.role) or error from error
 
