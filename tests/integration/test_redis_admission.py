@@ -12,7 +12,7 @@ from caio.foundation.errors import BudgetExhausted, LimitExceeded, Misconfigured
 from caio.gateway.ports import Actual, Grant, Meter, PastCall
 from caio.storage.redis.client import Client, ServerAway
 from caio.storage.redis.heartbeats import Heartbeats
-from caio.storage.redis.scripts import BEAT
+from caio.storage.redis.scripts import BEAT, ORPHANS, account_keys
 from caio.tenancy.limits import Unit, Window
 from caio.tenancy.ports import Outage
 from caio.tenancy.rate_limit import HOUR
@@ -248,6 +248,37 @@ async def test_of_processes_that_rebuild_at_once_one_reads(server):
         assert records.reads == 1
 
 
+async def test_a_window_asked_for_later_is_filled_from_the_present_building(server):
+    """Also by a process that has read the records for an account that was lost since."""
+    records = Ledger([past("svc", time.time_ns() // 1000)])
+    limited = requests("service:svc", minute=2)
+    async with (
+        running_admission(server.url, records, **SHORT) as one,
+        running_admission(server.url, records, **SHORT) as two,
+    ):
+        await eventually(lambda: records.call(one, asking()))
+        assert await records.call(one, ask("svc", limited))
+        server.ask("FLUSHALL")
+        await eventually(lambda: records.call(two, asking()))
+        assert await records.call(one, ask("svc", limited)) is None
+
+
+async def test_no_call_is_an_orphan_because_the_server_restarted():
+    with RedisServer(persistent=True) as server:
+        records = Ledger()
+        async with running_admission(server.url, records, orphaned_after=3_000_000, **SHORT) as admission:
+            assert await eventually(lambda: records.call(admission, asking()))
+            server.kill()
+            assert await records.fill(admission, 1) == 0
+            server.start()
+            client = Client(server.url, step_seconds=5)
+            await client.connect()
+            assert await client.try_to_run(ORPHANS, account_keys("acme"), ("", "3000000")) == []
+            await client.close()
+            await back(admission)
+            assert await admission.orphans(0) == []
+
+
 async def test_a_lost_settling_is_made_up(server):
     records = Ledger()
     async with running_admission(server.url, records, step_seconds=0.2, **SHORT) as admission:
@@ -357,8 +388,9 @@ async def test_memory_is_bounded(redis_url):
                 await box.admission.settle(grants.pop(rng.randrange(5)), Actual(0, 1, 1))
         client = Client(redis_url, step_seconds=5)
         await client.connect()
+        epoch = (await client.fields("{caio:acme}:account"))["epoch"]
         for name in ("tenant|requests|minute", "tenant|tokens|minute", "key:key_1|compute_ms|minute"):
-            length = await client._ask("LLEN", f"{{caio:acme}}:account:1:{name}")
+            length = await client._ask("LLEN", f"{{caio:acme}}:account:{epoch}:{name}")
             assert 2 <= length <= 2 * 100 + 3, name
         await client.close()
 

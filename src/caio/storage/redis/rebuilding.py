@@ -96,7 +96,7 @@ class Rebuilding:
         if task is None:
             work = self._account(scope, period, rows, "1" if shared else "0", given, now)
             task = self._rebuilding[name] = asyncio.create_task(work)
-            task.add_done_callback(lambda _: self._rebuilding.pop(name))
+            task.add_done_callback(lambda done: self._rebuilt(name, done))
         await asyncio.shield(task)
 
     async def windows(self, ask: Ask, rows: Sequence[Row], epoch: bytes, server_now: int, now: int) -> None:
@@ -107,6 +107,11 @@ class Rebuilding:
             read = self._keep(ask.tenant_id, epoch.decode(), past, self._shift(server_now, now))
         filled = _windows(read.units, rows, read.shift, server_now)
         await self._client.run(ADD_WINDOWS, account_keys(ask.tenant_id), (epoch, _pack(filled)))
+
+    def _rebuilt(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._rebuilding[name]
+        if not task.cancelled():
+            task.exception()  # told to those who waited; they may all have gone
 
     async def _account(
         self, scope: TenantScope, period: str, rows: Sequence[Row], shared: str, given: str, now: int

@@ -21,7 +21,7 @@ for _, id in ipairs(past.kept) do
     kept[id] = cmsgpack.unpack(grant)
   end
 end
-epoch = digits(tonumber(redis.call('HGET', account, 'epoch') or 0) + 1)
+epoch = ARGV[2]  -- unlike any before, so that nobody takes windows of another building for these
 redis.call('DEL', account, grants, slots, builder)
 redis.call('HSET', account, 'server', server, 'built', digits(now), 'latest', digits(now), 'epoch', epoch,
   'period', ARGV[5], 'past', digits(past.past), 'spent:' .. ARGV[5], past.spent)

@@ -11,7 +11,8 @@ for place = 1, #held, 2 do
   local grant = cmsgpack.unpack(held[place + 1])
   local until_ = nil
   if grant.process ~= '' then
-    until_ = tonumber(redis.call('ZSCORE', 'caio:processes:' .. server, grant.process) or 0)
+    -- On a server that has just come nobody has said yet that it is here.
+    until_ = tonumber(redis.call('ZSCORE', 'caio:processes:' .. server, grant.process) or seen_at(now))
   end
   if grant.expires < now or (until_ and until_ + tonumber(ARGV[2]) < now) then
     found[#found + 1] = {held[place], grant.process, grant.price, digits(grant.expires)}
