@@ -119,7 +119,7 @@ class Slots:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # nobody changes one; but freezing it would cost each call more than all the rest of making it
 class Ask:
     """What admission is asked for: one call of ``service_id``, at worst ``price`` nano-units.
 
@@ -164,7 +164,7 @@ class Standing(NamedTuple):
     reset: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grant:
     """An admitted call: a reservation, to be settled once. ``ask`` is what holds now, after a move the new one."""
 

@@ -3,7 +3,8 @@
 An account checks everything before it takes anything, and nothing in it awaits: on one event loop each step
 is atomic. It is opened from the durable records, so that a restart lends nobody a fresh quota. A meter that
 is asked for the first time is filled with what its subject's calls took before; one whose limits have changed
-keeps what it holds. Calls at once are counted for every subject, so that a new limit knows those that run.
+keeps what it holds. Calls at once are counted for the subjects that are limited, from the first time on that they
+are: those that run then are looked up.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Account:
         self.opened_at = opened_at
         self._past: PastUnits | None = past
         self._counted: dict[_Of, _Counted] = {}
-        self._running: dict[str, int] = {}  # by caller and by service; the tenant's are all that are held
+        self._running: dict[str, int] = {}  # of each subject whose slots were ever asked for
 
     def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
         if ask.grant_id in self.held:
@@ -79,7 +80,8 @@ class Account:
             raise out_of_money(ask, exhausted.available) from None
         held = self.held[ask.grant_id] = _Held(ask, now, ledger)
         _take(held, wanted, now)
-        self._begin(ask)
+        if self._running:
+            self._run(ask, 1)
         return Grant(ask, self._standing(now))
 
     def move(self, grant: Grant, ask: Ask, now: int) -> Grant | ServiceBusy:
@@ -102,8 +104,8 @@ class Account:
             if units < 0:
                 self._free(held, (meter.subject, meter.unit), meter.amount)
         _take(held, wanted, now)
-        self._end(held.ask)
-        self._begin(ask)
+        self._run(held.ask, -1)
+        self._run(ask, 1)
         held.ask = ask
         return Grant(ask, grant.standing)
 
@@ -114,14 +116,18 @@ class Account:
         held.ledger.settle(grant_id, min(actual.charged, held.ask.price))
         for of in held.taken:
             self._free(held, of, actual.tokens if of[1] is Unit.TOKENS else actual.compute_ms)
-        self._end(held.ask)
+        if self._running:
+            self._run(held.ask, -1)
 
     def _without_slot(self, ask: Ask, own: Sequence[str]) -> ServiceBusy | None:
         """The first of the service's slots that are all taken. Raises what is the tenant's or the caller's. ``own``
         are the subjects whose slots the call has already."""
         busy: ServiceBusy | None = None
         for slots in ask.slots:
-            running = len(self.held) if slots.subject == TENANT else self._running.get(slots.subject, 0)
+            running = self._running.get(slots.subject)
+            if running is None:
+                running = sum(slots.subject in _subjects(held.ask) for held in self.held.values())
+                self._running[slots.subject] = running
             if running >= slots.limit and slots.subject not in own:
                 busy = slots_taken(slots)
         return busy
@@ -157,18 +163,10 @@ class Account:
             self._past = None  # nothing of it is in a window any more
         return () if self._past is None else self._past.of(*of)
 
-    def _begin(self, ask: Ask) -> None:
-        running = self._running
-        for subject in (KEY + ask.principal_id, SERVICE + ask.service_id):
-            running[subject] = running.get(subject, 0) + 1
-
-    def _end(self, ask: Ask) -> None:
-        running = self._running
-        for subject in (KEY + ask.principal_id, SERVICE + ask.service_id):
-            if running[subject] > 1:
-                running[subject] -= 1
-            else:
-                del running[subject]
+    def _run(self, ask: Ask, change: int) -> None:
+        for subject in _subjects(ask):
+            if subject in self._running:
+                self._running[subject] += change
 
     def _standing(self, now: int) -> Standing | None:
         counted = self._counted.get(_REQUESTS_OF_THE_TENANT)
