@@ -134,18 +134,29 @@ class TooLarge(CaioError):
 
 class LimitExceeded(CaioError):
     """A limit is full. ``window`` names it; ``retry_after`` is in whole seconds, at least 1; ``span`` is the
-    window's length in seconds where it has one."""
+    window's length in seconds where it has one. ``wait`` is for how many microseconds nothing else can be
+    admitted either, where that is sure."""
 
     code = "rate_limited"
     category = Category.LIMITED
     retryable = True
 
-    def __init__(self, message: str, *, window: str, limit: int, retry_after: int, span: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        window: str,
+        limit: int,
+        retry_after: int,
+        span: int | None = None,
+        wait: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.window = window
         self.limit = limit
         self.retry_after = max(1, retry_after)
         self.span = span
+        self.wait = wait
 
 
 class BudgetExhausted(CaioError):

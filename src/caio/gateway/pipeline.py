@@ -32,6 +32,7 @@ from caio.foundation.errors import (
 from caio.gateway.asks import Asks
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import KEPT_ANSWER, Books, Ending
+from caio.gateway.doors import Doors
 from caio.gateway.ports import (
     GRANT_DURABLE_SECONDS,
     Admission,
@@ -83,6 +84,7 @@ class Gateway:
         self._histories = histories
         self._admission = admission
         self._asks = Asks()
+        self._doors = Doors()
         self._service_limits = service_limits
         self._idempotency = idempotency
         self._vault = vault
@@ -159,7 +161,9 @@ class Gateway:
             raise
 
     async def decided(self, wanted: Wanted, decision_id: str | None = None) -> Decided:
-        """Decide; journal and raise a refusal; raise InvalidInput when the winner cannot take the payload."""
+        """Decide; journal and raise a refusal; raise InvalidInput when the winner cannot take the payload, and
+        LimitExceeded at once for whoever was just refused and cannot be admitted yet."""
+        self._doors.check(wanted.caller)
         decided = await self.decide(wanted, decision_id=decision_id)
         winner = decided.decision.winner
         if winner is None:
@@ -181,7 +185,12 @@ class Gateway:
             if position > 0 and self.attempts.misfits(wanted, ranked.offer):
                 continue
             ask = self._asks.ask(wanted, ranked, decided.decision_id, allowed, decided.decided_at)
-            granted = await self._admission.admit(ask, decided.decided_at)
+            asked_at = self._doors.now()
+            try:
+                granted = await self._admission.admit(ask, decided.decided_at)
+            except LimitExceeded as error:
+                self._doors.shut(wanted.caller, error, asked_at)
+                raise
             if isinstance(granted, Grant):
                 return Run(wanted, decided.decision, decided.decision_id, decided.decided_at, granted, position)
             if soonest is None or granted.retry_after < soonest.retry_after:

@@ -37,7 +37,9 @@ def window_full(meter: Meter, window: Window, wait: int) -> ServiceBusy:
         message = f"the call may take {meter.amount}, more than {_whose(meter.subject)} {limit} ever allows"
     else:
         message = f"{_whose(meter.subject)} {limit} is reached"
-    raise LimitExceeded(message, window=name, limit=window.limit, retry_after=seconds, span=window.span // 1_000_000)
+    sure = wait if meter.unit is Unit.REQUESTS else None  # requests are never given back
+    span = window.span // 1_000_000
+    raise LimitExceeded(message, window=name, limit=window.limit, retry_after=seconds, span=span, wait=sure)
 
 
 def slots_taken(slots: Slots) -> ServiceBusy:
