@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
-from tests.e2e.conftest import Served
+import aiohttp
+
+from tests.e2e.conftest import Served, chat_contract
+from tests.support.books import books_of
 
 FIELD = re.compile(r'"(?P<name>[^"]+)";r=(?P<left>\d+);t=(?P<reset>\d+)')
 
@@ -71,3 +75,33 @@ async def test_token_limits_count_what_was_used(caio: Served) -> None:
     status, _, headers = await caio.orchestrate()
     assert status == 429
     assert '"only minute tokens"' in headers["RateLimit-Policy"]
+
+
+async def test_a_stream_cut_short_is_settled_at_what_was_produced(caio: Served) -> None:
+    """4,096 tokens are reserved for the answer; a caller who leaves after a few has used those few."""
+    price = {"currency": "USD", "per_request": "0", "per_output_token": "0.001"}
+    document = chat_contract("stalls", caio.service.url, "/stall") | {"cost": price}
+    async with caio.http.post("/api/v1/services", json=document) as answer:
+        assert answer.status == 201, await answer.text()
+    path = "/api/v1/services/stalls/limits"
+    async with caio.http.put(path, json={"tokens_per_minute": 5_000, "concurrent": 1}) as answer:
+        assert answer.status == 200
+    wanted = {"model": "stalls", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    for turn in range(1, 3):
+        async with aiohttp.ClientSession() as leaving:
+            headers = {"Authorization": f"Bearer {caio.token}"}
+            answer = await leaving.post(f"{caio.url}/v1/chat/completions", json=wanted, headers=headers)
+            assert answer.status == 200  # the second would not fit beside 4,096 reserved tokens
+            assert await answer.content.readany()
+            # While it runs, neither its tokens nor its slot are free.
+            async with caio.http.post("/v1/chat/completions", json=wanted) as second:
+                assert second.status == 429
+            answer.close()
+        for _ in range(300):
+            _, decision = await caio.get(f"/api/v1/decisions/{answer.headers['x-caio-decision-id']}")
+            if decision["result"] is not None:
+                break
+            await asyncio.sleep(0.01)
+        books = await books_of(caio.installation)
+        assert (books.reserved, books.sum) == (0, 0)
+        assert 0 < books.spent <= turn * 60_000_000
