@@ -21,6 +21,7 @@ from tests.e2e.conftest import contract
 from tests.support.processes import Processes
 from tests.support.redis_server import MISSING, PROGRAM, RedisServer
 from tests.support.upstreams import Upstream
+from tests.support.webhook_receiver import verified, webhook_receiver
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 
@@ -233,6 +234,39 @@ async def test_a_rolling_restart_loses_no_call(processes, service) -> None:
     async with a_tenant(processes) as (_, tenant):
         await tenant.register(service)
         assert {(await tenant.orchestrate(at))[0] for at in range(SERVERS)} == {200}
+
+
+async def test_workers_deliver_what_happens_and_tell_of_a_budget_once(processes, service) -> None:
+    """Also when one of them was killed."""
+    async with webhook_receiver() as receiver, a_tenant(processes, budget="0.004", alerts=[50]) as (_, tenant):
+        wish = {"url": receiver.url, "types": ["caio.key.", "caio.budget."]}
+        status, made = await tenant.ask(0, "POST", "/api/v1/webhooks", wish)
+        assert status == 201, made
+        await asyncio.to_thread(processes.start, 0, 1)
+        keys: set[str] = set()
+
+        def delivered() -> set[str]:
+            return {each.document["subject"] for each in receiver.received} & keys
+
+        async def all_delivered() -> bool:
+            return delivered() == keys
+
+        async def told() -> bool:
+            return "caio.budget.threshold" in receiver.types()
+
+        for _ in range(2):
+            answers = [await tenant.ask(at, "POST", "/api/v1/keys", {"name": "a key"}) for at in range(SERVERS)]
+            keys |= {key["key_id"] for _, key in answers}
+            await soon(all_delivered, "every key's event is delivered", seconds=20)
+            if len(processes.workers) > 1:
+                await asyncio.to_thread(processes.workers.pop().kill)
+        await asyncio.to_thread(processes.start, 0, 1)
+        await tenant.register(service)
+        assert [(await tenant.orchestrate(at))[0] for at in (0, 1)] == [200, 200]
+        await soon(told, "the budget's threshold is told", seconds=40)
+        assert all(verified(made["secret"], each.headers, each.body) for each in receiver.received)
+        _, page = await tenant.ask(1, "GET", "/api/v1/events?type=caio.budget.threshold")
+        assert len(page["items"]) == 1
 
 
 @pytest.mark.long

@@ -19,16 +19,14 @@ class SqlActs:
         self._database = database
 
     async def record(self, scope: TenantScope, leaf: Leaf) -> bool:
-        # An act's id is its identity: recording it again, from here or from another process, changes nothing.
-        told = select(acts.c.act_id).where(acts.c.tenant_id == scope.tenant_id, acts.c.act_id == leaf.subject_id)
         try:
             async with self._database.writing(scope) as connection:
-                if (await connection.execute(told)).first() is not None:
-                    return False
                 await append_within(connection, leaf)
         except IntegrityError:
+            # An act's id is its identity: the database takes it once, whoever records it, and whenever.
+            told = select(acts.c.act_id).where(acts.c.tenant_id == scope.tenant_id, acts.c.act_id == leaf.subject_id)
             async with self._database.reading(scope) as connection:
-                if (await connection.execute(told)).first() is not None:
-                    return False  # another process recorded it meanwhile
-            raise
+                if (await connection.execute(told)).first() is None:
+                    raise
+            return False
         return True
