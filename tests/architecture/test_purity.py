@@ -45,7 +45,9 @@ PURE = (
     "metering/alerts.py",
     "metering/ledger.py",
     "metering/usage.py",
+    "tenancy/addresses.py",
     "tenancy/rate_limit.py",
+    "tenancy/throttle.py",
     "slo/burn.py",
 )
 # Rooms and modules of ours that a pure module may import: the pure ones.
