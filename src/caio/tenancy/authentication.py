@@ -7,9 +7,10 @@ hashed under the installation's key and located by its hash; a provider's token 
 memberships of whom it names are located. Both look-ups give ids alone. From then on everything is read in
 the scope of the tenant that was proven: key or membership, and the tenant's state.
 
-What was found is kept for two seconds by the whole token's hash, a membership by whose it is, and then looked up
-anew: revocation, removal, suspension and limits are effective everywhere soon after. Entries that have ended stay, without effect but
-one: who was known before is looked up although its address has failed too often.
+What was found is kept for two seconds by the whole token's hash, a membership also by whose it is, so that a
+bearer's next token costs its verification alone. Then it is looked up anew: revocation, removal, suspension and
+limits are effective everywhere soon after. Entries that have ended stay, without effect but one: who was known
+before is looked up although its address has failed too often.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -25,8 +26,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -129,7 +130,7 @@ class Authenticator:
         self._used = used
         self._throttle = Throttle()
         self._cache: OrderedDict[bytes, _Known] = OrderedDict()
-        self._looking: dict[bytes, asyncio.Future[Caller]] = {}
+        self._looking: dict[bytes, asyncio.Future[_Known]] = {}
         self._changes = 0
 
     async def authenticate(self, authorization: str | None, tenant: str | None = None, address: str = "") -> Caller:
@@ -149,7 +150,7 @@ class Authenticator:
             caller = known.caller
         else:
             try:
-                caller = await self._one_look_up(name, token, tenant)
+                caller = await self._look_up(name, token, tenant)
             except Unauthenticated:
                 self._fail(name, address)
                 raise
@@ -206,12 +207,29 @@ class Authenticator:
         selected = "" if token.startswith(KEY_PREFIX) or tenant is None else f"\0{tenant}"
         return keyed(self._hash_key, (token + selected).encode(errors="surrogatepass"))
 
-    async def _one_look_up(self, name: bytes, token: str, tenant: str | None) -> Caller:
+    async def _look_up(self, name: bytes, token: str, tenant: str | None) -> Caller:
+        if token.startswith(KEY_PREFIX):
+            return (await self._one_look_up(name, self._key_caller(name))).caller
+        identity = await self._identified(token)
+        # A membership that was just looked up for one token serves the next of the same bearer; no token's name
+        # is made of a text that begins like this.
+        of = "\0".join(("", identity.issuer, identity.subject, tenant or ""))
+        bearer, changes = keyed(self._hash_key, of.encode(errors="surrogatepass")), self._changes
+        known = self._cache.get(bearer)
+        if known is None or known.until <= self._clock():
+            known = await self._one_look_up(bearer, self._member_caller(identity, tenant))
+        if changes == self._changes:
+            self._remember(name, _Known(min(known.until, identity.expires_at), known.caller))
+        return known.caller
+
+    async def _one_look_up(self, name: bytes, found: Coroutine[Any, Any, _Known]) -> _Known:
         looking = self._looking.get(name)
         if looking is None:
-            # One look-up a token at a time: when an entry expires under load, the others wait for it.
-            looking = self._looking[name] = asyncio.ensure_future(self._look_up(name, token, tenant))
+            # One look-up at a time: when an entry expires under load, the others wait for it.
+            looking = self._looking[name] = asyncio.ensure_future(self._kept(name, found))
             looking.add_done_callback(lambda _: self._looking.pop(name, None))
+        else:
+            found.close()
         try:
             return await asyncio.shield(looking)
         except asyncio.CancelledError:
@@ -220,15 +238,12 @@ class Authenticator:
                 raise Unauthenticated(_REFUSED) from None  # ``forget`` ended it: the key was revoked just now
             raise
 
-    async def _look_up(self, name: bytes, token: str, tenant: str | None) -> Caller:
+    async def _kept(self, name: bytes, found: Coroutine[Any, Any, _Known]) -> _Known:
         changes = self._changes
-        if token.startswith(KEY_PREFIX):
-            caller, ends_at = await self._key_caller(name)
-        else:
-            caller, ends_at = await self._known_member(await self._identified(token), tenant)
+        known = await found
         if changes == self._changes:
-            self._remember(name, _Known(min(self._clock() + CACHE_MICROSECONDS, ends_at), caller))
-        return caller
+            self._remember(name, known)
+        return known
 
     def _remember(self, name: bytes, known: _Known) -> None:
         self._cache.pop(name, None)
@@ -240,8 +255,8 @@ class Authenticator:
         self._cache.pop(name, None)
         self._throttle.failed(address, self._clock())
 
-    async def _key_caller(self, key_hash: bytes) -> tuple[Caller, int]:
-        """The caller of the API key with this hash, and when the key ends."""
+    async def _key_caller(self, key_hash: bytes) -> _Known:
+        """The caller of the API key with this hash."""
         located = await self._keys.locate(key_hash)
         if located is None:
             raise Unauthenticated(_REFUSED)
@@ -257,22 +272,10 @@ class Authenticator:
         tenant = await self._standing(scope)
         self._used(scope, key.key_id, now)
         principal = _principal(scope, key.key_id, "api_key", key.roles, key.trust_level)
-        return Caller(scope, tenant, principal, key.policies, key.limits, key.expires_at), ends_at
+        caller = Caller(scope, tenant, principal, key.policies, key.limits, key.expires_at)
+        return _Known(min(self._clock() + CACHE_MICROSECONDS, ends_at), caller)
 
-    async def _known_member(self, identity: Identity, tenant: str | None) -> tuple[Caller, int]:
-        """The caller that an identity is in the tenant that it selects, and until when that may be taken for true.
-        A membership that was just looked up for one token serves the next of the same bearer."""
-        of = "\0".join(("", identity.issuer, identity.subject, tenant or ""))  # no token begins like this
-        name, changes = keyed(self._hash_key, of.encode(errors="surrogatepass")), self._changes
-        known = self._cache.get(name)
-        if known is None or known.until <= self._clock():
-            until = self._clock() + CACHE_MICROSECONDS
-            known = _Known(until, await self._member_caller(identity, tenant))
-            if changes == self._changes:
-                self._remember(name, known)
-        return known.caller, min(known.until, identity.expires_at)
-
-    async def _member_caller(self, identity: Identity, tenant: str | None) -> Caller:
+    async def _member_caller(self, identity: Identity, tenant: str | None) -> _Known:
         """The caller that an identity is in the tenant that it selects."""
         located = _selected(await self._memberships(identity), tenant)
         scope = TenantScope(located.tenant_id)
@@ -281,7 +284,7 @@ class Authenticator:
             raise _not_a_member()
         standing = await self._standing(scope)
         principal = _principal(scope, member.member_id, "member", member.roles, member.trust_level)
-        return Caller(scope, standing, principal, limits=member.limits)
+        return _Known(self._clock() + CACHE_MICROSECONDS, Caller(scope, standing, principal, limits=member.limits))
 
     async def _memberships(self, identity: Identity) -> Sequence[Located]:
         return () if self._members is None else await self._members.locate(identity.issuer, identity.subject)
