@@ -11,6 +11,7 @@ databases know a value's length without reading it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,10 +53,11 @@ from caio.tenancy.ports import Tier
 
 _NUMBER_BYTES = 8
 
-#: The clear rows of leaves, with the column that names a leaf's subject.
-_CLEAR = {decisions: decisions.c.decision_id, outcomes: outcomes.c.decision_id, attempts: attempts.c.decision_id}
-_KINDS = {decisions: LeafKind.DECISION.value, outcomes: LeafKind.OUTCOME.value, attempts: LeafKind.OUTCOME.value}
-_OF_LEAVES = {journal, acts, *_CLEAR}
+#: The clear rows of a decision's leaf, of an outcome's and of any other, by the column that names its subject.
+_OF_DECISIONS = (decisions.c.decision_id,)
+_OF_OUTCOMES = (outcomes.c.decision_id, attempts.c.decision_id)
+_OF_ACTS = (acts.c.act_id,)
+_OF_LEAVES = {journal, acts, decisions, outcomes, attempts}
 
 #: What measuring itself writes.
 _OWN = {usage_marks, storage_measures}
@@ -102,8 +104,7 @@ class SqlStorageMeasures:
             start = (await connection.execute(select(usage_marks.c.measured).where(this))).scalar_one()
             end = await visible_end(connection, scope, start, limit)
             if end > start:
-                within = (journal.c.tenant_id == scope.tenant_id, journal.c.seq >= start, journal.c.seq < end)
-                found = await self._leaves(connection, *within)
+                found = await self._leaves(connection, scope, start, end)
                 further = {"measured": end, "leaf_bytes": usage_marks.c.leaf_bytes + found}
                 await connection.execute(update(usage_marks).where(this).values(further))
         return int(end) - int(start)
@@ -139,19 +140,18 @@ class SqlStorageMeasures:
             rows = (await connection.execute(query.order_by(storage_measures.c.day))).all()
         return [(row.day, StorageMeasured(row.bytes, row.measured_at)) for row in rows]
 
-    async def _leaves(self, connection: AsyncConnection, *within: ColumnElement[bool]) -> int:
+    async def _leaves(self, connection: AsyncConnection, scope: TenantScope, start: int, end: int) -> int:
+        """The bytes of these leaves. Clear rows are looked up by their ids, as ``usage`` does, and not joined."""
+        within = (journal.c.tenant_id == scope.tenant_id, journal.c.seq >= start, journal.c.seq < end)
         found = await self._sum(connection, journal, *within)
-        for table, subject in _CLEAR.items():
-            found += await self._sum_clear(connection, table, subject, journal.c.kind == _KINDS[table], *within)
-        is_act = journal.c.kind == acts.c.kind
-        return found + await self._sum_clear(connection, acts, acts.c.act_id, is_act, *within)
-
-    async def _sum_clear(
-        self, connection: AsyncConnection, table: Table, subject: Column[Any], *within: ColumnElement[bool]
-    ) -> int:
-        same = and_(table.c.tenant_id == journal.c.tenant_id, subject == journal.c.subject_id)
-        query = select(func.sum(self._bytes(table))).join_from(journal, table, same).where(*within)
-        return int((await connection.execute(query)).scalar() or 0)
+        ids: defaultdict[tuple[Column[Any], ...], list[str]] = defaultdict(list)
+        for kind, subject_id in await connection.execute(select(journal.c.kind, journal.c.subject_id).where(*within)):
+            ids[_columns_of(kind)].append(subject_id)
+        for columns, subjects in ids.items():
+            for column in columns:
+                theirs = (column.table.c.tenant_id == scope.tenant_id, column.in_(subjects))
+                found += await self._sum(connection, column.table, *theirs)
+        return found
 
     async def _sum(self, connection: AsyncConnection, table: Table, *which: ColumnElement[bool]) -> int:
         query = select(func.sum(self._bytes(table))).where(*which)
@@ -179,6 +179,12 @@ def bytes_of(database: Database, columns: Sequence[Column[Any]]) -> ColumnElemen
     return whole
 
 
+def _columns_of(kind: str) -> tuple[Column[Any], ...]:
+    if kind == LeafKind.DECISION.value:
+        return _OF_DECISIONS
+    return _OF_OUTCOMES if kind == LeafKind.OUTCOME.value else _OF_ACTS
+
+
 def _is_long(column: Column[Any]) -> bool:
     return isinstance(column.type, Text | LargeBinary)
 
@@ -198,9 +204,9 @@ async def forget_content(
         journal.c.seq < measured,
     )
     sealed = select(func.sum(bytes_of(database, [journal.c.sealed]))).where(*theirs)
-    same = and_(decisions.c.tenant_id == journal.c.tenant_id, decisions.c.decision_id == journal.c.subject_id)
+    decided = select(journal.c.subject_id).where(*theirs, journal.c.kind == LeafKind.DECISION.value)
+    ids = list((await connection.execute(decided)).scalars())
     named = bytes_of(database, [decisions.c.principal_id, decisions.c.decision_hash])
-    clear = select(func.sum(named)).join_from(journal, decisions, same)
-    clear = clear.where(*theirs, journal.c.kind == LeafKind.DECISION.value)
+    clear = select(func.sum(named)).where(decisions.c.tenant_id == scope.tenant_id, decisions.c.decision_id.in_(ids))
     gone = [int((await connection.execute(query)).scalar() or 0) for query in (sealed, clear)]
     await connection.execute(update(usage_marks).where(this).values(leaf_bytes=usage_marks.c.leaf_bytes - sum(gone)))

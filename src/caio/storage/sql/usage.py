@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, func, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from caio.audit.ports import LeafKind, Mode
@@ -63,8 +63,7 @@ class SqlUsage:
             end = await visible_end(connection, scope, start, limit)
             if end == start:
                 return Taken(0, 0)
-            within = (journal.c.tenant_id == scope.tenant_id, journal.c.seq >= start, journal.c.seq < end)
-            calls = await _finished(connection, *within)
+            calls = await _finished(connection, scope, journal.c.seq >= start, journal.c.seq < end)
             await _add(self.database, connection, scope, added_up(calls))
             mark = update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id)
             await connection.execute(mark.values(next=end))
@@ -106,8 +105,16 @@ class SqlUsage:
             usage.c.tenant_id == scope.tenant_id, usage.c.day >= day_of(since)
         )
         mark = select(usage_marks.c.next).where(usage_marks.c.tenant_id == scope.tenant_id).scalar_subquery()
-        beyond = _charges(journal.c.tenant_id == scope.tenant_id, journal.c.seq >= func.coalesce(mark, 0)).where(
-            outcomes.c.finished_at >= since
+        # Looked up for each leaf, as in ``_finished``.
+        charge = select(outcomes.c.charged).where(
+            outcomes.c.tenant_id == journal.c.tenant_id,
+            outcomes.c.decision_id == journal.c.subject_id,
+            outcomes.c.finished_at >= since,
+        )
+        beyond = select(func.sum(charge.scalar_subquery())).where(
+            journal.c.tenant_id == scope.tenant_id,
+            journal.c.seq >= func.coalesce(mark, 0),
+            journal.c.kind == LeafKind.OUTCOME.value,
         )
         # Ended in the period, admitted before it.
         before = (
@@ -165,12 +172,8 @@ async def forget_decisions(
     """Count what these decisions used for nobody in particular. To be called in the transaction that erases
     their principals, before it does."""
     mark = await locked_mark(database, connection, scope)
-    taken_in = (
-        journal.c.tenant_id == scope.tenant_id,
-        journal.c.subject_id.in_(decision_ids),
-        journal.c.seq < mark,
-    )
-    known = added_up(await _finished(connection, *taken_in))
+    taken_in = (journal.c.subject_id.in_(decision_ids), journal.c.seq < mark)
+    known = added_up(await _finished(connection, scope, *taken_in))
     changes: dict[Place, Sums] = {place: sums.negative for place, sums in known.items()}
     for place, sums in known.items():
         nobody = place._replace(principal_id="")
@@ -189,30 +192,33 @@ async def count_anew(database: Database, connection: AsyncConnection, scope: Ten
     await connection.execute(mark.values(next=0, measured=0, leaf_bytes=0))
 
 
-async def _finished(connection: AsyncConnection, *leaves: ColumnElement[bool]) -> list[Finished]:
-    """The calls whose outcomes are among ``leaves``."""
-    ended = (*leaves, journal.c.kind == LeafKind.OUTCOME.value)
-    calls = (
-        select(outcomes, decisions.c.principal_id, decisions.c.capability)
-        .join_from(journal, outcomes, _of_leaf(outcomes))
-        .join(decisions, _of_decision())
-        .where(*ended)
+async def _finished(connection: AsyncConnection, scope: TenantScope, *leaves: ColumnElement[bool]) -> list[Finished]:
+    """The calls whose outcomes are among the tenant's ``leaves``. Their rows are looked up by their ids, and not
+    joined: a planner that knows nothing of the tables yet would walk all of a tenant's for each leaf."""
+    ended = select(journal.c.subject_id).where(
+        journal.c.tenant_id == scope.tenant_id, *leaves, journal.c.kind == LeafKind.OUTCOME.value
     )
-    broken = (
-        select(attempts.c.decision_id, attempts.c.breached)
-        .join_from(journal, attempts, _of_leaf(attempts))
-        .where(*ended, attempts.c.breached != "")
-    )
+    ids = list((await connection.execute(ended)).scalars())
+    if not ids:
+        return []
+    asked = select(decisions.c.decision_id, decisions.c.principal_id, decisions.c.capability)
+    broken = select(attempts.c.decision_id, attempts.c.breached).where(attempts.c.breached != "")
+    who = {row.decision_id: row for row in await connection.execute(_named(asked, decisions, scope, ids))}
     breaches: Counter[str] = Counter()
-    for decision_id, clauses in await connection.execute(broken):
+    for decision_id, clauses in await connection.execute(_named(broken, attempts, scope, ids)):
         breaches[decision_id] += len(clauses.split())
-    return [_call(row, breaches[row.decision_id]) for row in await connection.execute(calls)]
+    rows = await connection.execute(_named(select(outcomes), outcomes, scope, ids))
+    return [_call(row, who[row.decision_id], breaches[row.decision_id]) for row in rows]
 
 
-def _call(row: Row[Any], breaches: int) -> Finished:
+def _named(query: Select[Any], table: Table, scope: TenantScope, ids: Sequence[str]) -> Select[Any]:
+    return query.where(table.c.tenant_id == scope.tenant_id, table.c.decision_id.in_(ids))
+
+
+def _call(row: Row[Any], asked: Row[Any], breaches: int) -> Finished:
     return Finished(
-        principal_id=row.principal_id,
-        capability=row.capability,
+        principal_id=asked.principal_id,
+        capability=asked.capability,
         finished_at=row.finished_at,
         status=row.status,
         service_id=row.service_id,
@@ -248,15 +254,6 @@ def _wanted(scope: TenantScope, query: UsageQuery) -> list[ColumnElement[bool]]:
         if value is not None:
             found.append(column == value)
     return found
-
-
-def _charges(*leaves: ColumnElement[bool]) -> Select[Any]:
-    ended = (*leaves, journal.c.kind == LeafKind.OUTCOME.value)
-    return select(func.sum(outcomes.c.charged)).join_from(journal, outcomes, _of_leaf(outcomes)).where(*ended)
-
-
-def _of_leaf(table: Any) -> ColumnElement[bool]:
-    return and_(table.c.tenant_id == journal.c.tenant_id, table.c.decision_id == journal.c.subject_id)
 
 
 def _of_decision() -> ColumnElement[bool]:
