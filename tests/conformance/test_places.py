@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import inspect, text
 
-from caio.audit.ports import Leaf, LeafKind
-from caio.foundation.errors import Conflict, InvalidInput, Misconfigured
+from caio.audit.journal import Journal
+from caio.audit.ports import TENANT_DATABASE_AWAY, Leaf, LeafKind
+from caio.foundation.errors import Conflict, InvalidInput, Misconfigured, NotReady
 from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql import Database, open_stores
 from caio.storage.sql.places import DIRECTORY, PLATFORM, UNSEEN, Place, place_of, schema_of
@@ -20,7 +21,7 @@ from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import HEAD, downgrade, upgrade
 from caio.tenancy.ports import Tenant, Tier
 from tests.support.acts import act_leaf
-from tests.support.tenants import tenant_named
+from tests.support.tenants import add_bare_tenants, tenant_named
 
 SCOPE = TenantScope("solo")
 
@@ -137,6 +138,27 @@ async def test_a_database_that_no_setting_names_any_more_is_the_operators_mistak
     with pytest.raises(Misconfigured, match="CAIO_SILO_DATABASES"):
         await open_stores(forgetful).journal.page(SCOPE, -1, 10)
     await forgetful.close()
+
+
+async def test_a_tenants_database_that_is_away_holds_up_nobody_else(database: Database, postgres_server: Any) -> None:
+    await created(database, Tier.SILO)
+    await add_bare_tenants(database, tenant_named("acme"))
+    name = database.silos["own"].url.rpartition("/")[2]
+    postgres_server.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    postgres_server.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    stores = open_stores(database)
+    journal = Journal(stores.journal)
+    await journal.start()
+    leaves = [Leaf(each, LeafKind.DECISION, f"of {each}", 1, bytes(32), b"") for each in ("acme", "solo", "acme")]
+    leaves[2] = replace(leaves[2], subject_id="another")
+    done = await asyncio.gather(*map(journal.append, leaves), return_exceptions=True)
+    assert [done[0], done[2]] == [0, 1]
+    assert isinstance(done[1], NotReady)
+    assert done[1].code == TENANT_DATABASE_AWAY
+    assert not journal.failing
+    await journal.stop()
+    assert [each.tenant_id for each in await stores.log.behind("holder", 1, 2, 10)] == ["acme"]
+    postgres_server.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
 async def test_on_sqlite_every_tenant_is_in_the_shared_tables(tmp_path: Any) -> None:

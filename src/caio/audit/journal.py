@@ -28,7 +28,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from caio.audit.ports import JournalStore, Leaf
+from caio.audit.ports import TENANT_DATABASE_AWAY, JournalStore, Leaf
 from caio.foundation.errors import CaioError, NotReady
 
 CAPACITY = 4096
@@ -143,8 +143,7 @@ class Journal:
         try:
             places = await self._store.append([entry.leaf for entry in group])
         except Exception as error:  # noqa: BLE001 - every error of the store belongs to a caller
-            # NotReady is the store's own state, which no other grouping can change.
-            if len(group) > 1 and not isinstance(error, NotReady):
+            if len(group) > 1 and _speaks_of_a_leaf(error):
                 middle = len(group) // 2
                 return [*await self._write_group(group[:middle]), *await self._write_group(group[middle:])]
             if _is_the_stores(error):
@@ -161,6 +160,11 @@ def _tell(written: Sequence[tuple[_Waiting, int]]) -> None:
         entry.succeed(seq)
 
 
+def _speaks_of_a_leaf(error: Exception) -> bool:
+    """Whether another grouping may succeed. NotReady is the store's own state, but for a tenant's own database."""
+    return not isinstance(error, NotReady) or error.code == TENANT_DATABASE_AWAY
+
+
 def _is_the_stores(error: Exception) -> bool:
-    """Whether the store is at fault: a deliberate error other than NotReady speaks of the leaf."""
-    return isinstance(error, NotReady) or not isinstance(error, CaioError)
+    """Whether the store is at fault: a deliberate error that speaks of a leaf is not its own."""
+    return not isinstance(error, CaioError) or not _speaks_of_a_leaf(error)

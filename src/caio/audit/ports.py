@@ -154,6 +154,10 @@ class StoredLeaf:
     leaf: Leaf
 
 
+#: The code of NotReady when it is a tenant's own database alone that does not answer.
+TENANT_DATABASE_AWAY = "tenant_database_away"
+
+
 class JournalStore(Protocol):
     """Durable, ordered storage of leaves. One suite in tests/conformance holds every adapter to it."""
 

@@ -20,20 +20,28 @@ raises NotReady; appending the same leaves again tells, for a leaf that was writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
 
 from caio.audit.ports import Leaf
-from caio.foundation.errors import NotReady
+from caio.foundation.errors import Misconfigured, NotReady
+from caio.storage.sql.database import Database
 from caio.storage.sql.journal import SqlJournalReads
 from caio.storage.sql.journal_rows import Batch, Row, batch_of, leaf_exists, leaf_orphaned, seqs_of
-from caio.storage.sql.outage import outages_are_not_ready
+from caio.storage.sql.outage import is_outage, outages_are_not_ready
 from caio.storage.sql.places import Place
 from caio.storage.sql.postgres import bind_raw
 from caio.storage.sql.row_security import APP
+
+#: How long a batch waits for a tenant's own database, and how long it does not ask again, in seconds: that
+#: tenant's trouble holds up the others' leaves for the former at most, once in the latter.
+SILO_SECONDS = 2.0
+AWAY_SECONDS = 30.0
 
 # A leaf's seq is its tenant's new head less the leaf's distance from the end of the batch.
 _APPEND = """
@@ -97,9 +105,15 @@ SELECT tenant_id, next FROM heads
 class PostgresJournal(SqlJournalReads):
     """The ``JournalStore`` port on PostgreSQL."""
 
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._away: dict[str, float] = {}  # until when, by the monotonic clock
+
     async def append(self, leaves: Sequence[Leaf]) -> list[int]:
         """As the port says. Raises Conflict ``leaf_exists`` or ``leaf_orphaned`` when one of the leaves cannot
-        be written (the others can be appended again without it) and NotReady when a server does not answer."""
+        be written (the others can be appended again without it), NotReady when the server does not answer, and
+        NotReady ``tenant_database_away`` when one that a tenant has to itself does not: as for a conflict, the
+        others can be appended without it."""
         if not leaves:
             return []
         try:
@@ -109,13 +123,14 @@ class PostgresJournal(SqlJournalReads):
                 async with AsyncExitStack() as commits:
                     connections: dict[str, Any] = {}
                     for place, theirs in sorted(by_place.items()):
-                        server = await self._database.server(place)
-                        if place.database not in connections:
-                            connections[place.database] = await commits.enter_async_context(server.journal())
-                        batch = batch_of(theirs)
-                        tenants = ",".join(tenant for tenant, _ in batch.counts)
-                        await bind_raw(connections[place.database], server.context(APP, tenants, place.schema))
-                        heads.update(await connections[place.database].fetch(_APPEND, *_parameters(batch)))
+                        async with self._bounded(place.database):
+                            server = await self._database.server(place)
+                            if place.database not in connections:
+                                connections[place.database] = await commits.enter_async_context(server.journal())
+                            batch = batch_of(theirs)
+                            tenants = ",".join(tenant for tenant, _ in batch.counts)
+                            await bind_raw(connections[place.database], server.context(APP, tenants, place.schema))
+                            heads.update(await connections[place.database].fetch(_APPEND, *_parameters(batch)))
         except asyncpg.UniqueViolationError as error:
             raise leaf_exists() from error
         except asyncpg.ForeignKeyViolationError as error:
@@ -124,12 +139,33 @@ class PostgresJournal(SqlJournalReads):
             raise NotReady("The connection to PostgreSQL broke; try again shortly.") from error
         return seqs_of([leaf.tenant_id for leaf in leaves], heads)
 
+    @asynccontextmanager
+    async def _bounded(self, silo: str) -> AsyncIterator[None]:
+        """Wait briefly for a tenant's own database, and not at all while it is known to be away."""
+        if not silo:
+            yield
+            return
+        if time.monotonic() < self._away.get(silo, 0.0):
+            raise _tenants_database_is_away()
+        try:
+            async with asyncio.timeout(SILO_SECONDS):
+                yield
+        except Exception as error:
+            if isinstance(error, NotReady | Misconfigured | asyncpg.InterfaceError) or is_outage(error):
+                self._away[silo] = time.monotonic() + AWAY_SECONDS
+                raise _tenants_database_is_away() from error
+            raise
+
     async def _by_place(self, leaves: Sequence[Leaf]) -> dict[Place, list[Leaf]]:
         found = {tenant: await self._database.place_of(tenant) for tenant in {leaf.tenant_id for leaf in leaves}}
         by_place: dict[Place, list[Leaf]] = {}
         for leaf in leaves:
             by_place.setdefault(found[leaf.tenant_id], []).append(leaf)
         return by_place
+
+
+def _tenants_database_is_away() -> NotReady:
+    return NotReady("The tenant's own database does not answer; try again shortly.", code="tenant_database_away")
 
 
 def _parameters(batch: Batch) -> list[Sequence[Any]]:

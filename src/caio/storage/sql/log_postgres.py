@@ -19,7 +19,7 @@ import asyncpg
 
 from caio.audit.merkle import EMPTY_ROOT, HASH_BYTES
 from caio.audit.ports import Advance, Behind, LogHead
-from caio.foundation.errors import NotReady
+from caio.foundation.errors import Misconfigured, NotReady
 from caio.foundation.scope import PlatformScope, Scope, TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.log import PartialTiles, edge_places, entries_in, head_of, tile_of, tile_rows, unmoved
@@ -264,10 +264,10 @@ def _behind(row: Sequence[Any], *, leased: bool = True) -> Behind:
 
 @contextmanager
 def _holding_up_no_other(place: Place) -> Iterator[None]:
-    """Leave a tenant's own database out while it does not answer."""
+    """Leave a tenant's own database out while it does not answer or cannot be used; the relay logs that."""
     try:
         yield
-    except NotReady:
+    except (NotReady, Misconfigured):
         if not place.database:
             raise
 

@@ -103,13 +103,13 @@ class Server:
     @asynccontextmanager
     async def journal(self) -> AsyncIterator[Any]:
         """A connection for appending leaves, in a transaction that has no context yet."""
-        async with (await self._pool("journal", 2)).acquire() as connection, connection.transaction():
+        async with _transaction(await self._pool("journal", 2)) as connection:
             yield connection
 
     @asynccontextmanager
     async def log(self, context: Context) -> AsyncIterator[Any]:
         """A connection for the audit logs' trees, in a transaction with ``context``."""
-        async with (await self._pool("log", 3)).acquire() as connection, connection.transaction():
+        async with _transaction(await self._pool("log", 3)) as connection:
             await bind_raw(connection, context)
             yield connection
 
@@ -142,6 +142,21 @@ async def bind_raw(connection: Any, context: Context) -> None:
         await connection.execute(_CONTEXT, context.role, context.tenants, context.path)
     except asyncpg.PostgresError as error:
         raise _refused_role(error, context.role) or error from error
+
+
+@asynccontextmanager
+async def _transaction(pool: Any) -> AsyncIterator[Any]:
+    try:
+        connection = await pool.acquire()
+    except asyncpg.InterfaceError:  # the pool is being closed
+        raise
+    except Exception as error:
+        raise _refusal(error) from error
+    try:
+        async with connection.transaction():
+            yield connection
+    finally:
+        await pool.release(connection)
 
 
 async def _new_pool(dsn: str, size: int) -> Any:
