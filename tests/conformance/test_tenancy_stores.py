@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from caio.foundation.errors import Conflict, NotFound
 from caio.foundation.scope import TenantScope
-from caio.tenancy.ports import ApiKey, Located, Quotas, Tenant, TenantStatus
+from caio.tenancy.ports import ApiKey, Located, Quotas, Tenant, TenantStatus, Tier
 from tests.support.acts import act_leaf
 
 
@@ -55,7 +55,7 @@ async def test_a_taken_tenant_id_changes_nothing(stores, acme):
 
 
 async def test_a_tenant_begins_with_its_key_and_its_leaf(stores, acme):
-    tenant = replace(await stores.tenants.get(acme), tenant_id="new")
+    tenant = replace(await stores.tenants.get(acme), tenant_id="new", tier=Tier.POOL, place="")
     leaf = act_leaf(TenantScope("new"), "tenant.created", "new")
     for broken in (act_leaf(TenantScope("nobody")), act_leaf(acme)):
         if broken.tenant_id == "acme":
@@ -72,7 +72,8 @@ async def test_a_tenant_begins_with_its_key_and_its_leaf(stores, acme):
 
 
 async def test_of_concurrent_creations_one_succeeds(stores_of_two_processes, acme):
-    tenant = replace(await stores_of_two_processes[0].tenants.get(acme), tenant_id="new")
+    before = await stores_of_two_processes[0].tenants.get(acme)
+    tenant = replace(before, tenant_id="new", tier=Tier.POOL, place="")
     made = await asyncio.gather(*(created(stores, tenant) for stores in stores_of_two_processes * 3))
     assert sum(made) == 1
     (leaf,) = await leaves(stores_of_two_processes[0], "new")

@@ -1,0 +1,112 @@
+"""A tenant in a schema or a database of its own lives and ends as every other: with the real makers of places."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from caio.audit.acts import Acts
+from caio.audit.ports import LeafKind
+from caio.audit.sealing import LocalWrapping, TenantVault
+from caio.foundation.errors import Conflict
+from caio.foundation.ids import ulid
+from caio.foundation.scope import PlatformScope, TenantScope
+from caio.registry.ports import Publication
+from caio.storage.sql import Database, open_stores
+from caio.storage.sql.placing import SqlPlaces
+from caio.storage.sql.tables import metadata
+from caio.storage.sql.upgrade import upgrade
+from caio.tenancy.forgetting import Forgetting
+from caio.tenancy.lifecycle import Lifecycle, Tenants
+from caio.tenancy.ports import Tenant, TenantStatus, Tier
+from caio.tenancy.standing import LINGER, TenantChange
+from tests.support.acts import act_leaf
+from tests.support.custody import hold
+from tests.support.tenants import tenant_named
+
+SOLO = TenantScope("solo")
+NOW = 1_700_000_000_000_000
+
+
+@pytest.fixture
+async def database(postgres_url: str, postgres_server: Any) -> AsyncIterator[Database]:
+    """A platform beside which one database is named for a tenant."""
+    name = postgres_url.rpartition("/")[2] + "_silo"
+    postgres_server.run(f"CREATE DATABASE {name} OWNER caio")
+    await asyncio.to_thread(upgrade, postgres_url)
+    opened = await Database.open(postgres_url, {"own": postgres_url + "_silo"})
+    yield opened
+    await opened.close()
+    postgres_server.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("tier", [Tier.BRIDGE, Tier.SILO])
+async def test_a_tenant_in_its_own_place_lives_and_ends(database: Database, tier: Tier) -> None:
+    stores, now = open_stores(database), NOW
+    wrapping = LocalWrapping(b"m" * 32, os.urandom)
+    vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
+    acts = Acts(vault, lambda: now, lambda prefix: ulid(prefix, NOW, os.urandom(10)), os.urandom)
+    tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
+    forgetting = Forgetting(here=[vault.forget])
+    lifecycle = Lifecycle(tenants, stores.tenants, SqlPlaces(database), stores.custody, acts, lambda: now, forgetting)
+    made = await lifecycle.create(SOLO, "key_op", replace(tenant_named("solo"), tier=tier, created_at=0))
+    assert (made.tier, made.created_at) == (tier, NOW)
+    with pytest.raises(Conflict):
+        await lifecycle.create(SOLO, "key_op", replace(tenant_named("solo"), tier=tier))
+    changed = await lifecycle.change(SOLO, "key_op", TenantChange(name="Volcano Ltd"), 1)
+    assert await lifecycle.get(SOLO) == changed
+    document = Publication("lair", "1.0.0", "digest", {"owner": "Volcano"}, 1)
+    await stores.contracts.publish_first(SOLO, document, 9, act_leaf(SOLO))
+    assert (await lifecycle.counts(SOLO)).services == 1
+
+    placed = hold(reason="a lawsuit")
+    await stores.custody.place(SOLO, placed, act_leaf(SOLO, "hold.placed"))
+    with pytest.raises(Conflict) as refused:
+        await lifecycle.delete(SOLO, "key_op", "asked for")
+    assert refused.value.code == "legal_hold"
+    assert (await lifecycle.get(SOLO)).status is TenantStatus.ACTIVE
+    await stores.custody.release(SOLO, placed.hold_id, 2, "key_1", act_leaf(SOLO, "hold.released"))
+
+    assert (await lifecycle.delete(SOLO, "key_op", "asked for")).status is TenantStatus.DELETED
+    now += LINGER
+    assert await lifecycle.pass_once() == 1
+    left = await lifecycle.get(SOLO)
+    assert (left.status, left.tier, left.erase_at) == (TenantStatus.DELETED, Tier.POOL, None)
+    assert await lifecycle.due_for_deletion() == []
+    leaves = [stored.leaf for stored in await stores.journal.page(SOLO, -1, 99)]
+    assert [leaf.kind for leaf in leaves[-2:]] == [LeafKind.TENANT, LeafKind.ERASURE]
+    assert {leaf.sealed for leaf in leaves} == {b""}
+    assert await holding(database, "Volcano") == []
+
+
+async def holding(database: Database, words: str) -> list[str]:
+    """The tables that hold ``words``, wherever there still are tables."""
+    found = []
+    for place in await database.places():
+        async with database.reading(PlatformScope("test"), place) as connection:
+            for table in metadata.sorted_tables:
+                rows = (await connection.execute(select(table))).all()
+                found += [table.name for row in rows if words in str(tuple(row))]
+    return found
+
+
+async def test_a_tenant_whose_place_cannot_be_made_is_not_there(database: Database) -> None:
+    stores = open_stores(database)
+    wrapping = LocalWrapping(b"m" * 32, os.urandom)
+    vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
+    acts = Acts(vault, lambda: NOW, lambda prefix: ulid(prefix, NOW, os.urandom(10)), os.urandom)
+    tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
+    lifecycle = Lifecycle(tenants, stores.tenants, SqlPlaces(database), stores.custody, acts, lambda: NOW, Forgetting())
+    await lifecycle.create(SOLO, "key_op", replace(tenant_named("solo"), tier=Tier.SILO))
+    second: Tenant = replace(tenant_named("second"), tier=Tier.SILO)
+    with pytest.raises(Conflict) as refused:
+        await lifecycle.create(TenantScope("second"), "key_op", second)
+    assert refused.value.code == "place_taken"
+    assert await lifecycle.page(None, "", 9) == [await lifecycle.get(SOLO)]
