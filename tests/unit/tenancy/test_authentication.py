@@ -4,17 +4,25 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from caio.foundation.errors import InvalidInput, NotAllowed, NotFound, Unauthenticated
 from caio.foundation.scope import TenantScope
 from caio.routing.model import TRUST_LEVELS
 from caio.storage.sql import Database, open_stores
+from caio.storage.sql.tables_tenancy import api_keys
 from caio.storage.sql.upgrade import upgrade
 from caio.tenancy import authentication
 from caio.tenancy.api_keys import MAX_POLICIES, ApiKeys
-from caio.tenancy.authentication import CACHE_MICROSECONDS, LONGEST_KEY, Authenticator, embedded_caller
+from caio.tenancy.authentication import (
+    CACHE_MICROSECONDS,
+    LONGEST_KEY,
+    Authenticator,
+    embedded_caller,
+    scope_of_tenant,
+)
 from caio.tenancy.ports import TenantStatus
-from caio.tenancy.principals import ROLES, Permission
+from caio.tenancy.principals import PLATFORM, ROLES, Permission
 from tests.support.acts import acts_over
 from tests.support.tenants import add_bare_tenants, tenant_named
 
@@ -345,3 +353,69 @@ async def test_another_tenants_key_is_not_found(door):
 async def test_the_embedded_caller_is_an_admin_of_one_tenant(door):
     caller = embedded_caller(replace(await door.stores.tenants.get(ACME), name="x"))
     assert (caller.scope, caller.principal.permissions) == (ACME, frozenset(Permission))
+
+
+async def test_every_guess_takes_the_same_steps(door):
+    """What the time of an answer could tell of a key: whatever is guessed, its keyed hash is looked up once, and
+    nothing of the guess itself is compared or looked for."""
+    first, caller = await door.admin()
+    store, steps = door.stores.api_keys, []
+
+    class Watched:
+        async def locate(self, key_hash):
+            steps.append(("locate", len(key_hash)))
+            return await store.locate(key_hash)
+
+        async def get(self, scope, key_id):
+            steps.append(("get", scope.tenant_id))
+            return await store.get(scope, key_id)
+
+    door.authenticator._keys = Watched()
+    near = first.token[:-1] + ("A" if first.token[-1] != "A" else "B")
+    for guess in (near, first.key.prefix.ljust(len(first.token), "A"), "caio_test_" + "A" * 43, "caio_", "caio_x"):
+        steps.clear()
+        with pytest.raises(Unauthenticated):
+            await door.enter(guess)
+        assert steps == [("locate", 32)], guess
+    # Whoever has a whole key may learn that it was revoked: the same answer, a look-up more.
+    revoked = await door.key(caller)
+    await door.keys.revoke(caller, revoked.key.key_id)
+    steps.clear()
+    with pytest.raises(Unauthenticated):
+        await door.enter(revoked.token)
+    assert steps == [("locate", 32), ("get", "acme")]
+
+
+async def test_what_is_kept_is_bounded_and_of_the_whole_token(door, monkeypatch):
+    monkeypatch.setattr("caio.tenancy.authentication.CACHE_ENTRIES", 3)
+    first, caller = await door.admin()
+    for _ in range(5):
+        await door.enter((await door.key(caller)).token)
+    assert len(door.authenticator._cache) == 3
+    assert not any(first.token.encode() in name for name in door.authenticator._cache)
+    await door.enter(first.token)
+    for poisoned in (first.token[:-1], first.token + "A", first.token + "\0acme", first.token.upper()):
+        with pytest.raises(Unauthenticated):
+            await door.enter(poisoned)
+
+
+async def test_the_platforms_permissions_are_its_own_tenants(door):
+    """A row that says ``operator`` in a tenant, however it came there, permits nothing of the platform's."""
+    made = await door.keys.create_for_owner(ACME, "embedded", "x")
+    async with door.stores.api_keys._database.writing(ACME) as connection:
+        await connection.execute(update(api_keys).values(roles='["admin","operator"]'))
+    caller = await door.enter(made.token)
+    assert caller.principal.roles == {"admin"}
+    assert not caller.principal.permissions & PLATFORM
+    with pytest.raises(NotAllowed):
+        scope_of_tenant(caller, "rival")
+
+
+async def test_an_operator_gets_the_scope_of_a_tenant(door):
+    _, admin = await door.admin()
+    with pytest.raises(NotAllowed):
+        scope_of_tenant(admin, "rival")
+    tenant = await door.stores.tenants.get(RIVAL)
+    assert scope_of_tenant(embedded_caller(tenant), "rival") == RIVAL
+    with pytest.raises(NotFound):
+        scope_of_tenant(embedded_caller(tenant), "../rival")
