@@ -8,7 +8,7 @@ from caio.contracts import parse_policy
 from caio.foundation.errors import NotReady
 from caio.foundation.scope import TenantScope
 from caio.registry.ports import Publication
-from caio.registry.standings import CHECK_SECONDS, LATEST_SECONDS, TENANTS_KEPT, Standings
+from caio.registry.standings import CHECK_SECONDS, LATEST_SECONDS, Standings
 from caio.registry.views import Views
 from caio.storage.sql import Database, open_stores
 from caio.storage.sql.upgrade import upgrade
@@ -187,8 +187,9 @@ async def test_a_failed_reading_is_repeated(clock, process):
         await process.standings.check(ACME)
 
 
-async def test_readings_are_kept_within_bounds(clock, process):
-    for number in range(TENANTS_KEPT + 1):
+async def test_readings_are_kept_within_bounds(clock, process, monkeypatch):
+    monkeypatch.setattr("caio.registry.standings.TENANTS_KEPT", 5)
+    for number in range(6):
         await process.standings.check(TenantScope(f"t{number}"))
     readings = process.contracts.readings
     await process.standings.check(TenantScope("t0"))
