@@ -458,7 +458,9 @@ async def test_memory_is_bounded(redis_url):
         epoch = (await client.fields("{caio:acme}:account"))["epoch"]
         for name in ("tenant|requests|minute", "tenant|tokens|minute", "key:key_1|compute_ms|minute"):
             length = await client._ask("LLEN", f"{{caio:acme}}:account:{epoch}:{name}")
-            assert 2 <= length <= 2 * 100 + 3, name
+            assert 2 <= length <= 2 * 100 + 2, name
+            if "tokens" in name:
+                assert length < 200  # what was given back left neighbours that one block holds
         await client.close()
 
 
