@@ -173,10 +173,13 @@ IN_PLACES = {"test_journal_store.py", "test_gateway_stores.py", "test_tenant_key
 IN_PLACES_LONG = {
     "test_acts.py",
     "test_audit_index.py",
+    "test_budget_alerts.py",
     "test_custody.py",
+    "test_events.py",
     "test_log_store.py",
     "test_log_restart.py",
     "test_observed_hours.py",
+    "test_relay.py",
     "test_storage_measures.py",
     "test_tenancy_stores.py",
     "test_tenant_erasure.py",

@@ -40,7 +40,7 @@ async def log(stores, scope):
 
 async def told(stores, scope):
     """The clear columns of the tenant's acts, by their id."""
-    async with stores.contracts._database.reading(PlatformScope("test")) as connection:
+    async with stores.contracts._database.reading(scope) as connection:
         rows = await connection.execute(select(acts).where(acts.c.tenant_id == scope.tenant_id))
         return {row.act_id: row for row in rows}
 
