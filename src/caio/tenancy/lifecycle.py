@@ -168,9 +168,10 @@ class Lifecycle:
     async def delete_due(self, scope: TenantScope) -> Tenant:
         """Delete a cancelled tenant whose grace has passed, and erase what a deleted one left. Changes nothing
         for any other. Raises Conflict ``legal_hold``."""
+        begun = self._clock()
         tenant = await self._delete(scope, SYSTEM, "the grace of its cancellation has passed", standing.lapsed)
-        if standing.emptied(tenant, self._clock()) is not tenant and (tenant.erase_at or 0) <= self._clock():
-            await self._custody.sweep_tenant(scope)  # what was written meanwhile
+        if standing.emptied(tenant, begun) is not tenant and (tenant.erase_at or 0) <= begun:
+            # What was written meanwhile is swept too: nobody can have written since.
             await self._places.remove_place(tenant)
             left = await self._store.get(scope)
             await self._store.change(scope, standing.emptied(left, self._clock()), None)
@@ -210,8 +211,9 @@ class Lifecycle:
             if after is before and (before.status is not TenantStatus.DELETED or before.erase_at is None):
                 return before
             if after is before or await self._store.delete(scope, after, await self._last_leaves(scope, by, reason)):
-                await self._forgetting.erase(scope.tenant_id)
+                self._forgetting.forget(scope.tenant_id)
                 await self._custody.sweep_tenant(scope)
+                await self._forgetting.erase(scope.tenant_id)
                 return after
 
     async def _last_leaves(self, scope: TenantScope, by: str, reason: str) -> list[Leaf]:
