@@ -54,7 +54,7 @@ from caio.storage.redis.rebuilding import ANSWERED, DURABLE_AFTER, LATE, Rebuild
 from caio.storage.redis.scripts import ADMIT, LOSE, MOVE, ORPHANS, SETTLE, account_keys
 from caio.tenancy.ports import Outage
 
-#: Calls whose end Redis has not been told yet, at most, and for how many seconds it is tried.
+#: Calls whose end Redis has not been told yet, at most, and for how many seconds a lost account is tried.
 _UNSETTLED_KEPT = 100_000
 _UNSETTLED_SECONDS = 60.0
 
@@ -129,7 +129,7 @@ class RedisAdmission:
     async def stop(self) -> None:
         """Tell Redis what it has not been told, and take leave."""
         if not self._client.away:
-            await self._settle_again()
+            await self._settle_again(at_once=True)
         await self._heartbeats.stop()
         await self._client.close()
 
@@ -309,7 +309,8 @@ class RedisAdmission:
         except ServerAway:
             self._remember(tenant_id, grant_id, ending)
             return
-        if answer[0] == b"lost":
+        # After a while the outcome is durable: an account that is rebuilt from then on knows it.
+        if answer[0] == b"lost" and time.monotonic() - ending.since < _UNSETTLED_SECONDS:
             self._remember(tenant_id, grant_id, ending)
         else:
             self._unsettled.pop((tenant_id, grant_id), None)
@@ -319,15 +320,12 @@ class RedisAdmission:
         if len(self._unsettled) > _UNSETTLED_KEPT:
             self._unsettled.popitem(last=False)
 
-    async def _settle_again(self) -> None:
+    async def _settle_again(self, at_once: bool = False) -> None:
         for (tenant_id, grant_id), ending in list(self._unsettled.items()):
             if self._client.away:
                 return
-            age = time.monotonic() - ending.since
-            if age > _UNSETTLED_SECONDS:
-                # Its outcome has long been durable: an account rebuilt from now on knows it.
-                del self._unsettled[tenant_id, grant_id]
-            elif age > 4 * self._client.step_seconds:  # a step that was given up may be carried out until then
+            # A step that was given up may be carried out a little later.
+            if at_once or time.monotonic() - ending.since > 4 * self._client.step_seconds:
                 await self._settle(tenant_id, grant_id, ending)
 
     async def _before_return(self) -> None:
