@@ -127,7 +127,6 @@ async def test_a_failed_append_writes_nothing(stores, acme, rival):
     assert [entry.seq for entry in await everything(stores.journal, acme)] == [0]
     assert await everything(stores.journal, rival) == []
     assert [row.decision_id for row, _ in await stores.journal.decisions(acme, None, 10)] == ["dec_1"]
-    assert await stores.journal.spent() == {}
     assert await stores.journal.attempts_since(0) == []
     assert (await stores.idempotency.claim(acme, "key", "hash", "dec_4", NOW)).sealed is None
     assert await stores.journal.append(good) == [1, 2, 0]
@@ -174,29 +173,6 @@ async def test_what_a_crash_cut_off_is_found(stores):
     unfinished = await stores.journal.unfinished()
     assert [(tenant, row.decision_id) for tenant, row in unfinished] == [("acme", "dec_older"), ("rival", "dec_open")]
     assert unfinished[1][1] == decision("dec_open", "rival").projection
-
-
-async def test_limits_and_money_are_rebuilt_from_the_journal(stores):
-    await stores.journal.append(
-        [
-            decision("dec_1", at=10),
-            decision("dec_2", at=20, reserved=70),
-            decision("dec_3", "rival", at=30),
-            decision("dec_4", at=40, admitted=False),
-            decision("dec_5", at=50, mode=Mode.ROUTE),
-            decision("dec_6", at=60),
-            outcome("dec_1", at=90, charged=2**61),
-            outcome("dec_3", "rival", at=80, charged=0),
-            outcome("dec_6", at=95, charged=2**61),
-        ]
-    )
-    taken = await stores.journal.admitted_since(20)
-    assert [(tenant, row.decision_id, units) for tenant, row, units in taken] == [
-        ("acme", "dec_2", 70),
-        ("rival", "dec_3", 0),
-        ("acme", "dec_6", 2**61),
-    ]
-    assert await stores.journal.spent() == {"acme": 2**62, "rival": 0}
 
 
 async def test_attempts_are_listed_oldest_first_and_in_their_order(stores):

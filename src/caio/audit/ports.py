@@ -197,15 +197,6 @@ class JournalStore(Protocol):
         time, that has no outcome."""
         ...
 
-    async def admitted_since(self, since: int) -> list[tuple[str, DecisionRow, int]]:
-        """(tenant id, decision, charged or reserved nano-units) of admitted ORCHESTRATE decisions
-        with ``decided_at >= since``, oldest first: what a restarted limiter rebuilds from."""
-        ...
-
-    async def spent(self) -> dict[str, int]:
-        """Sum of ``charged`` per tenant over all outcomes: what a restarted ledger rebuilds from."""
-        ...
-
     async def attempts_since(self, since: int) -> list[tuple[str, int, int, Attempt]]:
         """(tenant id, finished_at, position, attempt) of outcomes with ``finished_at >= since``, oldest
         first. Position 0 called the service that was admitted, later ones were fallbacks or repeats."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, literal, select, tuple_
 
 from caio.audit.ports import ActRow, Attempt, DecisionRow, Leaf, LeafKind, Mode, OutcomeRow, Status, StoredLeaf
 from caio.foundation.scope import PlatformScope, Scope, TenantScope
@@ -91,23 +91,6 @@ class SqlJournalReads:
             query = query.where(decisions.c.decided_at < before)
         rows = await self._everywhere(query)
         return [(row.tenant_id, _decision(row)) for row in rows]
-
-    async def admitted_since(self, since: int) -> list[tuple[str, DecisionRow, int]]:
-        taken = func.coalesce(outcomes.c.charged, decisions.c.reserved).label("taken")
-        query = (
-            select(decisions, taken)
-            .join_from(tenants, decisions, decisions.c.tenant_id == tenants.c.tenant_id)
-            .outerjoin(outcomes, _same_decision())
-            .where(_took_admission(), decisions.c.decided_at >= since)
-            .order_by(decisions.c.decided_at, decisions.c.tenant_id, decisions.c.decision_id)
-        )
-        rows = sorted(await self._everywhere(query), key=lambda row: (row.decided_at, row.tenant_id, row.decision_id))
-        return [(row.tenant_id, _decision(row), row.taken) for row in rows]
-
-    async def spent(self) -> dict[str, int]:
-        query = select(outcomes.c.tenant_id, func.sum(outcomes.c.charged).label("charged"))
-        rows = await self._everywhere(query.group_by(outcomes.c.tenant_id))
-        return {row.tenant_id: int(row.charged) for row in rows}
 
     async def attempts_since(self, since: int) -> list[tuple[str, int, int, Attempt]]:
         query = (
