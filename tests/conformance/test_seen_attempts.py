@@ -64,6 +64,15 @@ async def test_processes_see_one_history(stores, acme):
     assert len(compared) > 5
 
 
+async def test_what_is_written_late_is_counted(stores, acme):
+    """An attempt of a slice that is over, seen only after a reading in the next one."""
+    reader = Histories(stores.snapshots, stores.seen_attempts)
+    assert (await reader.current(acme, NOW + SLICE + 1)).document() == {}
+    await stores.journal.append(call(1, GOOD, at=NOW + SLICE - 1))
+    later = NOW + SLICE + 1 + INTERVAL
+    assert (await reader.current(acme, later)).document() == await exact(stores, acme, later) != {}
+
+
 async def exact(stores, acme, now):
     """The history of one who counts everything anew."""
     fresh = Histories(stores.snapshots)

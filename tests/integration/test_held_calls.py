@@ -98,19 +98,34 @@ async def test_the_calls_of_the_dead_are_orphans_and_the_livings_are_not(server)
         assert list(await held.orphans()) == []
 
 
-async def test_a_server_that_is_too_new_to_know_calls_nobody_gone(server, monkeypatch) -> None:
+@pytest.fixture
+async def of_the_dead(server, monkeypatch):
+    """The call of a process that has just died, where one must have been gone for an hour; the server's id."""
     monkeypatch.setattr(held_calls, "ORPHANED_AFTER", 3_600_000_000)
     async with AsyncExitStack() as stack:
         dead, worker = [
             await stack.enter_async_context(running_admission(server.url, Records(), processes=2, **SHORT))
             for _ in range(2)
         ]
-        held = HeldInRedis(worker._client, worker, now)
         await admit(dead, "dec_1", 0.0)
         await vanish(dead)
         await eventually(lambda: worker.orphans(now()))
-        assert await held.held("acme", ["dec_1"]) == {"dec_1"}
-        assert list(await held.orphans()) == []
+        yield HeldInRedis(worker._client, worker, now), worker._heartbeats.server
+
+
+async def test_who_has_just_gone_is_not_given_up(server, of_the_dead) -> None:
+    held, name = of_the_dead
+    server.ask("SET", f"caio:server:{name}", "1")  # it has been there for long
+    assert await held.held("acme", ["dec_1"]) == {"dec_1"}
+    assert list(await held.orphans()) == []
+
+
+async def test_a_server_that_is_too_new_to_know_calls_nobody_gone(server, of_the_dead) -> None:
+    held, name = of_the_dead
+    server.ask("DEL", f"caio:processes:{name}")  # as after a promotion, before everybody has been heard
+    assert await held.held("acme", ["dec_1"]) == {"dec_1"}
+    server.ask("SET", f"caio:server:{name}", "1")
+    assert await held.held("acme", ["dec_1"]) == set()
 
 
 async def test_while_redis_is_away_nothing_is_known(server) -> None:
