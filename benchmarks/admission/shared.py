@@ -46,7 +46,7 @@ async def shared(report: Report, url: str) -> None:
             constant = await plain.script_load("return 1")
 
             async def bare() -> None:
-                await plain.execute_command("EVALSHA", constant, 1, "x")
+                await plain.execute_command("EVALSHA", constant, 1, "x")  # type: ignore[no-untyped-call]
 
             floor = await _waits(bare)
             report.note("Redis: admitted and settled, p50", 1e6 * median(waits), "µs")
