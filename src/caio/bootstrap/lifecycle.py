@@ -35,6 +35,8 @@ def wire_lifecycle(storage: Storage, audit: Audit, tenancy: Tenancy, path: Reque
         path.views.forget(tenant_id)
 
     forgetting = Forgetting(here=[tenancy.authenticator.forget_tenant, audit.vault.forget], everywhere=[drop_views])
+    if path.limiter is not None:
+        forgetting.everywhere.append(path.limiter.forget)
     places = SqlPlaces(storage.database)
     hash_key = derive(audit.master, _INVITATION_HASHING)
     return Tenure(

@@ -51,7 +51,7 @@ from caio.storage.redis.client import Client, ServerAway
 from caio.storage.redis.heartbeats import Heartbeats
 from caio.storage.redis.local import LocalAdmission
 from caio.storage.redis.rebuilding import ANSWERED, DURABLE_AFTER, LATE, Rebuilding
-from caio.storage.redis.scripts import ADMIT, LOSE, MOVE, ORPHANS, SETTLE, account_keys
+from caio.storage.redis.scripts import ADMIT, FORGET, LOSE, MOVE, ORPHANS, SETTLE, account_keys
 from caio.tenancy.ports import Outage
 
 #: Calls whose end Redis has not been told yet, at most, and for how many seconds a lost account is tried.
@@ -132,6 +132,13 @@ class RedisAdmission:
             await self._settle_again(at_once=True)
         await self._heartbeats.stop()
         await self._client.close()
+
+    async def forget(self, tenant_id: str) -> None:
+        """Drop what Redis keeps of a tenant that is gone; its windows expire within a day. Raises NotReady."""
+        try:
+            await self._client.run(FORGET, account_keys(tenant_id), (tenant_id,))
+        except ServerAway:
+            raise _unavailable() from None
 
     def degraded(self) -> str | None:
         """What is wrong with the shared limiter, for readiness; None when nothing is."""

@@ -39,6 +39,7 @@ LOSE = _load("lose")
 ORPHANS = _load("orphans")
 HELD = _load("held")
 BEAT = _load("beat", prelude=False)
+FORGET = _load("forget", prelude=False)
 
 
 def account_keys(tenant_id: str) -> tuple[str, str, str]:
