@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -62,8 +63,7 @@ class Client:
     async def register(self, service: Upstream, service_id: str = "echo", path: str = "/counted") -> None:
         status, told = await self.ask(0, "POST", "/api/v1/services", contract(service_id, service.url, path))
         assert status == 201, told
-        for server in range(len(self.sessions)):
-            await soon(lambda at=server: self.calls(at), f"calls at server {server}")
+        await everywhere(self.calls, "the service is called")
 
     async def calls(self, server: int) -> bool:
         """Whether the server finds a service for what is wanted; nothing is called."""
@@ -81,6 +81,15 @@ async def soon(condition: Any, what: str, seconds: float = SECONDS) -> float:
         assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.05)
     return time.monotonic() - began
+
+
+async def everywhere(condition: Any, what: str) -> None:
+    """Each server is asked until it is so there."""
+
+    def at(server: int) -> Any:
+        return lambda: condition(server)
+
+    await asyncio.gather(*(soon(at(server), f"{what} at server {server}") for server in range(SERVERS)))
 
 
 @asynccontextmanager
@@ -106,12 +115,11 @@ async def test_a_service_published_on_one_is_called_on_all(processes, service) -
         assert {(await tenant.orchestrate(server))[0] for server in range(SERVERS)} == {200}
         status, told = await tenant.ask(1, "DELETE", "/api/v1/services/echo")
         assert status in (200, 204), told
-        for server in range(SERVERS):
 
-            async def gone(at: int = server) -> bool:
-                return not await tenant.calls(at)
+        async def gone(server: int) -> bool:
+            return not await tenant.calls(server)
 
-            await soon(gone, f"retired at server {server}")
+        await everywhere(gone, "the service is retired")
 
 
 async def test_a_revoked_key_is_refused_everywhere(processes) -> None:
@@ -122,12 +130,11 @@ async def test_a_revoked_key_is_refused_everywhere(processes) -> None:
             holder = Client(tenant.tenant_id, made["token"], sessions)
             assert {(await holder.ask(at, "GET", "/api/v1/me"))[0] for at in range(SERVERS)} == {200}
             assert (await tenant.ask(0, "DELETE", f"/api/v1/keys/{made['key_id']}"))[0] in (200, 204)
-            for server in range(SERVERS):
 
-                async def refused(at: int = server) -> bool:
-                    return (await holder.ask(at, "GET", "/api/v1/me"))[0] == 401
+            async def refused(server: int) -> bool:
+                return (await holder.ask(server, "GET", "/api/v1/me"))[0] == 401
 
-                await soon(refused, f"revoked at server {server}")
+            await everywhere(refused, "the key is revoked")
 
 
 async def test_a_suspended_tenant_is_refused_everywhere_and_resumed(processes) -> None:
@@ -137,12 +144,11 @@ async def test_a_suspended_tenant_is_refused_everywhere_and_resumed(processes) -
         for verb, expected in (("suspend", 403), ("resume", 200)):
             status, told = await operator.ask(0, "POST", f"{path}/{verb}", {"reason": "a test"})
             assert status == 200, told
-            for server in range(SERVERS):
 
-                async def so(at: int = server, wanted: int = expected) -> bool:
-                    return (await tenant.ask(at, "GET", "/api/v1/me"))[0] == wanted
+            async def so(server: int, wanted: int = expected) -> bool:
+                return (await tenant.ask(server, "GET", "/api/v1/me"))[0] == wanted
 
-                await soon(so, f"{verb} at server {server}")
+            await everywhere(so, verb)
 
 
 async def test_a_limit_holds_over_all_processes(processes, service) -> None:
@@ -159,6 +165,20 @@ async def test_a_limit_holds_over_all_processes(processes, service) -> None:
         else:
             assert statuses == {200: limit, 429: 9 * limit}
         assert len(service.received) == statuses[200]
+
+
+async def test_a_budget_holds_over_all_processes(processes, service) -> None:
+    """Money for ten calls, wanted by sixty at once: never a unit more is spent, and what failed costs nothing."""
+    async with a_tenant(processes, budget="0.010") as (_, tenant):
+        await tenant.register(service)
+        answers = await asyncio.gather(*(tenant.orchestrate(number % SERVERS) for number in range(60)))
+        statuses = Counter(status for status, _ in answers)
+        assert set(statuses) <= {200, 402, 503}, statuses
+        assert statuses[200] == 10 if not statuses[503] else statuses[200] <= 10
+        status, stated = await tenant.ask(2, "GET", "/api/v1/budget")
+        assert status == 200
+        assert Decimal(stated["charged"]) == Decimal("0.001") * statuses[200]
+        assert Decimal(stated["charged"]) <= Decimal(stated["budget"])
 
 
 async def test_a_key_of_idempotency_pays_once(processes, service) -> None:

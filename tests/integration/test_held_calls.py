@@ -109,6 +109,7 @@ async def of_the_dead(server, monkeypatch):
         ]
         await admit(dead, "dec_1", 0.0)
         await vanish(dead)
+        await asyncio.sleep(2 * SHORT["lasts"])  # its last beat counts no more
         await eventually(lambda: worker.orphans(now()))
         yield HeldInRedis(worker._client, worker, now), worker._heartbeats.server
 
