@@ -113,8 +113,8 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=1024,
-            description="Most processes that serve at once; each admits its share while Redis does not answer, for "
-            "tenants that want that.",
+            description="Most processes that ever run at once, workers too; each admits its share while Redis does "
+            "not answer, for tenants that want that.",
         ),
     ] = 4
     api_host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
