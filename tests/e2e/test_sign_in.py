@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ from sqlalchemy import update
 
 from caio.foundation.scope import PlatformScope
 from caio.storage.sql.tables_tenancy import tenants
+from caio.tenancy import authentication
 from caio.tenancy.ports import TenantStatus
 from caio.tenancy.throttle import FAILURES
 from tests.e2e.conftest import Served, served
@@ -257,6 +259,25 @@ async def test_a_tenant_that_is_not_active_serves_nobody(doors: Doors, standing:
     assert expected[1] in (None, document["code"])
 
 
+async def test_a_bearers_next_token_costs_no_look_up(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A membership is looked up once in two seconds, whatever tokens its bearer brings; another's is another."""
+    members, looked_up = doors.caio.installation.stores.members, []
+
+    async def locate(issuer: str, subject: str) -> Any:
+        looked_up.append((issuer, subject))
+        return await type(members).locate(members, issuer, subject)
+
+    monkeypatch.setattr(
+        doors.caio.installation.authenticator, "_members", SimpleNamespace(locate=locate, get=members.get)
+    )
+    monkeypatch.setattr(authentication, "CACHE_MICROSECONDS", 60_000_000)
+    for number in range(3):
+        assert (await doors.enter(doors.provider.token(jti=str(number))))[0] == 200
+    both = [await doors.enter(doors.provider.token(sub="both"), X_Tenant_ID=name) for name in ("acme", "rival")]
+    assert [me["tenant"]["tenant_id"] for _, me in both] == ["acme", "rival"]
+    assert looked_up == [(doors.provider.url, "person-1"), *[(doors.provider.url, "both")] * 2]
+
+
 async def test_a_removed_member_is_out_at_once(doors: Doors) -> None:
     admin, one = doors.provider.token(sub="both"), doors.provider.token()
     assert (await doors.enter(one))[0] == 200
@@ -268,8 +289,9 @@ async def test_a_removed_member_is_out_at_once(doors: Doors) -> None:
         assert answer.status == 404
     async with doors.caio.http.delete(path, headers=chief) as answer:
         assert answer.status == 200, await answer.text()
-    status, document = await doors.enter(one)
-    assert (status, document["code"]) == (403, "not_a_member")
+    for bearer in (one, doors.provider.token(jti="fresh")):
+        status, document = await doors.enter(bearer)
+        assert (status, document["code"]) == (403, "not_a_member")
 
 
 async def test_a_new_key_works_and_an_old_one_stops(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
