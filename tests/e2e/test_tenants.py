@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from sqlalchemy import select
 
+from caio.foundation.errors import NotReady
 from caio.foundation.scope import PlatformScope
 from caio.storage.sql.tables_tenancy import events
 from caio.tenancy.authentication import embedded_scope
@@ -270,7 +271,7 @@ async def test_what_is_no_tenant_is_not_found(operator: Operator) -> None:
         assert (await operator("POST", TENANTS, {"tenant_id": wrong, "name": "x"}))[0] == 422
 
 
-async def test_an_export_holds_what_there_is_and_no_secret(operator: Operator, caio: Served) -> None:
+async def test_an_export_holds_what_there_is(operator: Operator, caio: Served) -> None:
     admin = await operator.admin_of("globex")
     assert (await operator("POST", "/api/v1/services", contract("one", caio.service.url), token=admin))[0] == 201
     call = {"request": {"capability": "text.sentiment", "payload": {"text": "Fine."}}}
@@ -300,6 +301,47 @@ async def test_an_export_holds_what_there_is_and_no_secret(operator: Operator, c
     ) as answer:
         closed = zipfile.ZipFile(io.BytesIO(await answer.read()))
     assert b"content" not in closed.read("decisions.jsonl")
+
+
+async def exported(operator: Operator, token: str) -> zipfile.ZipFile:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with operator.caio.http.get("/api/v1/tenant/export", headers=headers) as answer:
+        assert answer.status == 200
+        return zipfile.ZipFile(io.BytesIO(await answer.read()))
+
+
+async def test_no_secret_is_exported(operator: Operator) -> None:
+    admin = await operator.admin_of("globex")
+    open_one = (await operator("POST", "/api/v1/invitations", {}, token=admin))[1]["token"]
+    archive = await exported(operator, admin)
+    everything = b"".join(archive.read(name) for name in archive.namelist())
+    for token in (admin, open_one):
+        assert token.rpartition("_")[2][:20].encode() not in everything
+
+
+async def test_what_was_erased_is_said_so(operator: Operator, caio: Served) -> None:
+    admin = await operator.admin_of("globex")
+    await operator("POST", "/api/v1/services", contract("one", caio.service.url), token=admin)
+    call = {"request": {"capability": "text.sentiment", "payload": {"text": "Fine."}}}
+    _, decided = await operator("POST", "/api/v1/route", call, token=admin)
+    erase = {"decision_ids": [decided["decision_id"]], "reason": "asked for"}
+    assert (await operator("POST", "/api/v1/audit/erasures", erase, token=admin))[1]["erased"] == 1
+    (row,) = (await exported(operator, admin)).read("decisions.jsonl").splitlines()
+    assert json.loads(row)["erased"] is True
+    assert "content" not in json.loads(row)
+
+
+async def test_an_export_is_told_first(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = await operator.admin_of("globex")
+
+    async def full(*_: object) -> bool:
+        raise NotReady("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(operator.caio.installation.stores.acts), "record", full)
+        status, refused = await operator("GET", "/api/v1/tenant/export", token=admin)
+    assert (status, refused["code"]) == (503, "not_ready")
+    assert (await operator.told("globex"))["tenant.exported"] == 0
 
 
 async def test_only_an_admin_exports(operator: Operator) -> None:
