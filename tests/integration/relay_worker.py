@@ -32,7 +32,7 @@ async def main(url: str, lease: int) -> None:
     stores = open_stores(database)
     acts, vault = acts_over(stores, now())
     async with OutboundClient(LOCAL) as outbound:
-        receiver = WebhookReceiver(outbound, LOCAL, seconds=2)
+        receiver = WebhookReceiver(outbound, LOCAL)
         webhooks = Webhooks(
             stores.webhooks,
             stores.acts,
