@@ -144,6 +144,22 @@ def test_what_is_read_twice_is_read_once() -> None:
             read_token(token(body.encode(), KEY))
 
 
+def test_a_header_that_demands_what_is_not_understood_is_refused() -> None:
+    demands: tuple[dict[str, Any], ...] = (
+        {"crit": ["exp"]},
+        {"crit": []},
+        {"b64": False},
+        {"b64": True},
+        {"zip": "DEF"},
+    )
+    for demand in demands:
+        with pytest.raises(TokenRefused):
+            read_token(token(at(plain(URL)), KEY, **demand))
+    # What a header says of keys and their places is not read.
+    for named in ({"jku": "https://evil.example"}, {"x5u": "https://evil.example"}, {"jwk": Key("mine").jwk()}):
+        assert proven(at(plain(URL)), **named).subject == "person-1"
+
+
 @given(st.data())
 def test_a_signature_covers_what_is_read(data: st.DataObject) -> None:
     key = KEYS[data.draw(st.sampled_from(sorted(KEYS)))]
