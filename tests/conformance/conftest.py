@@ -144,6 +144,12 @@ async def stores(database_url):
 
 
 @pytest.fixture
+def database(stores):
+    """The database that ``stores`` are over."""
+    return stores.tenants._database
+
+
+@pytest.fixture
 async def stores_of_two_processes(database_url):
     """Two sets of stores that share nothing but the database."""
     databases = [await Database.open(database_url, _silos_beside(database_url)) for _ in range(2)]
@@ -191,6 +197,7 @@ _SHARES = "a tenant in a place of its own shares nothing"
 #: Tests that speak of one database where tenants in places of their own have several, each with the reason.
 NOT_IN_PLACES = {
     "test_a_step_measures_who_is_due": "whether such a tenant is due shows when its turn comes",
+    "test_an_erased_tenants_log_verifies_and_nothing_opens": _SHARES,
     "test_other_tenants_see_only_what_is_shared": _SHARES,
     "test_what_stands_is_what_is_active": _SHARES,
     "test_a_publication_reads_back_as_it_was": _SHARES,

@@ -4,11 +4,8 @@ from dataclasses import replace
 from itertools import product
 from random import Random
 
-import pytest
-
 from caio.audit.ports import ActRow, DecisionRow, Leaf, LeafKind, Mode, OutcomeRow, Status
 from caio.audit.query import ActEntry, DecisionEntry, EntryFilter, Result
-from caio.storage.sql import Database
 from caio.storage.sql.audit_index import SqlAuditIndex
 
 SERVICES, PEOPLE, CAPABILITIES = ("", "svc", "other"), ("ann", "bob"), ("chat", "text.answer")
@@ -83,13 +80,6 @@ async def walk(index, scope, wanted, limit):
         before, pages = page.next_before, pages + 1
         if before is None:
             return found, pages
-
-
-@pytest.fixture
-async def database(database_url):
-    opened = await Database.open(database_url)
-    yield opened
-    await opened.close()
 
 
 FILTERS = [

@@ -21,10 +21,8 @@ from tests.support.custody import BOTH, Box, hold
 
 
 @pytest.fixture
-async def box(stores, database_url):
-    database = await Database.open(database_url)
-    yield Box(stores, database)
-    await database.close()
+def box(stores, database):
+    return Box(stores, database)
 
 
 # --- erasing on request -------------------------------------------------------------------------

@@ -45,7 +45,8 @@ async def grown(stores, anchor, scope, *, until=None):
 
 async def set_back(stores, scope, size):
     """What restoring a backup does: the journal ends earlier, and so does the tree."""
-    async with stores.tenants._database.writing(PlatformScope("test")) as connection:
+    database = stores.tenants._database
+    async with database.writing(PlatformScope("test"), await database.place_of(scope.tenant_id)) as connection:
         for table in (log_heads, log_tiles):
             await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
         await connection.execute(delete(journal).where(journal.c.tenant_id == scope.tenant_id, journal.c.seq >= size))

@@ -11,18 +11,10 @@ from caio.audit.merkle import EMPTY_ROOT, leaf_hash, root_of
 from caio.audit.ports import ActRow, Advance, Behind, Leaf, LeafKind, LogHead
 from caio.audit.tiles import Edge, TileId, inclusion_proof, root_from, tiles_for_inclusion, tiles_for_root
 from caio.foundation.scope import PlatformScope
-from caio.storage.sql import Database
 from caio.storage.sql.tables import journal, log_tiles
 from tests.support.tenants import add_bare_tenants, tenant_named
 
 NOW, UNTIL = 1_000, 5_000
-
-
-@pytest.fixture
-async def database(database_url):
-    opened = await Database.open(database_url)
-    yield opened
-    await opened.close()
 
 
 def commitment(tenant, number):
@@ -135,10 +127,10 @@ async def test_commitments_are_the_journals(stores):
 async def test_a_gap_is_left_out(stores, database, range_):
     await append(stores, "acme", 0, 6)
     await append(stores, "rival", 0, 4)
-    async with database.writing(PlatformScope("test")) as connection:
+    async with database.writing(PlatformScope("test"), await database.place_of("acme")) as connection:
         await connection.execute(delete(journal).where(journal.c.tenant_id == "acme", journal.c.seq == 2))
     assert set(await stores.log.commitments([("acme", *range_), ("rival", 0, 4)])) == {"rival"}
-    async with database.writing(PlatformScope("test")) as connection:
+    async with database.writing(PlatformScope("test"), await database.place_of("rival")) as connection:
         short = update(journal).where(journal.c.tenant_id == "rival", journal.c.seq == 3)
         await connection.execute(short.values(commitment=b"short"))
     assert await stores.log.commitments([("rival", 0, 4)]) == {}
@@ -192,7 +184,7 @@ async def test_an_edge_is_restored_at_every_size_it_had(stores):
 
 async def test_a_leaf_that_is_missing_leaves_no_tile(stores, database, acme):
     await build(stores, "acme", 5)
-    async with database.writing(PlatformScope("test")) as connection:
+    async with database.writing(PlatformScope("test"), await database.place_of("acme")) as connection:
         await connection.execute(delete(journal).where(journal.c.tenant_id == "acme", journal.c.seq == 2))
     assert await stores.log.tiles(acme, [(0, 0)]) == {}
 
@@ -203,7 +195,7 @@ async def test_tenants_do_not_meet(stores, database, acme, rival):
     assert await stores.log.tiles(rival, [(0, 0), (0, 1), (1, 0)]) == {}
     edge = await build(stores, "rival", 260)
     assert (await stores.log.head(rival)).root == edge.root()
-    async with database.writing(PlatformScope("test")) as connection:
+    async with database.writing(PlatformScope("test"), await database.place_of("acme")) as connection:
         await connection.execute(delete(log_tiles).where(log_tiles.c.tenant_id == "acme"))
     assert set(await stores.log.tiles(rival, [(0, 0), (0, 1), (1, 0)])) == {(0, 0), (0, 1), (1, 0)}
     assert set(await stores.log.tiles(acme, [(0, 0), (0, 1), (1, 0)])) == {(0, 1)}  # the journal's part

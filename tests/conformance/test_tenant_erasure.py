@@ -8,7 +8,6 @@ from caio.audit.ports import LeafKind
 from caio.audit.query import EntryFilter
 from caio.foundation.errors import Erased, NotFound
 from caio.registry.ports import Publication
-from caio.storage.sql import Database
 from caio.storage.sql.audit_index import SqlAuditIndex
 from caio.storage.sql.tables import acts, decisions, idempotency, tenant_keys
 from tests.audit_samples import NOW
@@ -17,10 +16,8 @@ from tests.support.custody import BOTH, Box
 
 
 @pytest.fixture
-async def box(stores, database_url):
-    database = await Database.open(database_url)
-    yield Box(stores, database)
-    await database.close()
+def box(stores, database):
+    return Box(stores, database)
 
 
 async def test_an_erased_tenants_log_verifies_and_nothing_opens(box, acme, rival):

@@ -88,8 +88,11 @@ class Box:
         return found
 
     async def rows(self, table: Table) -> list[dict[str, Any]]:
-        async with self.database.reading(PlatformScope("test")) as connection:
-            return [row._asdict() for row in await connection.execute(select(table))]
+        found: list[dict[str, Any]] = []
+        for place in await self.database.places():
+            async with self.database.reading(PlatformScope("test"), place) as connection:
+                found += [row._asdict() for row in await connection.execute(select(table))]
+        return found
 
     async def plan(self, scope: TenantScope, *ids: str) -> Erasure:
         return Erasure(await self.store.named(scope, ids))
