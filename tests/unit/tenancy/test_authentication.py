@@ -415,6 +415,10 @@ async def test_an_operator_gets_the_scope_of_a_tenant(door):
     _, admin = await door.admin()
     with pytest.raises(NotAllowed):
         scope_of_tenant(admin, "rival")
+    # Also for whoever had the permission by mistake: operators are of the platform's own tenant.
+    mistaken = replace(admin, principal=replace(admin.principal, permissions=frozenset(Permission)))
+    with pytest.raises(NotAllowed):
+        scope_of_tenant(mistaken, "rival")
     tenant = await door.stores.tenants.get(RIVAL)
     assert scope_of_tenant(embedded_caller(tenant), "rival") == RIVAL
     with pytest.raises(NotFound):
