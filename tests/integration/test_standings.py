@@ -79,7 +79,7 @@ class Process:
 
     def __init__(self, stores, clock):
         self.contracts = Counted(stores.contracts)
-        self.changes = []
+        self.changes: list[TenantScope] = []
         self.standings = Standings(self.contracts, Counted(stores.policies), self.changes.append, clock)
 
 

@@ -24,17 +24,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from caio.foundation.scope import TenantScope
-from caio.registry.ports import Publications, Standing
+from caio.registry.ports import Standing
 
 CHECK_SECONDS = 2.0
 LATEST_SECONDS = 4.0
 
 #: Tenants of whom a reading is kept; another's next call reads again.
 TENANTS_KEPT = 1_000
+
+
+class Stands(Protocol):
+    """What is read of a store of publications."""
+
+    async def standing(self, scope: TenantScope) -> Sequence[Standing]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,8 @@ class Standings:
 
     def __init__(
         self,
-        contracts: Publications,
-        policies: Publications,
+        contracts: Stands,
+        policies: Stands,
         changed: Callable[[TenantScope], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
