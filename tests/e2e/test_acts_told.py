@@ -43,9 +43,12 @@ async def test_the_log_holds_exactly_what_was_done(caio: Served) -> None:
         "name": "Default tenant",
         "status": "active",
         "currency": "USD",
+        "plan": "standard",
+        "tier": "pool",
+        "outage": "closed",
         "quotas": None,
     }
-    assert (begun[2]["details"]["roles"], begun[2]["details"]["trust_level"]) == (["admin"], "privileged")
+    assert (begun[2]["details"]["roles"], begun[2]["details"]["trust_level"]) == (["admin", "operator"], "privileged")
 
     echo = contract("echo", caio.service.url)
     first = await done(caio, "POST", "services", 201, echo)
@@ -54,6 +57,8 @@ async def test_the_log_holds_exactly_what_was_done(caio: Served) -> None:
     wish = {"name": "reader", "roles": ["user", "auditor"], "expires_at": HIGHEST, "policies": ["careful"]}
     reader = await done(caio, "POST", "keys", 201, wish)
     stricter = await done(caio, "PUT", "policies/careful", 200, POLICY | {"version": 2}, **{"If-Match": '"1"'})
+    forbidden = contract("x", caio.service.url)
+    await done(caio, "POST", "services", 403, forbidden, Authorization=f"Bearer {reader['token']}")
     await done(caio, "DELETE", f"keys/{reader['key_id']}", 200)
     await done(caio, "DELETE", "services/echo", 200, **{"If-Match": '"2"'})
     await done(caio, "DELETE", "policies/careful", 200)
@@ -61,7 +66,6 @@ async def test_the_log_holds_exactly_what_was_done(caio: Served) -> None:
     # Nothing of these changes anything: refused, repeated, or only looked at.
     await done(caio, "POST", "services", 409, echo)
     await done(caio, "POST", "services", 422, echo | {"version": "one"})
-    await done(caio, "POST", "services", 403, contract("x", caio.service.url) | {"access": {"visibility": "shared"}})
     await done(caio, "PUT", "services/echo", 412, echo | {"version": "2.0.0"}, **{"If-Match": '"1"'})
     await done(caio, "POST", "services/validate", 200, echo)
     await done(caio, "POST", "policies/validate", 200, POLICY)
@@ -86,6 +90,7 @@ async def test_the_log_holds_exactly_what_was_done(caio: Served) -> None:
                 "trust_level": "standard",
                 "expires_at": HIGHEST,
                 "policies": ["careful"],
+                "limits": {},
             },
         ),
         ("policy.published", "careful", {"version": "2", "digest": stricter["digest"]}),
