@@ -19,7 +19,8 @@ from caio.foundation.errors import Conflict
 from caio.foundation.ids import ulid
 from caio.foundation.scope import PlatformScope, TenantScope
 from caio.registry.ports import Publication
-from caio.storage.sql import Database, open_stores
+from caio.storage.sql import Database, custody, open_stores
+from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.placing import SqlPlaces
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import upgrade
@@ -47,16 +48,62 @@ async def database(postgres_url: str, postgres_server: Any) -> AsyncIterator[Dat
     postgres_server.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+class House:
+    """One process's lifecycle over ``database``, with a clock of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self.now, self.stores = NOW, open_stores(database)
+        wrapping = LocalWrapping(b"m" * 32, os.urandom)
+        vault = TenantVault(wrapping, self.stores.tenant_keys, os.urandom, time.monotonic)
+        acts = Acts(vault, lambda: self.now, lambda prefix: ulid(prefix, NOW, os.urandom(10)), os.urandom)
+        tenants = Tenants(self.stores.tenants, wrapping, acts, os.urandom)
+        self.lifecycle = Lifecycle(
+            tenants,
+            self.stores.tenants,
+            SqlPlaces(database),
+            self.stores.custody,
+            acts,
+            lambda: self.now,
+            Forgetting(here=[vault.forget]),
+        )
+
+    async def made(self, tenant_id: str, tier: Tier) -> Tenant:
+        wanted = replace(tenant_named(tenant_id), tier=tier, created_at=0)
+        return await self.lifecycle.create(TenantScope(tenant_id), "key_op", wanted)
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+async def test_a_hold_stands_before_a_deletion(database: Database, tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is being placed when the deletion begins."""
+    house = House(database)
+    await house.made("solo", tier)
+    told, going = asyncio.Event(), asyncio.Event()
+
+    async def held_up(*arguments: Any) -> int:
+        told.set()
+        await going.wait()
+        return await append_within(*arguments)
+
+    monkeypatch.setattr(custody, "append_within", held_up)
+    placing = asyncio.create_task(
+        house.stores.custody.place(SOLO, hold(reason="a lawsuit"), act_leaf(SOLO, "hold.placed"))
+    )
+    await told.wait()
+    deleting = asyncio.create_task(house.lifecycle.delete(SOLO, "key_op", "asked for"))
+    await asyncio.wait({deleting}, timeout=0.3)
+    going.set()
+    await placing
+    with pytest.raises(Conflict) as refused:
+        await deleting
+    assert refused.value.code == "legal_hold"
+    assert (await house.lifecycle.get(SOLO)).status is TenantStatus.ACTIVE
+
+
 @pytest.mark.parametrize("tier", [Tier.BRIDGE, Tier.SILO])
 async def test_a_tenant_in_its_own_place_lives_and_ends(database: Database, tier: Tier) -> None:
-    stores, now = open_stores(database), NOW
-    wrapping = LocalWrapping(b"m" * 32, os.urandom)
-    vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
-    acts = Acts(vault, lambda: now, lambda prefix: ulid(prefix, NOW, os.urandom(10)), os.urandom)
-    tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
-    forgetting = Forgetting(here=[vault.forget])
-    lifecycle = Lifecycle(tenants, stores.tenants, SqlPlaces(database), stores.custody, acts, lambda: now, forgetting)
-    made = await lifecycle.create(SOLO, "key_op", replace(tenant_named("solo"), tier=tier, created_at=0))
+    house = House(database)
+    stores, lifecycle = house.stores, house.lifecycle
+    made = await house.made("solo", tier)
     assert (made.tier, made.created_at) == (tier, NOW)
     with pytest.raises(Conflict):
         await lifecycle.create(SOLO, "key_op", replace(tenant_named("solo"), tier=tier))
@@ -75,7 +122,7 @@ async def test_a_tenant_in_its_own_place_lives_and_ends(database: Database, tier
     await stores.custody.release(SOLO, placed.hold_id, 2, "key_1", act_leaf(SOLO, "hold.released"))
 
     assert (await lifecycle.delete(SOLO, "key_op", "asked for")).status is TenantStatus.DELETED
-    now += LINGER
+    house.now += LINGER
     assert await lifecycle.pass_once() == 1
     left = await lifecycle.get(SOLO)
     assert (left.status, left.tier, left.erase_at) == (TenantStatus.DELETED, Tier.POOL, None)
@@ -98,12 +145,7 @@ async def holding(database: Database, words: str) -> list[str]:
 
 
 async def test_a_tenant_whose_place_cannot_be_made_is_not_there(database: Database) -> None:
-    stores = open_stores(database)
-    wrapping = LocalWrapping(b"m" * 32, os.urandom)
-    vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
-    acts = Acts(vault, lambda: NOW, lambda prefix: ulid(prefix, NOW, os.urandom(10)), os.urandom)
-    tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
-    lifecycle = Lifecycle(tenants, stores.tenants, SqlPlaces(database), stores.custody, acts, lambda: NOW, Forgetting())
+    lifecycle = House(database).lifecycle
     await lifecycle.create(SOLO, "key_op", replace(tenant_named("solo"), tier=Tier.SILO))
     second: Tenant = replace(tenant_named("second"), tier=Tier.SILO)
     with pytest.raises(Conflict) as refused:

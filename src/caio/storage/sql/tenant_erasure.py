@@ -89,6 +89,9 @@ async def withdraw(
     everybody who could act for the tenant, what it offers, and its data key behind ``leaves``. Raises Conflict
     ``legal_hold``."""
     own = placed(connection)
+    # In a database of the tenant's own it is the copy there that placing a hold locks.
+    there = select(tenants.c.tenant_id).where(tenants.c.tenant_id == scope.tenant_id)
+    await own.execute(there.with_for_update(key_share=True))
     standing = select(holds.c.hold_id).where(holds.c.tenant_id == scope.tenant_id, holds.c.released_at.is_(None))
     if (await own.execute(standing.limit(1))).first() is not None:
         raise legal_hold()
