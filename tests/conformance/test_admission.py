@@ -159,6 +159,32 @@ async def test_amounts_are_exact_beyond_what_a_double_holds(box, admission):
     assert await books(box, ask(budget=budget)) == (4, 2**53 - 1)
 
 
+async def test_no_sum_is_larger_than_books_can_hold(box, admission):
+    """A tenant sets its services' prices; others must not feel what they add up to."""
+    dearest = 10**18
+    grants = [await granted(admission, ask(price=dearest)) for _ in range(9)]
+    for price in (dearest, 1):
+        with pytest.raises(BudgetExhausted):
+            await admission.admit(ask(price=price), NOW)
+    for grant in grants:
+        await admission.settle(grant, Actual(dearest))
+    with pytest.raises(BudgetExhausted):
+        await admission.admit(ask(price=1), NOW)
+    free = await granted(admission, ask(price=0))
+    with pytest.raises(BudgetExhausted):
+        await admission.move(free, ask("dear", price=1, grant=free.grant_id), NOW)
+    await granted(admission, ask(price=dearest, tenant="rival"))
+    assert await books(box, ask()) == (0, 9 * dearest)
+
+
+async def test_what_records_hold_beyond_that_is_rebuilt(opening):
+    before = [past("echo", NOW - 5, charged=charged, reserved=10**18) for charged in (None, 10**18) for _ in range(10)]
+    async with opening(Records(before)) as box:
+        with pytest.raises(BudgetExhausted):
+            await box.admission.admit(ask(price=1), NOW)
+        await granted(box.admission, ask(price=0))
+
+
 async def test_a_month_begins_with_its_whole_budget(box, admission):
     """What was admitted in October is charged to October, however late it ends."""
     november = period_start("2026-11")
@@ -469,6 +495,20 @@ async def test_another_kind_of_period_begins_with_what_was_spent(opening):
         with pytest.raises(BudgetExhausted):
             await box.admission.admit(ask(price=1, budget=10, period="2026-11"), now)
         await box.admission.settle(grant, Actual(3))
+
+
+async def test_a_period_that_is_returned_to_knows_what_was_spent_in_it(opening):
+    """The budget's kind of period may be changed and changed back, and a clock may step back over a month's end."""
+    october, november = period_start("2026-10") + DAY, period_start("2026-11")
+    records = Records()
+    async with opening(records) as box:
+        spent = [("2026-10", october), ("2026-11", november), (TOTAL, november), ("2026-11", november)]
+        for period, now in [*spent, ("2026-10", november - 1)]:
+            asked = ask(price=50, budget=1_000 if period != "2026-11" else 150, period=period)
+            await box.admission.settle(await granted(box.admission, asked, now), Actual(50))
+            records.calls["acme"].append(replace(past("echo", now, charged=50), decision_id=asked.grant_id))
+        with pytest.raises(BudgetExhausted):
+            await box.admission.admit(ask(price=1, budget=150, period="2026-11"), november + 1)
 
 
 async def test_tenants_that_are_idle_are_not_read(opening):

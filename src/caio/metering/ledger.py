@@ -18,9 +18,10 @@ Laws (each has a test of the same name)
   late it ends.
 - a_changed_budget_changes_what_is_available_alone.
 
-A ledger without a budget (None) refuses nothing and keeps the same books. A budget may be for all time
-(``TOTAL``) or for each calendar month in UTC (``2026-11``); ``Books`` keeps a ledger for each period that
-something happens in. Nothing here reads a clock or knows what a call is; reservations are named by the caller.
+A ledger without a budget (None) refuses nothing but what no books can hold (``MOST``), and keeps the same
+books. A budget may be for all time (``TOTAL``) or for each calendar month in UTC (``2026-11``); ``Books``
+keeps a ledger for each period that something happens in. Nothing here reads a clock or knows what a call is;
+reservations are named by the caller.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from datetime import UTC, datetime, timedelta
 
 #: The name of the period that has neither beginning nor end.
 TOTAL = "total"
+
+#: The most that a period's books hold without a budget: sums of nano-units are 64-bit integers where they are kept.
+MOST = 9 * 10**18
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -45,7 +49,7 @@ class Exhausted(Exception):
 
 @dataclass(slots=True)
 class Ledger:
-    """The books of one tenant. ``budget`` None means that nothing is refused."""
+    """The books of one tenant. ``budget`` None means that there is none."""
 
     budget: int | None = None
     funding: int = 0
@@ -71,8 +75,7 @@ class Ledger:
         """Set ``amount`` aside under a new ``name``; raises Exhausted, or ValueError for a name in use."""
         if amount < 0 or name in self._reservations:
             raise ValueError("a reservation needs a new name and an amount of 0 or more")
-        if self.budget is not None:
-            self._check(amount)
+        self._check(amount)
         self._reservations[name] = amount
         self.available -= amount
         self.reserved += amount
@@ -113,8 +116,9 @@ class Ledger:
         self.spent += spent
 
     def _check(self, amount: int) -> None:
-        if self.budget is not None and amount > 0 and amount > self.available:
-            raise Exhausted(self.available)
+        left = MOST - self.reserved - self.spent if self.budget is None else self.available
+        if 0 < amount > left:
+            raise Exhausted(left)
 
 
 class Books:

@@ -31,7 +31,7 @@ from caio.foundation.scope import TenantScope
 from caio.gateway.past_use import PastUnits
 from caio.gateway.ports import GRANT_DURABLE_SECONDS, AdmissionRecords, Ask, PastCall, PastUse
 from caio.gateway.refusals import KEY, SERVICE, TENANT, recovering
-from caio.metering.ledger import TOTAL, month_of, period_start
+from caio.metering.ledger import MOST, TOTAL, month_of, period_start
 from caio.storage.redis.asking import Row, window_name
 from caio.storage.redis.client import Client
 from caio.storage.redis.scripts import ADD_WINDOWS, CLAIM, INSTALL, account_keys
@@ -150,10 +150,11 @@ class Rebuilding:
         known = {call.decision_id for call in past.calls} if held else set()
         running = [call for call in past.calls if call.charged is None]
         latest = max((at + shift for call in past.calls for _, at in call.services), default=0)
+        spent, prices = _within_books(past.spent, running)
         document = {
-            "spent": str(past.spent),
+            "spent": str(spent),
             "past": min(latest, server_now),
-            "grants": [_grant(call, period, start) for call in running],
+            "grants": [_grant(call, price, period, start) for call, price in zip(running, prices, strict=True)],
             "kept": [name for name in map(bytes.decode, held) if name not in known],
             "windows": _windows(units, rows, shift, server_now),
         }
@@ -176,12 +177,22 @@ class Rebuilding:
         return read
 
 
-def _grant(call: PastCall, period: str, start: int) -> dict[str, Any]:
+def _within_books(spent: int, running: Sequence[PastCall]) -> tuple[int, list[int]]:
+    """What was spent and what running calls hold, as far as books can hold it."""
+    left = MOST - (spent := min(spent, MOST))
+    prices = []
+    for call in running:
+        prices.append(price := min(call.reserved, left))
+        left -= price
+    return spent, prices
+
+
+def _grant(call: PastCall, price: int, period: str, start: int) -> dict[str, Any]:
     service_id, at = call.services[-1]
     own = TOTAL if period == TOTAL else period if call.decided_at >= start else month_of(call.decided_at)
     return {
         "id": call.decision_id,
-        "price": str(call.reserved),
+        "price": str(price),
         "period": own,
         "expires": at + _RUNS_AT_MOST,
         "subjects": (TENANT, KEY + call.principal_id, SERVICE + service_id),

@@ -59,6 +59,10 @@ if full then
   return full
 end
 local spent, reserved = spent_and_reserved(period)
+local left = beyond_books(spent, reserved, price)
+if left then
+  return {'budget', left}
+end
 if ARGV[8] ~= '' then
   local minus = {spent, reserved}
   for _ = 1, away do

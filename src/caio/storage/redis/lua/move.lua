@@ -58,6 +58,11 @@ if full then
   return full
 end
 local spent, reserved = spent_and_reserved(grant.period)
+local dearer, extra = less(price, {grant.price})  -- a smaller price is never refused
+local left = dearer > 0 and beyond_books(spent, reserved, extra)
+if left then
+  return {'budget', left}
+end
 if ARGV[7] ~= '' then
   local minus = {spent, reserved}
   for _ = 1, away do
@@ -68,8 +73,7 @@ if ARGV[7] ~= '' then
   if price ~= '0' then
     more = redis.call('HINCRBY', account, 'left', '-' .. price)
   end
-  local dearer = less(price, {grant.price}) > 0  -- a smaller price is never refused
-  if more < 0 and dearer then
+  if more < 0 and dearer > 0 then
     return {'budget', available}
   end
 end

@@ -3,6 +3,7 @@
 -- below 2^53, where a double is exact; money may be larger and is added by HINCRBY, from strings.
 local account, grants, slots = KEYS[1], KEYS[2], KEYS[3]
 local BLOCKS = 100
+local BOOKS_HOLD = '9000000000000000000'  -- nano-units; that of metering/ledger.py
 local DAYS = 3 * 86400  -- longer than any window: an account that expired has nothing to remember
 
 -- New at every start and every promotion, so that an account tells whose state it is.
@@ -212,6 +213,16 @@ end
 local function spent_and_reserved(period)
   local books = redis.call('HMGET', account, 'spent:' .. period, 'reserved:' .. period)
   return books[1] or '0', books[2] or '0'
+end
+
+-- What the books can still hold, when that is less than an amount; sums beyond int64 would be an error.
+local function beyond_books(spent, reserved, amount)
+  -- Sums are exact only where it matters.
+  if amount ~= '0' and tonumber(spent) + tonumber(reserved) + tonumber(amount) > 0.99 * tonumber(BOOKS_HOLD) then
+    local _, left = less(BOOKS_HOLD, {spent, reserved})
+    return less(left, {amount}) < 0 and left or nil
+  end
+  return nil
 end
 
 local function release_slot(subject)
