@@ -83,11 +83,9 @@ class InProcessAdmission:
                 del self._accounts[name]
 
     async def _begin(self, account: Account, scope: TenantScope, period: str, now: int) -> None:
-        """Begin another period. Where it began before the account was opened (the tenant's budget is for another
-        kind of period now), what runs counts as spent at its worst."""
-        start, spent = period_start(period), 0
-        if start <= account.opened_at:
-            past = await self._records.since(scope, max(start, now - DAY), start)
-            running = {name: held.ask.price for name, held in account.held.items() if held.admitted_at >= start}
-            spent = past.spent + sum((unsettled(past, start) | running).values())
-        account.books.open(period, spent)
+        """Begin another period, or return to one: the budget's kind of period was changed, or the clock stepped back
+        over its end. What runs counts as spent at its worst."""
+        start = period_start(period)
+        past = await self._records.since(scope, max(start, now - DAY), start)
+        running = {name: held.ask.price for name, held in account.held.items() if held.admitted_at >= start}
+        account.books.open(period, past.spent + sum((unsettled(past, start) | running).values()))
