@@ -188,7 +188,7 @@ async def test_a_maker_who_lost_a_role_grants_it_no_more(hall: Hall, admin: Call
     await hall.invitations.join(replace(ANN, subject="second"), (
         await hall.invitations.create(admin, "", ["admin"], "privileged", 7)
     ).token)  # fmt: skip
-    await hall.stores.members.change(acme, replace(member, roles=("user",)), act_leaf(acme))
+    await hall.stores.members.change(acme, member, replace(member, roles=("user",)), act_leaf(acme))
     with pytest.raises(Unauthenticated):
         await hall.invitations.exchange(admins.token, "")
     assert await hall.invitations.exchange(users.token, "")

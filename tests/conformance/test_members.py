@@ -58,14 +58,22 @@ async def test_members_are_located_before_a_scope_and_read_within_it(
 
 async def test_a_change_is_told_and_stays_in_its_tenant(peopled: Stores, acme: TenantScope, rival: TenantScope) -> None:
     wish = replace(ONE, roles=("admin", "user"), trust_level="elevated", limits=Limits(tokens_per_day=5), name="X")
-    assert await peopled.members.change(acme, wish, told(acme)) == replace(wish, name=ONE.name)
+    assert await peopled.members.change(acme, ONE, wish, told(acme)) == replace(wish, name=ONE.name)
     assert await leaves(peopled, acme) == 1
     for scope, member in ((rival, ONE), (acme, GONE), (acme, replace(ONE, member_id="nobody"))):
         with pytest.raises(NotFound):
-            await peopled.members.change(scope, member, told(scope))
+            await peopled.members.change(scope, member, member, told(scope))
         with pytest.raises(NotFound):
             await peopled.members.remove(scope, member.member_id, 9, told(scope))
     assert (await leaves(peopled, acme), await leaves(peopled, rival)) == (1, 0)
+
+
+async def test_a_change_is_of_what_was_read(peopled: Stores, acme: TenantScope) -> None:
+    before = await peopled.members.get(acme, ONE.member_id)
+    demoted = await peopled.members.change(acme, before, replace(before, trust_level="untrusted"), told(acme))
+    assert await peopled.members.change(acme, before, replace(before, limits=Limits(concurrent=1)), told(acme)) is None
+    assert await peopled.members.get(acme, ONE.member_id) == demoted
+    assert await leaves(peopled, acme) == 1
 
 
 async def test_a_tenant_keeps_an_admin(peopled: Stores, acme: TenantScope) -> None:
@@ -73,10 +81,10 @@ async def test_a_tenant_keeps_an_admin(peopled: Stores, acme: TenantScope) -> No
         await peopled.members.remove(acme, CHIEF.member_id, 9, told(acme))
     assert caught.value.code == "last_admin"
     with pytest.raises(Conflict):
-        await peopled.members.change(acme, replace(CHIEF, roles=("developer",)), told(acme))
+        await peopled.members.change(acme, CHIEF, replace(CHIEF, roles=("developer",)), told(acme))
     assert await peopled.members.get(acme, CHIEF.member_id) == CHIEF
-    await peopled.members.change(acme, replace(CHIEF, roles=("admin",)), told(acme))
-    await peopled.members.change(acme, replace(ONE, roles=("admin",)), told(acme))
+    await peopled.members.change(acme, CHIEF, replace(CHIEF, roles=("admin",)), told(acme))
+    await peopled.members.change(acme, ONE, replace(ONE, roles=("admin",)), told(acme))
     removed = await peopled.members.remove(acme, CHIEF.member_id, 9, told(acme))
     assert removed.removed_at == 9
     assert list(await peopled.members.locate(IDP, "chief")) == []

@@ -17,7 +17,7 @@ from dataclasses import fields
 from caio.foundation.errors import InvalidInput, NotAllowed, Violation
 from caio.foundation.scope import DEFAULT_TENANT
 from caio.routing.model import TRUST_LEVELS
-from caio.tenancy.limits import Limits
+from caio.tenancy.limits import UNLIMITED, Limits
 from caio.tenancy.principals import ROLES, Caller, permissions_of
 
 _OPERATOR = "operator"
@@ -46,6 +46,13 @@ def check_reach(grantor: Caller, roles: Sequence[str], trust_level: str) -> None
         not permissions_of(roles) <= own.permissions
     ):
         raise NotAllowed("nobody can be given, or lose at your hand, more than you have yourself")
+
+
+def check_unbound(grantor: Caller) -> None:
+    """Raises NotAllowed for a grantor who is bound by policies, limits or an end: for what is given to members and
+    by invitations, which would not be."""
+    if grantor.policies or grantor.limits != UNLIMITED or grantor.ends_at is not None:
+        raise NotAllowed("who is bound by policies, limits or an end can give nobody more: they would not be")
 
 
 def granted_limits(grantor: Caller, limits: Limits) -> Limits:

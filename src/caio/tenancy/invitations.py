@@ -37,8 +37,7 @@ from caio.foundation.scope import DEFAULT_TENANT, TenantScope
 from caio.routing.model import TRUST_LEVELS
 from caio.tenancy.api_keys import ApiKeys, NewKey, creation
 from caio.tenancy.authentication import EMBEDDED, INVITATION_PREFIX, embedded_scope
-from caio.tenancy.grants import granted_roles
-from caio.tenancy.limits import UNLIMITED
+from caio.tenancy.grants import check_unbound, granted_roles
 from caio.tenancy.oidc import Identity
 from caio.tenancy.ports import ApiKey, Invitation, Located, Member, TenantStatus, TenantStore
 from caio.tenancy.principals import Caller, Permission, permissions_of
@@ -130,8 +129,7 @@ class Invitations:
         """Invite into the caller's own tenant. Raises as ``granted_roles``, and NotAllowed for a caller who is
         bound by policies, limits or an end."""
         stored = granted_roles(caller, roles, trust_level)
-        if caller.policies or caller.limits != UNLIMITED or caller.ends_at is not None:
-            raise NotAllowed("a key that is bound by policies, limits or an end cannot invite: who joins would not be")
+        check_unbound(caller)
         return await self._add(caller.scope, caller.principal.principal_id, email, stored, trust_level, days)
 
     async def invite_admin(self, scope: TenantScope, operator: Caller, email: str, days: int) -> NewInvitation:

@@ -6,6 +6,8 @@ Laws (each has a test of the same name)
 ---------------------------------------
 - a_tenant_keeps_an_admin: the last one among its members is neither removed nor demoted.
 - nobody_changes_who_has_more: nor gives more than they have (``grants``).
+- who_is_bound_gives_no_freedom: a key with policies, limits or an end makes nobody's roles or trust more.
+- a_change_is_of_what_was_read: of two at the same time, the second sees what the first did.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from dataclasses import replace
 from caio.audit.acts import Act, Acts
 from caio.foundation.errors import NotFound
 from caio.foundation.scope import TenantScope
-from caio.tenancy.grants import check_reach, granted_limits, granted_roles
+from caio.routing.model import TRUST_LEVELS
+from caio.tenancy.grants import check_reach, check_unbound, granted_limits, granted_roles
 from caio.tenancy.limits import Limits
 from caio.tenancy.ports import Member, MemberStore
-from caio.tenancy.principals import Caller
+from caio.tenancy.principals import Caller, permissions_of
 
 
 class Members:
@@ -50,24 +53,25 @@ class Members:
         limits: Limits | None = None,
     ) -> Member:
         """Change what is stated of a member. Raises NotFound, InvalidInput, NotAllowed for more than the caller has
-        or a member who has more, Conflict ``last_admin``. Effective here at once, elsewhere within seconds."""
-        before = await self._standing(caller, member_id)
-        trust = before.trust_level if trust_level is None else trust_level
-        after = replace(
-            before,
-            roles=granted_roles(caller, before.roles if roles is None else roles, trust),
-            trust_level=trust,
-            limits=before.limits if limits is None else granted_limits(caller, limits),
-        )
-        if after == before:
-            return before
-        details = {"roles": list(after.roles), "trust_level": trust, "limits": after.limits.document()}
-        leaf = await self._acts.leaf(
-            caller.scope, Act("member.changed", caller.principal.principal_id, member_id, details)
-        )
-        stored = await self._store.change(caller.scope, after, leaf)
-        self._changed(member_id)
-        return stored
+        or a member who has more, or for more from one who is bound, Conflict ``last_admin``. Effective here at once,
+        elsewhere within seconds."""
+        while True:
+            before = await self._standing(caller, member_id)
+            after = _changed(caller, before, roles, trust_level, limits)
+            if after == before:
+                return before
+            details = {
+                "roles": list(after.roles),
+                "trust_level": after.trust_level,
+                "limits": after.limits.document(),
+            }
+            leaf = await self._acts.leaf(
+                caller.scope, Act("member.changed", caller.principal.principal_id, member_id, details)
+            )
+            stored = await self._store.change(caller.scope, before, after, leaf)
+            if stored is not None:
+                self._changed(member_id)
+                return stored
 
     async def remove(self, caller: Caller, member_id: str) -> Member:
         """Raises NotFound, NotAllowed for a member who has more than the caller, Conflict ``last_admin``."""
@@ -84,3 +88,16 @@ class Members:
             raise NotFound("There is no such member.")
         check_reach(caller, member.roles, member.trust_level)
         return member
+
+
+def _changed(
+    caller: Caller, before: Member, roles: Sequence[str] | None, trust_level: str | None, limits: Limits | None
+) -> Member:
+    """The member with what is stated, as far as ``caller`` may give it."""
+    trust = before.trust_level if trust_level is None else trust_level
+    granted = granted_roles(caller, before.roles if roles is None else roles, trust)
+    more_trust = TRUST_LEVELS.index(trust) > TRUST_LEVELS.index(before.trust_level)
+    if more_trust or not permissions_of(granted) <= permissions_of(before.roles):
+        check_unbound(caller)
+    narrowed = before.limits if limits is None else granted_limits(caller, limits)
+    return replace(before, roles=granted, trust_level=trust, limits=narrowed)

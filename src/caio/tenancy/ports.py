@@ -275,9 +275,10 @@ class MemberStore(Protocol):
 
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[Member]: ...
 
-    async def change(self, scope: TenantScope, member: Member, leaf: Leaf) -> Member:
-        """Store the roles, trust level and limits of ``member``. Raises NotFound, also for a removed one, and
-        Conflict ``last_admin`` when the tenant would be left without an admin among its members."""
+    async def change(self, scope: TenantScope, before: Member, after: Member, leaf: Leaf) -> Member | None:
+        """Store the roles, trust level and limits of ``after`` if the member is as ``before``; None, and nothing
+        written, when it is not any more. Raises NotFound, also for a removed one, and Conflict ``last_admin`` when
+        the tenant would be left without an admin among its members."""
         ...
 
     async def remove(self, scope: TenantScope, member_id: str, now: int, leaf: Leaf) -> Member:

@@ -54,15 +54,16 @@ class SqlMembers:
         async with self._database.reading_directory(scope) as connection:
             return [_member(row) for row in await connection.execute(query.order_by(members.c.member_id).limit(limit))]
 
-    async def change(self, scope: TenantScope, member: Member, leaf: Leaf) -> Member:
-        row = columns_of(member)
+    async def change(self, scope: TenantScope, before: Member, after: Member, leaf: Leaf) -> Member | None:
+        row = columns_of(after)
         changed = {name: row[name] for name in ("roles", "trust_level", "limits")}
         async with self._database.writing_directory(scope) as connection:
-            await _hold(connection, scope, member.member_id, stays_admin=_ADMIN in member.roles)
-            await connection.execute(update(members).where(_this(scope, member.member_id)).values(changed))
-            after = await _row(connection, scope, member.member_id)
+            if await _hold(connection, scope, before.member_id, stays_admin=_ADMIN in after.roles) != before:
+                return None
+            await connection.execute(update(members).where(_this(scope, before.member_id)).values(changed))
+            stored = await _row(connection, scope, before.member_id)
             await append_within(connection, leaf)
-        return _member(after)
+        return _member(stored)
 
     async def remove(self, scope: TenantScope, member_id: str, now: int, leaf: Leaf) -> Member:
         async with self._database.writing_directory(scope) as connection:
@@ -92,8 +93,8 @@ async def _row(connection: AsyncConnection, scope: TenantScope, member_id: str) 
     return row
 
 
-async def _hold(connection: AsyncConnection, scope: TenantScope, member_id: str, *, stays_admin: bool) -> None:
-    """Lock the member. Raises NotFound for one that was removed, and Conflict when the tenant's only admin would
+async def _hold(connection: AsyncConnection, scope: TenantScope, member_id: str, *, stays_admin: bool) -> Member:
+    """The member, locked. Raises NotFound for one that was removed, and Conflict when the tenant's only admin would
     be none. All admins are locked with it, in one order, so that two who take each other's place away wait for
     one another."""
     standing = (members.c.tenant_id == scope.tenant_id) & members.c.removed_at.is_(None)
@@ -105,6 +106,7 @@ async def _hold(connection: AsyncConnection, scope: TenantScope, member_id: str,
         raise NotFound("There is no such member.")
     if _ADMIN in member.roles and not stays_admin and len(found) == 1:
         raise Conflict("A tenant keeps at least one admin; give somebody else the role first.", code="last_admin")
+    return member
 
 
 def _member(row: Row[Any]) -> Member:
