@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from math import inf
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -160,6 +162,11 @@ class Gateway:
                 await self.books.to_the_end(release)
             raise
 
+    def refusal(self, caller: Caller) -> LimitExceeded | None:
+        """With what any new call of this caller would surely be refused now; None when one might be admitted. An
+        answer that is kept for an idempotency key is given all the same."""
+        return self._doors.refusal(caller)
+
     async def decided(self, wanted: Wanted, decision_id: str | None = None) -> Decided:
         """Decide; journal and raise a refusal; raise InvalidInput when the winner cannot take the payload, and
         LimitExceeded at once for whoever was just refused and cannot be admitted yet."""
@@ -240,7 +247,7 @@ class Gateway:
     async def _answer(self, run: Run) -> Answer:
         entering = self.enter(run)
         try:
-            async with durable_in_time(entering):
+            async with durable_in_time(run.started, entering):
                 tried = await self._try_in_turn(run)
                 answer = _answer_of(run, tried)
                 kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
@@ -287,27 +294,34 @@ class Gateway:
 
 
 @asynccontextmanager
-async def durable_in_time(entering: asyncio.Future[None]) -> AsyncIterator[None]:
+async def durable_in_time(admitted: float, entering: asyncio.Future[None]) -> AsyncIterator[None]:
     """End the block with NotReady when the decision that is being entered is not durable GRANT_DURABLE_SECONDS
-    after its admission, as the port of admission has it."""
-    limit = asyncio.timeout(GRANT_DURABLE_SECONDS)
+    after it was ``admitted`` (monotonic), as the port of admission has it. The clock tells, not a timer alone: a
+    loop that stalls runs its timers late."""
+    last, durable = admitted + GRANT_DURABLE_SECONDS, inf
+    limit = asyncio.timeout(max(0.0, last - monotonic()))
 
-    def lift(_: asyncio.Future[None]) -> None:
-        if not limit.expired():
+    def entered(_: asyncio.Future[None]) -> None:
+        nonlocal durable
+        durable = monotonic()
+        if durable <= last and not limit.expired():
             limit.reschedule(None)
 
     try:
         async with limit:
-            entering.add_done_callback(lift)
+            entering.add_done_callback(entered)
             try:
                 yield
             finally:
-                entering.remove_done_callback(lift)
+                entering.remove_done_callback(entered)
+        timely = min(durable, monotonic()) <= last
     except TimeoutError:
         if not limit.expired():
             raise
+        timely = False
+    if not timely:
         message = "Decisions arrive faster than they can be recorded; try again shortly."
-        raise NotReady(message, code="journal_overloaded") from None
+        raise NotReady(message, code="journal_overloaded")
 
 
 def refusal(decided: Decided) -> NoServiceSatisfies:

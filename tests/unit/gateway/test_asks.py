@@ -1,17 +1,12 @@
 """What admission is asked for, from the limits of tenant, caller, contract and tenant's settings for a service."""
 
-import asyncio
-import time
 from dataclasses import replace
 
 import pytest
 
-from caio.foundation.errors import NotReady
 from caio.foundation.money import Prices
 from caio.foundation.scope import TenantScope
-from caio.gateway import pipeline
 from caio.gateway.asks import MARGIN, UNBOUNDED_ANSWER, Asks, tighter
-from caio.gateway.pipeline import durable_in_time
 from caio.gateway.ports import Operation, Slots
 from caio.gateway.run import Wanted
 from caio.metering.ledger import TOTAL, period_start
@@ -120,27 +115,3 @@ def test_a_months_budget_is_asked_for_by_the_months_name():
     periods = [asked(asks, by=by, now=at).period for at in (NOW - 6, NOW, period_start("2026-12") - 1)]
     assert periods == ["2026-10", "2026-11", "2026-11"]
     assert asked(asks, by=by).budget == 5
-
-
-async def test_a_run_whose_decision_is_not_durable_in_time_is_abandoned(monkeypatch):
-    monkeypatch.setattr(pipeline, "GRANT_DURABLE_SECONDS", 0.05)
-    entering = asyncio.get_running_loop().create_future()
-    started = time.monotonic()
-    with pytest.raises(NotReady) as caught:
-        async with durable_in_time(entering):
-            await asyncio.sleep(5)
-    assert caught.value.code == "journal_overloaded"
-    assert time.monotonic() - started < 2
-
-
-async def test_a_run_whose_decision_is_durable_may_take_its_time(monkeypatch):
-    monkeypatch.setattr(pipeline, "GRANT_DURABLE_SECONDS", 0.05)
-    entering = asyncio.ensure_future(asyncio.sleep(0))
-    async with durable_in_time(entering):
-        await asyncio.sleep(0.15)
-    late = asyncio.get_running_loop().create_future()
-    with pytest.raises(TimeoutError):  # of somebody else's: not mistaken for a journal's
-        async with durable_in_time(late):
-            raise TimeoutError
-    late.set_result(None)
-    await asyncio.sleep(0)
