@@ -1,11 +1,23 @@
-"""One log line a request, the same for both halves of the API; no query, body or credential in it."""
+"""One log line a request, the same for both halves of the API; no query, body or credential in it.
+
+Calls that are refused at the door are the exception: of a tenant that calls at many times its limit the first
+refusal has its line, and then there is one with the count each ``REFUSALS_EVERY`` seconds. A process that stops
+takes its last counts with it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from time import monotonic
 
 import structlog
+
+#: Seconds that refused calls are counted for before they are logged.
+REFUSALS_EVERY = 10.0
+
+#: Tenants and windows that refusals are counted for at once; of more, each refusal has its line.
+_MOST_COUNTED = 10_000
 
 _logger = structlog.get_logger("caio.api")
 
@@ -28,3 +40,33 @@ def log_request(
         decision_id=decision_id,
         duration_ms=round((monotonic() - started) * 1000, 3),
     )
+
+
+class RefusalLog:
+    """Counts the calls that a tenant's full window refused, and logs the counts. Needs a running event loop."""
+
+    def __init__(self, every: float = REFUSALS_EVERY) -> None:
+        self._every = every
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def is_first(self, tenant_id: str, window: str) -> bool:
+        """Take note of a refusal; True when it is to be logged by itself."""
+        of = (tenant_id, window)
+        count = self._counts.get(of)
+        if count is not None:
+            self._counts[of] = count + 1
+            return False
+        if len(self._counts) < _MOST_COUNTED:
+            self._counts[of] = 0
+            asyncio.get_running_loop().call_later(self._every, self._tell, of)
+        return True
+
+    def _tell(self, of: tuple[str, str]) -> None:
+        """Log what was counted; counting goes on while there is something to count."""
+        calls = self._counts[of]
+        if not calls:
+            del self._counts[of]
+            return
+        _logger.info("calls refused", tenant_id=of[0], window=of[1], calls=calls, seconds=self._every)
+        self._counts[of] = 0
+        asyncio.get_running_loop().call_later(self._every, self._tell, of)

@@ -70,16 +70,22 @@ class Doors:
 
     def check(self, caller: Caller) -> None:
         """Raises LimitExceeded when a call of this caller would surely be refused."""
+        if (error := self.refusal(caller)) is not None:
+            raise error
+
+    def refusal(self, caller: Caller) -> LimitExceeded | None:
+        """With what a call of this caller would surely be refused now; None when it might be admitted."""
         if not self._shut:
-            return
+            return None
         for place in ((caller.tenant.tenant_id, ""), (caller.tenant.tenant_id, caller.principal.principal_id)):
             door = self._shut.get(place)
             if door is None:
                 continue
             now = self._monotonic()
             if door.is_shut(now) and door.under == (caller.tenant.quotas, caller.limits):
-                raise _again(door.error, door.left(now))
+                return _again(door.error, door.left(now))
             del self._shut[place]
+        return None
 
     def shut(self, caller: Caller, error: LimitExceeded, asked_at: float) -> None:
         """Take note of a refusal by the limiter, which was asked at ``asked_at``."""
