@@ -15,12 +15,13 @@ from sqlalchemy import select
 from caio.audit.acts import Acts
 from caio.audit.ports import LeafKind
 from caio.audit.sealing import LocalWrapping, TenantVault
-from caio.foundation.errors import Conflict
+from caio.foundation.errors import Conflict, Misconfigured
 from caio.foundation.ids import ulid
 from caio.foundation.scope import PlatformScope, TenantScope
 from caio.registry.ports import Publication
 from caio.storage.sql import Database, custody, open_stores
 from caio.storage.sql.journal_within import append_within
+from caio.storage.sql.places import Place
 from caio.storage.sql.placing import SqlPlaces
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import upgrade
@@ -97,6 +98,54 @@ async def test_a_hold_stands_before_a_deletion(database: Database, tier: Tier, m
         await deleting
     assert refused.value.code == "legal_hold"
     assert (await house.lifecycle.get(SOLO)).status is TenantStatus.ACTIVE
+
+
+async def test_an_interrupted_deletion_is_taken_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also between the two databases that a silo's end is written in; then another tenant can have it."""
+    house = House(database)
+    await house.made("solo", Tier.SILO)
+    await house.lifecycle.delete(SOLO, "key_op", "asked for")
+    house.now += LINGER
+
+    async def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlPlaces, "_empty_database", killed)
+        with pytest.raises(KeyboardInterrupt):
+            await house.lifecycle.pass_once()
+    assert (await house.lifecycle.get(SOLO)).tier is Tier.POOL
+    with pytest.raises(Conflict):
+        await house.made("second", Tier.SILO)
+    assert await house.lifecycle.pass_once() == 1
+    left = await house.lifecycle.get(SOLO)
+    assert (left.place, left.erase_at) == ("", None)
+    assert (await house.made("second", Tier.SILO)).place == "own"
+    async with database.reading(PlatformScope("test"), Place(database="own")) as connection:
+        for table in metadata.sorted_tables:
+            assert "solo" not in str((await connection.execute(select(table))).all())
+    assert await house.stores.journal.page(SOLO, -1, 99)
+
+
+async def test_a_schema_in_other_hands_says_what_to_do(
+    database: Database, postgres_url: str, postgres_server: Any
+) -> None:
+    """The worker's login may be another than the one that made the schema."""
+    house = House(database)
+    await house.made("solo", Tier.BRIDGE)
+    await house.lifecycle.delete(SOLO, "key_op", "asked for")
+    login = f"worker_of_{postgres_url.rpartition('/')[2]}"
+    postgres_server.run(f"CREATE ROLE {login} LOGIN; GRANT caio_app, caio_platform TO {login}")
+    opened = await Database.open(postgres_url.replace("caio@", f"{login}@"))
+    try:
+        worker = House(opened)
+        worker.now += LINGER
+        with pytest.raises(Misconfigured, match="OWNER TO"):
+            await worker.lifecycle.delete_due(SOLO)
+        assert await worker.lifecycle.pass_once() == 0
+    finally:
+        await opened.close()
+        postgres_server.run(f"DROP ROLE {login}")
 
 
 @pytest.mark.parametrize("tier", [Tier.BRIDGE, Tier.SILO])

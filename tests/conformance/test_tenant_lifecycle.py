@@ -22,6 +22,7 @@ from caio.storage.sql import Database, tenant_erasure
 from caio.storage.sql.stores import Stores
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.tables_tenancy import events
+from caio.tenancy import lifecycle
 from caio.tenancy.forgetting import Forgetting
 from caio.tenancy.lifecycle import Lifecycle, Tenants
 from caio.tenancy.ports import ApiKey, Quotas, Tenant, TenantCounts, TenantStatus
@@ -266,6 +267,36 @@ async def test_a_hold_stands_before_a_deletion(house: House) -> None:
     await house.lifecycle.cancel(NEW, "key_op", "the contract ended", 0)
     assert await house.lifecycle.pass_once() == 0  # told in the process's log, and tried again
     assert (await house.lifecycle.get(NEW)).status is TenantStatus.CANCELLED
+
+
+async def test_no_tenant_holds_up_anothers_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither more held ones than a pass reads at a time, nor a fault that nobody foresaw."""
+    monkeypatch.setattr(lifecycle, "DUE_AT_ONCE", 2)
+    faulty = TenantScope("a-faulty")
+    for name in ("a-faulty", "b-held", "c-held", "d-held"):
+        scope = TenantScope(name)
+        await house.lifecycle.create(scope, "key_op", replace(TENANT, tenant_id=name))
+        if scope == faulty:
+            await house.lifecycle.delete(scope, "key_op", "asked for")
+            house.now += LINGER
+        else:
+            await house.stores.custody.place(scope, hold(), act_leaf(scope, "hold.placed"))
+            await house.lifecycle.cancel(scope, "key_op", "the contract ended", 0)
+            house.now += 1
+    await house.lifecycle.cancel(NEW, "key_op", "the contract ended", 0)
+    taken_away = house.places.remove_place
+
+    async def broken(tenant: Tenant) -> None:
+        if tenant.tenant_id == faulty.tenant_id:
+            raise RuntimeError("must be owner of schema")
+        await taken_away(tenant)
+
+    monkeypatch.setattr(house.places, "remove_place", broken)
+    assert await house.lifecycle.pass_once() == 1
+    assert (await house.lifecycle.get(NEW)).status is TenantStatus.DELETED
+    house.now += LINGER
+    assert await house.lifecycle.pass_once() == 1
+    assert (await house.lifecycle.get(NEW)).erase_at is None
 
 
 async def test_what_was_cancelled_is_deleted_when_its_grace_has_passed(house: House) -> None:

@@ -24,11 +24,12 @@ Laws (each has a test of the same name)
 - what_was_resumed_is_not_deleted: by a worker that read it before.
 - a_hold_stands_before_a_deletion: nothing is gone then.
 - an_interrupted_deletion_is_taken_up: wherever it stopped, and ends the same.
+- no_tenant_holds_up_anothers_end: be it held, or its place away or in other hands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,7 +48,7 @@ from caio.tenancy.forgetting import Forgetting
 from caio.tenancy.ports import Quotas, Tenant, TenantCounts, TenantPlaces, TenantStatus, TenantStore
 from caio.tenancy.standing import TenantChange
 
-#: Tenants that one pass of the worker ends.
+#: Tenants that a pass of the worker reads at a time.
 DUE_AT_ONCE = 20
 
 _logger = structlog.get_logger("caio.tenancy")
@@ -114,8 +115,8 @@ class Lifecycle:
         self._forgetting = forgetting
 
     async def create(self, scope: TenantScope, by: str, tenant: Tenant) -> Tenant:
-        """Create ``tenant`` now, where its tier says; what is stored. Raises Conflict ``already_exists``, for the id of a
-        deleted tenant too, and as ``TenantPlaces.prepare_place`` and ``Tenants.create``."""
+        """Create ``tenant`` now, where its tier says; what is stored. Raises Conflict ``already_exists``, for the id
+        of a deleted tenant too, and as ``TenantPlaces.prepare_place`` and ``Tenants.create``."""
         if await self._tenants.exists(scope):
             raise _taken(tenant.tenant_id)
         prepared = await self._places.prepare_place(replace(tenant, created_at=self._clock()))
@@ -161,9 +162,10 @@ class Lifecycle:
         ``legal_hold``, and as ``standing.deleted``."""
         return await self._delete(scope, by, reason, standing.deleted)
 
-    async def due_for_deletion(self) -> Sequence[TenantScope]:
-        """The tenants that ``delete_due`` has something to do for now; for the worker."""
-        return [embedded_scope(tenant_id) for tenant_id in await self._store.due(self._clock(), DUE_AT_ONCE)]
+    async def due_for_deletion(self, besides: Collection[str] = ()) -> Sequence[TenantScope]:
+        """The first tenants, ``besides`` some, that ``delete_due`` has something to do for now; for the worker."""
+        due = await self._store.due(self._clock(), DUE_AT_ONCE + len(besides))
+        return [embedded_scope(tenant_id) for tenant_id in due if tenant_id not in besides]
 
     async def delete_due(self, scope: TenantScope) -> Tenant:
         """Delete a cancelled tenant whose grace has passed, and erase what a deleted one left. Changes nothing
@@ -178,15 +180,20 @@ class Lifecycle:
         return await self._store.get(scope)
 
     async def pass_once(self) -> int:
-        """The worker's pass: ``delete_due`` for all that is; returns how many that ended well. What fails is told
-        in the process's log and left for the next pass."""
-        ended = 0
-        for scope in await self.due_for_deletion():
-            try:
-                await self.delete_due(scope)
-                ended += 1
-            except CaioError as error:
-                _logger.warning("a tenant was not deleted", tenant=scope.tenant_id, code=error.code)
+        """The worker's pass: ``delete_due`` once for each that is due; returns how many that ended well. What fails
+        is told in the process's log and left for the next pass."""
+        ended, tried = 0, set[str]()
+        while due := await self.due_for_deletion(tried):
+            for scope in due:
+                tried.add(scope.tenant_id)
+                try:
+                    await self.delete_due(scope)
+                    ended += 1
+                except CaioError as error:
+                    reason = {"code": error.code, "reason": str(error)}
+                    _logger.warning("a tenant was not deleted", tenant=scope.tenant_id, **reason)
+                except Exception:
+                    _logger.exception("a tenant could not be deleted", tenant=scope.tenant_id)
         return ended
 
     async def _take(self, scope: TenantScope, by: str, step: _Step, if_match: int | None = None) -> Tenant:

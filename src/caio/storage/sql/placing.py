@@ -11,7 +11,7 @@ from sqlalchemy import Column, MetaData, Table, delete, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from caio.foundation.errors import Conflict, InvalidInput
+from caio.foundation.errors import Conflict, InvalidInput, Misconfigured
 from caio.foundation.scope import PlatformScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.places import DIRECTORY, PLATFORM, UNSEEN, Place, place_of, schema_of
@@ -22,6 +22,8 @@ from caio.storage.sql.upgrade import upgrade_apart
 from caio.tenancy.ports import Tenant, Tier
 
 _SCOPE = PlatformScope("places of tenants")
+
+_OWNED = text("SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = :schema")
 
 #: Rows taken from one database to the other at a time.
 _STEP = 1_000
@@ -47,6 +49,8 @@ class SqlPlaces:
             await self._give_up_schema(tenant, place)
         elif place.database:
             await self._give_up_database(tenant, place)
+        elif tenant.place:  # it has moved, and who moved it was interrupted before the database was emptied
+            await self._empty_database(tenant)
         self._database.remember(tenant.tenant_id, None)
 
     async def _prepare_schema(self, tenant: Tenant) -> Tenant:
@@ -94,20 +98,31 @@ class SqlPlaces:
                         f"INSERT INTO {schema}.{table.name} ({columns}) "  # noqa: S608 -- names of our own tables
                         f'SELECT {columns} FROM "{place.schema}".{table.name} ON CONFLICT DO NOTHING'
                     )
+            if not await connection.scalar(_OWNED, {"schema": place.schema}):
+                raise Misconfigured(
+                    f"The database's login does not own the schema {place.schema} of a tenant that is deleted, so it "
+                    "may not drop it; have an administrator run ALTER SCHEMA … OWNER TO this login."
+                )
             await connection.exec_driver_sql(f'DROP SCHEMA "{place.schema}" CASCADE')
 
     async def _give_up_database(self, tenant: Tenant, place: Place) -> None:
-        """What stays has moved before anything is deleted, so this can be repeated."""
+        """What stays has moved before anything is deleted; the database's name stays with the tenant until it is
+        empty, so this can be repeated."""
         async with (
             self._database.writing(_SCOPE, place) as source,
             self._database.writing(_SCOPE) as target,
         ):
-            if await _moves_in(target, tenant):
+            if await _moves_in(target, tenant, tenant.place):
                 for table in _tables():
                     await _move_rows(source, target, table, tenant.tenant_id)
-        async with self._database.writing(_SCOPE, place) as connection:
+        await self._empty_database(tenant)
+
+    async def _empty_database(self, tenant: Tenant) -> None:
+        async with self._database.writing(_SCOPE, Place(database=tenant.place)) as connection:
             for table in (*reversed(_tables()), tenants):
                 await connection.execute(delete(table).where(table.c.tenant_id == tenant.tenant_id))
+        async with self._database.writing(_SCOPE) as connection:
+            await _moves_in(connection, tenant)
 
 
 def _unavailable(why: str) -> InvalidInput:
@@ -126,10 +141,11 @@ async def _copy_row(connection: AsyncConnection, tenant: Tenant, *, hidden: bool
     await connection.execute(postgresql.insert(here).values(row_of(tenant)).on_conflict_do_nothing())
 
 
-async def _moves_in(connection: AsyncConnection, tenant: Tenant) -> bool:
-    """Make the tenant one of the shared tables'; False for one that was never stored."""
+async def _moves_in(connection: AsyncConnection, tenant: Tenant, left: str = "") -> bool:
+    """Make the tenant one of the shared tables', whose rows are still in ``left`` too; False for one that was never
+    stored."""
     changed = update(tenants).where(tenants.c.tenant_id == tenant.tenant_id)
-    done = await connection.execute(changed.values(tier=Tier.POOL.value, place=""))
+    done = await connection.execute(changed.values(tier=Tier.POOL.value, place=left))
     return bool(done.rowcount)
 
 
