@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from caio.audit.ports import LeafKind
 from caio.events.envelope import Event
@@ -41,7 +41,7 @@ async def everything(stores: Stores, scope: TenantScope) -> Sequence[Event]:
 
 
 async def waiting(stores: Stores, scope: TenantScope) -> int:
-    query = select(func.count()).where(events.c.due_at.is_not(None))
+    query = select(func.count()).where(events.c.tenant_id == scope.tenant_id, events.c.due_at.is_not(None))
     async with stores.events._database.reading(scope) as connection:
         return int((await connection.execute(query)).scalar_one())
 
@@ -122,6 +122,41 @@ async def test_no_tenant_takes_more_than_its_share(stores: Stores, acme: TenantS
     assert [due.event.tenant_id for due in await claim(stores, 2, share=3, busy=["rival"])] == ["acme"] * 3
     assert await claim(stores, 2, busy=["acme", "rival"]) == []
     assert len(await claim(stores, 2, limit=2)) == 2
+
+
+async def pile_up(stores: Stores, scope: TenantScope, count: int) -> None:
+    """Events that have waited for longer than any other."""
+    row = {"tenant_id": scope.tenant_id, "type": "caio.contract.published", "subject": "summarizer", "occurred_at": 0}
+    data = '{"action":"contract.published","principal":"key_1"}'
+    rows = [row | {"event_id": f"evt_z{n:025}", "seq": 9 + n, "data": data, "due_at": 0} for n in range(count)]
+    async with stores.events._database.writing(scope) as connection:
+        await connection.execute(insert(events), rows)
+
+
+async def test_nobodys_backlog_hides_another_tenant(stores: Stores, acme: TenantScope, rival: TenantScope) -> None:
+    await subscribe(stores, rival, "whk_1")
+    await claim(stores, 2)
+    await pile_up(stores, acme, 4_500)  # more than one look sees
+    await happen(stores, rival, 3)
+    assert [due.event.tenant_id for due in await claim(stores, 2, share=2)] == ["rival"] * 2
+    left = await waiting(stores, acme)
+    assert left <= 4_000, "what nobody wants is done with, many at a time"
+    for _ in range(left // 500 + 1):
+        await claim(stores, 2)
+    assert await waiting(stores, acme) == 0
+
+
+async def test_a_backlog_of_wanted_events_hides_nobody_either(
+    stores: Stores, acme: TenantScope, rival: TenantScope
+) -> None:
+    for scope in (acme, rival):
+        await subscribe(stores, scope, "whk_1")
+    await claim(stores, 2)
+    await pile_up(stores, acme, 4_500)
+    await happen(stores, rival, 3)
+    counted = [due.event.tenant_id for due in await claim(stores, 2, share=2)]
+    assert sorted(counted) == ["acme"] * 2 + ["rival"] * 2
+    assert await waiting(stores, acme) == 4_500, "the rest waits for the next claims"
 
 
 async def test_a_webhook_gets_its_own_tenants_events_only(

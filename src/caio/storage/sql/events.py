@@ -6,12 +6,15 @@ An event's ``due_at`` says when the relay looks at it. Claiming moves that into 
 lease: a worker that is killed meanwhile has lost nothing, since its events are due again when the lease ends.
 Rows that another worker is claiming are passed by (``SKIP LOCKED``); on SQLite the write lock keeps claims apart.
 A claim gives each event its deliveries: the webhooks that matched and were in force when it occurred, and the
-platform's sinks. Doing so again changes nothing, so that a kill in between does no harm.
+platform's sinks. Doing so again changes nothing, so that a kill in between does no harm. Events that nobody
+wants are done with on the way, many at a time. A look at what is due sees only so many events: it is repeated
+without the tenants that it saw, so that one who has more waiting hides nobody.
 
 Laws (each has a test of the same name, for both databases)
 -----------------------------------------------------------
 - a_leased_event_is_nobody_elses: until the lease ends, and then it is everybody's again.
 - no_tenant_takes_more_than_its_share: of one claim, however much it has waiting.
+- nobodys_backlog_hides_another_tenant: of events that somebody wants, or that nobody does.
 - a_webhook_gets_its_own_tenants_events_only, and none from before it was made.
 - what_waits_is_never_pruned.
 """
@@ -19,8 +22,8 @@ Laws (each has a test of the same name, for both databases)
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,8 +42,8 @@ from caio.storage.sql.places import PLATFORM, Place
 from caio.storage.sql.tables_tenancy import deliveries, events
 from caio.storage.sql.webhooks import webhooks_of
 
-#: Due events that one claim looks at, to find each tenant's share among them.
-_LOOKED_AT = 4_000
+#: Due events that one look sees; how many of them it takes up, and how many of one tenant: wanted or not.
+_LOOKED_AT, _TAKEN_UP, _OF_TENANT = 4_000, 2_000, 500
 
 #: How long a tenant's own database that does not answer is left alone.
 _ASIDE_SECONDS = 30.0
@@ -64,37 +67,61 @@ class SqlEvents:
     async def claim(self, now: int, until: int, limit: int, share: int, busy: Collection[str]) -> Sequence[Due]:
         due: list[Due] = []
         for place in await self._places():
-            if len(due) < limit:
-                with self._set_aside(place):
-                    due += await self._claim(place, now, until, limit - len(due), share, busy)
+            with self._set_aside(place):
+                left_out = set(busy)
+                while len(due) < limit:
+                    seen, found = await self._claim(place, now, until, limit - len(due), share, left_out)
+                    due += found
+                    if not seen:
+                        break
+                    left_out |= seen
         return due
 
     async def _claim(
-        self, place: Place, now: int, until: int, limit: int, share: int, busy: Collection[str]
-    ) -> list[Due]:
-        if not await self._anything_due(place, now):
-            return []  # asked first, so that an idle relay takes no write lock
+        self, place: Place, now: int, until: int, limit: int, share: int, left_out: Collection[str]
+    ) -> tuple[set[str], list[Due]]:
+        """One look: the tenants that it saw, and what is claimed of them."""
+        if not await self._anything_due(place, now, left_out):
+            return set(), []  # asked first, so that an idle relay takes no write lock
         async with self._database.writing(_RELAY, place) as connection:
-            claimed = [_event(row) for row in await connection.execute(_due(now, limit, share, busy))]
-            if not claimed:
-                return []
-            keys = [(event.tenant_id, event.event_id) for event in claimed]
-            await connection.execute(update(events).where(_KEY.in_(keys)).values(due_at=until))
-            known = await webhooks_of(connection, {event.tenant_id for event in claimed})
-            await self._spread(connection, claimed, known)
-            waiting: defaultdict[tuple[str, str], list[Delivery]] = defaultdict(list)
-            for row in await connection.execute(
-                select(deliveries).where(_DELIVERY_KEY.in_(keys), deliveries.c.due_at <= now)
-            ):
-                waiting[row.tenant_id, row.event_id].append(_delivery(row))
-            over = [key for key in keys if key not in waiting]
-            if over:
+            seen = [_event(row) for row in await connection.execute(_due(now, left_out))]
+            tenants = {event.tenant_id for event in seen}
+            if not seen:
+                return tenants, []
+            known = await webhooks_of(connection, tenants)
+            claimed, unwanted = self._sorted(seen, known, await _begun(connection, seen), limit, share)
+            if claimed:
+                await connection.execute(update(events).where(_KEY.in_(map(_key, claimed))).values(due_at=until))
+                await self._spread(connection, claimed, known)
+            waiting = await _waiting(connection, claimed, now)
+            if over := [*unwanted, *(_key(event) for event in claimed if _key(event) not in waiting)]:
                 await _free(connection, over)
-        return [
+        return tenants, [
             Due(event, tuple(found), {each.webhook_id: each for each in known.get(event.tenant_id, ())})
             for event in claimed
-            if (found := waiting.get((event.tenant_id, event.event_id)))
+            if (found := waiting.get(_key(event)))
         ]
+
+    def _sorted(
+        self,
+        seen: Sequence[Event],
+        known: Mapping[str, Sequence[Webhook]],
+        begun: Collection[tuple[str, str]],
+        limit: int,
+        share: int,
+    ) -> tuple[list[Event], list[tuple[str, str]]]:
+        """What is claimed of the events seen, at most ``limit`` and ``share`` of a tenant, and the keys of those
+        that nobody wants. The others wait for the next claim."""
+        claimed: list[Event] = []
+        unwanted: list[tuple[str, str]] = []
+        taken: Counter[str] = Counter()
+        for event in seen:
+            if not self._sinks and _key(event) not in begun and not _wanting(event, known.get(event.tenant_id, ())):
+                unwanted.append(_key(event))
+            elif len(claimed) < limit and taken[event.tenant_id] < share:
+                taken[event.tenant_id] += 1
+                claimed.append(event)
+        return claimed, unwanted
 
     async def _spread(
         self, connection: AsyncConnection, claimed: Sequence[Event], known: dict[str, list[Webhook]]
@@ -138,8 +165,8 @@ class SqlEvents:
                 )
             await _free(connection, [(event.tenant_id, event.event_id)])
 
-    async def _anything_due(self, place: Place, now: int) -> bool:
-        query = select(events.c.event_id).where(events.c.due_at <= now).limit(1)
+    async def _anything_due(self, place: Place, now: int, left_out: Collection[str]) -> bool:
+        query = select(events.c.event_id).where(*_waiting_now(now, left_out)).limit(1)
         async with self._database.reading(_RELAY, place) as connection:
             return (await connection.execute(query)).first() is not None
 
@@ -220,11 +247,13 @@ class SqlEvents:
             return (await connection.execute(query.limit(1))).first() is not None
 
 
-def _due(now: int, limit: int, share: int, busy: Collection[str]) -> Any:
-    """The events to claim, oldest first, locked."""
-    waiting = select(events.c.tenant_id, events.c.event_id, events.c.due_at).where(events.c.due_at <= now)
-    if busy:
-        waiting = waiting.where(events.c.tenant_id.not_in(sorted(busy)))
+def _waiting_now(now: int, left_out: Collection[str]) -> list[ColumnElement[bool]]:
+    return [events.c.due_at <= now, *([events.c.tenant_id.not_in(sorted(left_out))] if left_out else [])]
+
+
+def _due(now: int, left_out: Collection[str]) -> Any:
+    """The events to take up, locked: every tenant's oldest first, then every tenant's second, and so on."""
+    waiting = select(events.c.tenant_id, events.c.event_id, events.c.due_at).where(*_waiting_now(now, left_out))
     first = waiting.order_by(events.c.due_at, events.c.event_id).limit(_LOOKED_AT).subquery()
     place = func.row_number().over(partition_by=first.c.tenant_id, order_by=(first.c.due_at, first.c.event_id))
     ranked = select(first.c.tenant_id, first.c.event_id, place.label("place")).subquery()
@@ -234,11 +263,32 @@ def _due(now: int, limit: int, share: int, busy: Collection[str]) -> Any:
             ranked,
             and_(events.c.tenant_id == ranked.c.tenant_id, events.c.event_id == ranked.c.event_id),
         )
-        .where(ranked.c.place <= share, events.c.due_at <= now)
-        .order_by(events.c.due_at, events.c.event_id)
-        .limit(limit)
+        .where(ranked.c.place <= _OF_TENANT, events.c.due_at <= now)
+        .order_by(ranked.c.place, events.c.due_at, events.c.event_id)
+        .limit(_TAKEN_UP)
         .with_for_update(of=events, skip_locked=True)
     )
+
+
+def _key(event: Event) -> tuple[str, str]:
+    return event.tenant_id, event.event_id
+
+
+async def _begun(connection: AsyncConnection, seen: Sequence[Event]) -> set[tuple[str, str]]:
+    """Those of the events that have deliveries already."""
+    query = select(deliveries.c.tenant_id, deliveries.c.event_id).where(_DELIVERY_KEY.in_(map(_key, seen))).distinct()
+    return {(row.tenant_id, row.event_id) for row in await connection.execute(query)}
+
+
+async def _waiting(
+    connection: AsyncConnection, claimed: Sequence[Event], now: int
+) -> dict[tuple[str, str], list[Delivery]]:
+    """The deliveries of the events that are due, by event."""
+    found: defaultdict[tuple[str, str], list[Delivery]] = defaultdict(list)
+    query = select(deliveries).where(_DELIVERY_KEY.in_(map(_key, claimed)), deliveries.c.due_at <= now)
+    for row in await connection.execute(query):
+        found[row.tenant_id, row.event_id].append(_delivery(row))
+    return found
 
 
 def _wanting(event: Event, known: Sequence[Webhook]) -> list[str]:
