@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_network
 
 import pytest
@@ -13,7 +13,7 @@ from caio.audit.acts import Act, Acts
 from caio.audit.sealing import TenantVault
 from caio.events import schedule
 from caio.events.envelope import Event
-from caio.events.ports import Answered, Delivery
+from caio.events.ports import Answered, Delivery, Webhook
 from caio.events.schedule import ATTEMPTS, LONGEST
 from caio.foundation.scope import TenantScope
 from caio.providers.outbound import OutboundClient
@@ -344,6 +344,28 @@ async def test_a_secret_that_does_not_open_stops_its_own_webhook_only(place: Ins
     assert place.receiver.ids("/broken") == []
     (delivery,) = await place.deliveries(acme, broken)
     assert "does not open" in delivery.last_status
+
+
+async def test_an_unexpected_error_stops_its_own_webhook_only(
+    place: Installation, acme: TenantScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, good = await place.subscribe(acme, "/broken"), await place.subscribe(acme, "/good")
+    send = place.sender.send
+
+    async def failing(webhook: Webhook, headers: Mapping[str, str], body: bytes) -> Answered:
+        if webhook.url.endswith("/broken"):
+            raise UnicodeError("label too long")
+        return await send(webhook, headers, body)
+
+    monkeypatch.setattr(place.sender, "send", failing)
+    ids = await place.happen(acme)
+    await place.work()
+    place.now += LEASE_SECONDS * SECOND
+    await place.work()
+    assert place.receiver.ids("/good") == ids, "delivered once, and noted"
+    (delivery,) = await place.deliveries(acme, broken)
+    assert (delivery.attempts, delivery.dead) == (2, False)
+    assert (await place.deliveries(acme, good))[0].delivered_at is not None
 
 
 async def test_old_events_are_forgotten(place: Installation, acme: TenantScope) -> None:

@@ -35,7 +35,9 @@ Network = IPv4Network | IPv6Network
 
 MAX_HOST = 253
 
-_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", re.IGNORECASE)
+#: RFC 1035, section 2.3.4: a label has at most 63 octets. Resolvers fail on longer ones, each in its own way.
+_LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.IGNORECASE)
 
 _METADATA = tuple(

@@ -163,6 +163,9 @@ class Relay:
             return Answered(delivered=False, status="not delivered: the tenant was erased", final=True)
         except CaioError as error:
             return Answered(delivered=False, status=error.message)
+        except Exception as error:  # a fault of ours, with this one; the others' deliveries are noted all the same
+            _logger.error("a delivery failed", tenant=scope.tenant_id, webhook=webhook.webhook_id, exc_info=error)
+            return Answered(delivered=False, status="not delivered: an unexpected error of the platform's")
 
     def _after(self, delivery: Delivery, answer: Answered) -> Delivery:
         now, attempts = self._clock(), delivery.attempts + 1

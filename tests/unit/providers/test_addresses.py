@@ -100,7 +100,7 @@ def test_metadata_is_never_allowed(text):
 
 ODD = ["127.1", "2130706433", "0x7f000001", "0X7F.1", "0177.0.0.1", "127.0.0.01", "127.0.0.1.", "1.2.3.4.5", "0x"]
 ODD += ["256.1.1.1", "1.2.3", "a.b.1", "fe80::1%eth0", "fe80::1%25eth0", "1:2", "::ffff:1.2.3", "127.0.0.1%00.x"]
-ODD += ["", ".", "a..b", "-a.b", "a b", "a\x00b", "a/b", "ünïcode", "x" * 254]
+ODD += ["", ".", "a..b", "-a.b", "a b", "a\x00b", "a/b", "ünïcode", "x" * 64, f"a.{'x' * 64}.example", "x" * 254]
 
 
 @pytest.mark.parametrize("host", ODD)
@@ -114,6 +114,7 @@ def test_plain_hosts_are_read():
     assert literal("::1") == ip_address("::1")
     for name in ("localhost", "api.example.com", "a_b.internal", "xn--bcher-kva.example", "0x7f.example", "host."):
         assert literal(name) is None
+    assert literal(f"{'x' * 63}.example") is None
 
 
 def test_resolved_addresses_carry_no_zone():

@@ -72,7 +72,8 @@ async def test_nothing_is_raised() -> None:
     async with webhook_receiver() as gone:
         url = gone.url
     assert (await sent(url)).status == "could not be reached: it accepts no connection"
-    for address in ("https://169.254.169.254/", "https://10.0.0.1/", "http://example.com/", "nonsense", "https://[::1"):
+    hosts = ("169.254.169.254", "10.0.0.1", "[::1", f"{'a' * 64}.example")
+    for address in (*(f"https://{host}/" for host in hosts), "http://example.com/", "nonsense"):
         answered = await sent(address)
         assert not answered.delivered
         assert answered.status
