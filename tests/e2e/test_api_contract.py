@@ -69,7 +69,7 @@ async def test_every_operation_but_the_public_ones_needs_a_credential(
 ) -> None:
     assert len(OPERATIONS) > 25
     patient = Throttle(failures=10**6)  # so many failures would be held up
-    monkeypatch.setattr(caio.installation.authenticator, "_throttle", patient)
+    monkeypatch.setattr(caio.installation.authenticator._attempts, "_throttle", patient)
     for method, path in OPERATIONS:
         for token in (None, "caio_deve_not-a-key", "x" * 600):
             status = await status_of(caio, method, path, token)

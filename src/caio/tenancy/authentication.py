@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import structlog
@@ -36,6 +37,7 @@ from caio.foundation.hashing import keyed, same
 from caio.foundation.scope import DEFAULT_TENANT, TenantScope
 from caio.routing.model import TRUST_LEVELS, Principal
 from caio.tenancy import jws, oidc
+from caio.tenancy.attempts import Attempts
 from caio.tenancy.jws import Token, TokenRefused
 from caio.tenancy.key_sets import KeySets
 from caio.tenancy.oidc import Identity, Issuer
@@ -128,7 +130,7 @@ class Authenticator:
         self._issuers = {each.issuer: each for each in issuers}
         self._key_sets = key_sets
         self._used = used
-        self._throttle = Throttle()
+        self._attempts = Attempts(Throttle(), clock)
         self._cache: OrderedDict[bytes, _Known] = OrderedDict()
         self._looking: dict[bytes, asyncio.Future[_Known]] = {}
         self._changes = 0
@@ -144,20 +146,16 @@ class Authenticator:
         name = self._name(token, tenant)
         now = self._clock()
         known = self._cache.get(name)
-        if known is None:
-            self._throttle.check(address, now)
         if known is not None and known.until > now:
             caller = known.caller
+        elif known is not None:
+            caller = await self._looked_up(name, token, tenant, address)
         else:
+            await self._attempts.begin(address)
             try:
-                caller = await self._look_up(name, token, tenant)
-            except Unauthenticated:
-                self._fail(name, address)
-                raise
-            except NotAllowed as error:
-                if error.code == "not_a_member":
-                    self._fail(name, address)
-                raise
+                caller = await self._looked_up(name, token, tenant, address)
+            finally:
+                self._attempts.end(address)
         if tenant is not None and tenant != caller.scope.tenant_id:
             raise _not_a_member()
         return caller
@@ -165,21 +163,21 @@ class Authenticator:
     async def identify(self, authorization: str | None, address: str = "") -> Identity:
         """Whom a provider's token names, member of a tenant or not: for accepting an invitation. Raises
         Unauthenticated for anything else, and LimitExceeded as ``authenticate``."""
-        self.check_address(address)
-        try:
+        async with self.attempt(address):
             return await self._identified(_bearer(authorization))
+
+    @asynccontextmanager
+    async def attempt(self, address: str) -> AsyncIterator[None]:
+        """For routes that check a secret of their own: a block that fails by raising Unauthenticated, and begins in
+        its turn. Raises LimitExceeded for an address that has failed too often."""
+        await self._attempts.begin(address)
+        try:
+            yield
         except Unauthenticated:
-            self.count_failure(address)
+            self._attempts.failed(address)
             raise
-
-    def check_address(self, address: str) -> None:
-        """Raises LimitExceeded for an address that has failed too often: for routes that check a secret of
-        their own, before they look it up."""
-        self._throttle.check(address, self._clock())
-
-    def count_failure(self, address: str) -> None:
-        """Count a failure at such a route."""
-        self._throttle.failed(address, self._clock())
+        finally:
+            self._attempts.end(address)
 
     def forget(self, key_hash: bytes) -> None:
         """Drop a revoked key: from the cache, and from a look-up that may have read it before."""
@@ -206,6 +204,21 @@ class Authenticator:
         selection."""
         selected = "" if token.startswith(KEY_PREFIX) or tenant is None else f"\0{tenant}"
         return keyed(self._hash_key, (token + selected).encode(errors="surrogatepass"))
+
+    async def _looked_up(self, name: bytes, token: str, tenant: str | None, address: str) -> Caller:
+        """The caller, or a failure counted against the address."""
+        known = self._cache.get(name)
+        if known is not None and known.until > self._clock():
+            return known.caller  # found for another while this call waited for its turn
+        try:
+            return await self._look_up(name, token, tenant)
+        except Unauthenticated:
+            self._fail(name, address)
+            raise
+        except NotAllowed as error:
+            if error.code == "not_a_member":
+                self._fail(name, address)
+            raise
 
     async def _look_up(self, name: bytes, token: str, tenant: str | None) -> Caller:
         if token.startswith(KEY_PREFIX):
@@ -253,7 +266,7 @@ class Authenticator:
 
     def _fail(self, name: bytes, address: str) -> None:
         self._cache.pop(name, None)
-        self._throttle.failed(address, self._clock())
+        self._attempts.failed(address)
 
     async def _key_caller(self, key_hash: bytes) -> _Known:
         """The caller of the API key with this hash."""

@@ -43,7 +43,7 @@ class Throttle:
 
     def check(self, address: str, now: int) -> None:
         """Raises LimitExceeded while the address has no allowance left."""
-        full_at = self._full_at.get(_network(address))
+        full_at = self._full_at.get(network_of(address))
         if full_at is None:
             return
         wait = full_at - now - (self._failures - 1) * self._refill
@@ -55,15 +55,20 @@ class Throttle:
                 retry_after=-(-wait // _SECOND),
             )
 
+    def left(self, address: str, now: int) -> int:
+        """How many failures the address may have now; 0 or less while it is held up."""
+        used = max(0, self._full_at.get(network_of(address), now) - now)
+        return self._failures - -(-used // self._refill)
+
     def failed(self, address: str, now: int) -> None:
         """Count one failure."""
-        network = _network(address)
+        network = network_of(address)
         self._full_at[network] = max(self._full_at.pop(network, now), now) + self._refill
         if len(self._full_at) > self._most:
             self._full_at.popitem(last=False)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """What counts as one address."""
     if ":" not in address:
         return address

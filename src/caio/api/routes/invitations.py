@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from caio.api.dependencies import DocumentBody, ThePlatform, caller_with, presented
 from caio.api.tenant_views import Roles, TrustLevel
-from caio.foundation.errors import InvalidInput, Unauthenticated, Violation
+from caio.foundation.errors import InvalidInput, Violation
 from caio.gateway.intake import read
 from caio.tenancy.authentication import invitation_token
 from caio.tenancy.invitations import NewInvitation
@@ -130,12 +130,8 @@ async def accept_invitation(request: Request, body: DocumentBody, platform: TheP
     if bearer is None:
         return await _joined(platform, caller.authorization, caller.address, body)
     wish = read(AcceptanceWish, body)
-    platform.authenticator.check_address(caller.address)
-    try:
+    async with platform.authenticator.attempt(caller.address):
         new = await platform.invitations.exchange(bearer, wish.name)
-    except Unauthenticated:
-        platform.authenticator.count_failure(caller.address)
-        raise
     key = new.key
     return JoinedView(
         tenant_id=key.tenant_id,
@@ -152,11 +148,8 @@ async def _joined(platform: ThePlatform, authorization: str | None, address: str
     if wish.invitation is None:
         message = "must be the invitation's token"
         raise InvalidInput("which invitation?", [Violation("/invitation", message)], code="invalid_request")
-    try:
+    async with platform.authenticator.attempt(address):
         member = await platform.invitations.join(identity, wish.invitation)
-    except Unauthenticated:
-        platform.authenticator.count_failure(address)
-        raise
     return JoinedView(
         tenant_id=member.tenant_id,
         roles=list(member.roles),
