@@ -100,6 +100,7 @@ async def test_what_cannot_be_asked(caio: Served) -> None:
         ({"from": "2026-02-30"}, "/query/from"),
         ({"from": "yesterday"}, "/query/from"),
         ({"from": "1700000000"}, "/query/from"),
+        ({"from": "9999-12-31"}, "/query/from"),
         ({"from": "2026-02-02", "to": "2026-02-02"}, "/query/to"),
         ({"from": "2024-01-01", "to": "2026-01-01"}, "/query/to"),
     ):

@@ -189,6 +189,8 @@ def _span(since: str | None, until: str | None) -> tuple[int, int]:
     """Days since the epoch. Raises InvalidInput."""
     today = datetime.now(UTC).date()
     first = _date("from", since) or today.replace(day=1)
+    if first == date.max:
+        raise _wrong("from", f"must be before {date.max}, behind which there is no day")
     behind = _date("to", until) or max(today, first) + timedelta(days=1)
     if not first < behind:
         raise _wrong("to", f"must be after {first}: it is the day behind the last")
