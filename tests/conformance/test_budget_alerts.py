@@ -82,6 +82,8 @@ async def test_each_threshold_is_told_exactly_once(stores: Stores, acme: TenantS
         "currency": "USD",
     }
     assert await place.told(rival) == []
+    events = await place.stores.events.page(acme, ("caio.budget.",), -1, None, 0, 10)
+    assert [event.subject for event in events] == ["2026-11/50", "2026-11/80", "2026-11/100"], "an event says which"
 
 
 async def test_a_new_month_begins_anew(stores: Stores, acme: TenantScope) -> None:

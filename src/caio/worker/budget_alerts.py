@@ -78,7 +78,7 @@ class BudgetAlerts:
                     "charged": decimal_text(charged),
                     "currency": tenant.currency,
                 }
-                act = Act("budget.threshold", SYSTEM, period, details)
+                act = Act("budget.threshold", SYSTEM, f"{period}/{threshold}", details)
                 told += await self._recorded.record(scope, await self._acts.leaf(scope, act, act_id=act_id))
             known.add(act_id)
         return told
