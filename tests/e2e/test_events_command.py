@@ -26,6 +26,9 @@ async def test_the_commands_of_webhooks_and_events(caio: Served, tmp_path: Path)
         name = made["webhook_id"]
         assert await ok("webhooks", "test", name) == {"delivered": True, "status": "200"}
         assert verified(made["secret"], receiver.received[0].headers, receiver.received[0].body)
+        receiver.status = 500
+        code, said = await run_caio(tmp_path, settings, "webhooks", "test", name)
+        assert (code, "not delivered: 500" in said) == (9, True)
         rotated, listed, sent, found = await asyncio.gather(
             ok("webhooks", "rotate", name, "--overlap", "0"),
             ok("webhooks", "list"),

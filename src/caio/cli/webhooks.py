@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from caio.cli import output
+from caio.cli.exits import ExitCode
 from caio.cli.parameters import DEFAULT_URL, ApiKey, Json, Url, group
 from caio.cli.server import asked_with, segment
 
@@ -74,9 +75,11 @@ def enable(webhook_id: Id, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_js
 
 @app.command("test")
 def send_test(webhook_id: Id, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: Json = False) -> None:
-    """Deliver one event now, and say how that went."""
+    """Deliver one event now, and say how that went; exits 9 when it was not delivered."""
     found = asked_with(url, api_key).send("POST", f"{PATH}/{segment(webhook_id)}/test").document
     _say(as_json, found, f"{'delivered' if found['delivered'] else 'not delivered'}: {found['status']}")
+    if not found["delivered"]:
+        raise typer.Exit(ExitCode.UPSTREAM)
 
 
 @app.command("deliveries")
