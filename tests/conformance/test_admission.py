@@ -475,6 +475,19 @@ async def test_what_has_not_ended_holds_its_worst_price(opening):
         await granted(box.admission, ask(price=5, budget=20))
 
 
+async def test_what_has_not_ended_holds_its_most(opening):
+    """Until it ends: tokens and compute of the tenant, the caller and the service, from when they were looked up."""
+    running = past("echo", NOW - 30_000_000, charged=None, tokens=60, compute_ms=700)
+    for subject, window in (("tenant", "minute tokens"), ("key:key_1", "key minute tokens")):
+        async with opening(Records([running])) as box:
+            assert (await refused(box.admission, ask("x", tokens(subject, 41, minute=100)))).window == window
+            await granted(box.admission, ask("x", tokens(subject, 40, minute=100)), NOW + MINUTE - 1)
+    async with opening(Records([running])) as box:
+        busy = await box.admission.admit(ask("echo", compute("service:echo", 301, minute=1_000)), NOW)
+        assert busy == ServiceBusy("echo minute compute_ms", 1_000, 60)
+        await granted(box.admission, ask("echo", compute("service:echo", 300, minute=1_000)), NOW + MINUTE - 1)
+
+
 async def test_a_restart_reads_the_month_alone(opening):
     november = period_start("2026-11")
     before = [past("echo", november - 1, charged=90), past("echo", november, charged=4)]

@@ -47,6 +47,18 @@ async def test_calls_since_a_time_are_told_oldest_first(stores, acme, rival):
     assert call.decision_id == "dec_rival"
 
 
+async def test_a_call_that_has_not_ended_is_told_at_its_most(stores, acme):
+    leaf = decision("dec_1", at=10, reserved=50)
+    most = replace(leaf.projection, most_cost=90, most_tokens=2**40, most_compute_ms=7_000)
+    await stores.journal.append([replace(leaf, projection=most)])
+    assert [row for row, _ in await stores.journal.calls(acme, ["dec_1"])] == [most]
+    [call] = (await stores.admission_records.since(acme, 0, 0)).calls
+    assert (call.reserved, call.charged, call.tokens, call.compute_ms) == (90, None, 2**40, 7_000)
+    await stores.journal.append([outcome("dec_1", at=50, charged=7)])
+    [call] = (await stores.admission_records.since(acme, 0, 0)).calls
+    assert (call.charged, call.tokens < 2**40, call.compute_ms < 7_000) == (7, True, True)
+
+
 async def test_a_period_holds_the_money_of_the_calls_admitted_in_it(stores, acme):
     await stores.journal.append([decision("dec_1", at=10), decision("dec_2", at=20), decision("dec_3", at=30)])
     await stores.journal.append([outcome(name, at=50, charged=7) for name in ("dec_1", "dec_2")])

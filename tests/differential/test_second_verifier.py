@@ -123,6 +123,8 @@ decisions = st.builds(
     mode=st.sampled_from(Mode),
     principal_id=st.sampled_from(["key_01aryz6s410000000000000001", "somebody"]),
     idempotency_key=st.none() | st.text(max_size=4),
+    most_cost=money,
+    most_tokens=st.integers(0, 9),
 )
 outcomes = st.builds(
     lambda called, **changes: outcome_record(

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -329,6 +330,32 @@ async def test_calls_that_run_keep_their_slots(redis_url):
                 assert isinstance(await box.admission.admit(ask("echo", slots=slots), NOW), ServiceBusy)
             await box.admission.settle(Grant(ask("echo", grant=running.decision_id)), Actual())
             await granted(box.admission, ask("echo", slots=slots))
+
+
+@pytest.mark.parametrize("ends_first", [False, True])
+@pytest.mark.parametrize("asked_at_once", [False, True])
+async def test_calls_that_run_give_back_what_they_do_not_use(redis_url, ends_first, asked_at_once):
+    """Also of windows that are asked for only later, before they end or after."""
+    running = [past("echo", NOW - 1_000_000, charged=None, reserved=5, tokens=50, compute_ms=400) for _ in range(2)]
+    meters = tokens("key:key_1", 1, day=102), compute("service:echo", 1, hour=802)
+    async with redis_boxes(redis_url)(Records(running)) as box:
+        await granted(box.admission, ask("echo", *(meters if asked_at_once else ())))
+        later = NOW if asked_at_once else NOW + HOUR // 2
+        if not ends_first:
+            await granted(box.admission, ask("echo", *meters), later)
+        if asked_at_once or not ends_first:
+            for meter in meters:
+                with suppress(LimitExceeded):
+                    most = replace(meter, amount=2)
+                    assert isinstance(await box.admission.admit(ask("echo", most), later), ServiceBusy)
+        await box.admission.settle(Grant(ask(grant=running[0].decision_id)), Actual(0, 20, 150))
+        taken = asked_at_once + (not ends_first)
+        left = 102 - taken - 50 - 20, 802 - taken - 400 - 150
+        for meter, units in zip(meters, left, strict=True):
+            with suppress(LimitExceeded):
+                more = replace(meter, amount=units + 1)
+                assert isinstance(await box.admission.admit(ask("echo", more), later), ServiceBusy)
+            await granted(box.admission, ask("echo", replace(meter, amount=units)), later)
 
 
 async def test_money_is_exact_beyond_what_a_double_holds(redis_url):

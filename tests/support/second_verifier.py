@@ -132,6 +132,7 @@ decision_record = members(
     | {"principal_document": members({"id": text}), "certificate": certificate}
     | {"decided_at": count, "passed_over": count, "reserved": amount},
     idempotency_key=string,
+    at_most=members({"cost": amount} | each("tokens compute_ms", count)),
 )
 violations = list_of(members(each("clause required observed", string)))
 called = {"service": text, "version": text, "latency_ms": count, "violations": violations}

@@ -55,7 +55,8 @@ class Status(StrEnum):
 class DecisionRow:
     """The clear columns of a decision. Times in microseconds since the epoch, money in nano-units.
 
-    ``service_id`` and ``service_version`` are empty for a refusal.
+    ``service_id`` and ``service_version`` are empty for a refusal. ``reserved`` is the worst price of the chosen
+    service; the call may take at most ``most_cost``, tokens and milliseconds, whoever it is handed on to.
     """
 
     decision_id: str
@@ -68,6 +69,9 @@ class DecisionRow:
     decision_hash: str
     admitted: bool
     reserved: int
+    most_cost: int = 0
+    most_tokens: int = 0
+    most_compute_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,8 @@ class DecisionRecord:
     """A decision as it is journalled. Times in microseconds since the epoch, ``reserved`` in nano-units.
 
     ``service_id`` and ``version`` name the chosen service and are empty when there is none;
-    ``passed_over`` counts the better ranked services that had no room. The two documents are the
+    ``passed_over`` counts the better ranked services that had no room. The call may take at most ``most_cost``,
+    tokens and milliseconds, also when it is handed on to another service. The two documents are the
     certificate's inputs, kept for its evidence. ``payload`` commits to what the caller sent.
     """
 
@@ -89,6 +90,9 @@ class DecisionRecord:
     reserved: int
     payload: Commitment
     idempotency_key: str | None = None
+    most_cost: int = 0
+    most_tokens: int = 0
+    most_compute_ms: int = 0
 
     kind = LeafKind.DECISION
 
@@ -124,6 +128,12 @@ class DecisionRecord:
         }
         if self.idempotency_key is not None:
             document["idempotency_key"] = self.idempotency_key
+        if self.most_cost or self.most_tokens or self.most_compute_ms:
+            document["at_most"] = {
+                "cost": decimal_text(self.most_cost),
+                "tokens": self.most_tokens,
+                "compute_ms": self.most_compute_ms,
+            }
         return document
 
     def canonical(self) -> bytes:
@@ -141,6 +151,9 @@ class DecisionRecord:
             decision_hash=self.decision_hash,
             admitted=self.admitted,
             reserved=self.reserved,
+            most_cost=self.most_cost,
+            most_tokens=self.most_tokens,
+            most_compute_ms=self.most_compute_ms,
         )
 
 

@@ -49,6 +49,14 @@ class Certificate(Struct, frozen=True):
     ranked: list[tuple[str, str, Any, Any]]
 
 
+class AtMost(Struct, frozen=True):
+    """What a call could take, whichever service it was handed on to."""
+
+    cost: Amount
+    tokens: Count
+    compute_ms: Count
+
+
 class Request(Struct, frozen=True):
     """The parts of a request that a receipt's claims read."""
 
@@ -85,6 +93,7 @@ class Decision(Struct, frozen=True):
     payload_commitment: Digest
     payload_salt: Digest
     idempotency_key: str | msgspec.UnsetType = msgspec.UNSET
+    at_most: AtMost | msgspec.UnsetType = msgspec.UNSET
 
 
 class Violation(Struct, frozen=True):

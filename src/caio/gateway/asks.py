@@ -15,17 +15,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from caio.gateway.most import worst_tokens
 from caio.gateway.ports import Ask, Meter, Slots
 from caio.gateway.refusals import KEY, SERVICE, TENANT
 from caio.gateway.run import Wanted
 from caio.metering.ledger import TOTAL, month_of
-from caio.routing.model import Offer, Ranked, Request
+from caio.routing.model import Offer, Ranked
 from caio.tenancy.limits import UNLIMITED, Limits, Unit, Window
 from caio.tenancy.ports import BudgetPeriod, Quotas
 from caio.tenancy.rate_limit import DAY, HOUR, MINUTE
 
-#: Tokens taken for an answer that neither the request nor the contract bounds.
-UNBOUNDED_ANSWER = 4_096
 #: How much longer than its deadline a call may take until everything of it is written, in microseconds.
 MARGIN = 60_000_000
 #: Subjects whose parts are kept, of each sort.
@@ -167,15 +166,6 @@ def tighter(one: Limits, other: Limits) -> Limits:
     for name, limit in other.document().items():
         found[name] = min(limit, found.get(name, limit))
     return Limits(**found)
-
-
-def worst_tokens(request: Request, offer: Offer) -> int:
-    """The most tokens that a call can take, input and output together."""
-    if request.max_tokens is not None:
-        return request.input_bytes + request.max_tokens
-    capabilities = [offer.capabilities[name] for name in request.capabilities if name in offer.capabilities]
-    bounds = [each.max_tokens if each.max_tokens is not None else each.context_length for each in capabilities]
-    return request.input_bytes + max((bound for bound in bounds if bound is not None), default=UNBOUNDED_ANSWER)
 
 
 def _make_room(kept: dict[Any, _Part]) -> None:

@@ -16,12 +16,15 @@ from caio.audit.ports import KeptAnswer, Leaf, Mode, Status
 from caio.audit.record import SALT_BYTES, Commitment, DecisionRecord, OutcomeRecord, leaf_of
 from caio.audit.sealing import Entropy, TenantVault, sealing_context
 from caio.foundation.money import Usage
+from caio.gateway.most import Most
 from caio.gateway.ports import Actual, Admission, Clock
 from caio.gateway.run import Run, Wanted
 from caio.registry.histories import Histories
 from caio.routing.model import Decision
 
 KEPT_ANSWER = "kept-answer"
+
+_NOTHING = Most()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,17 @@ class Books:
         self._finishing: set[asyncio.Task[None]] = set()
 
     async def enter(
-        self, wanted: Wanted, decision: Decision, decision_id: str, at: int, mode: Mode, position: int | None
+        self,
+        wanted: Wanted,
+        decision: Decision,
+        decision_id: str,
+        at: int,
+        mode: Mode,
+        position: int | None = None,
+        most: Most = _NOTHING,
     ) -> None:
-        """Journal a decision; it is durable on return. ``position`` is the admitted service's rank,
-        None for a refusal or a decision that calls nobody."""
+        """Journal a decision; it is durable on return. ``position`` is the admitted service's rank, and ``most``
+        what the call may take; none for a refusal or a decision that calls nobody."""
         chosen = None if position is None else decision.ranked[position]
         named = chosen or decision.winner
         record = DecisionRecord(
@@ -81,6 +91,9 @@ class Books:
             reserved=chosen.worst_cost if chosen else 0,
             payload=Commitment.to(wanted.payload, self._entropy(SALT_BYTES)),
             idempotency_key=wanted.idempotency_key,
+            most_cost=most.cost,
+            most_tokens=most.tokens,
+            most_compute_ms=most.compute_ms,
         )
         sealer = await self._vault.sealer(wanted.caller.scope)
         await self._journal.append(leaf_of(record, sealer, self._entropy(SALT_BYTES)))

@@ -2,7 +2,10 @@
 
 A call's request counts for the tenant and the caller when it was admitted, and for each service when that was
 called. Its tokens and compute count for the tenant, the caller and its last service, at the time of the last
-service's call: never earlier than they were taken, so that a window holds them no shorter than it did.
+service's call: never earlier than they were taken, so that a window holds them no shorter than it did. Those of a
+call that has not ended count at their most when the records are read, for it may have been handed on by then.
+
+Not covered: what a call that has not ended took of a service that it was handed on to.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ _WIDTH = 4
 class PastUnits:
     """The units that each subject's past calls took, in compact rows of time, requests, tokens, compute."""
 
-    def __init__(self, past: PastUse) -> None:
+    def __init__(self, past: PastUse, read_at: int) -> None:
         self._rows: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+        self._read_at = read_at
         for call in past.calls:
             self._add(call)
 
@@ -36,6 +40,9 @@ class PastUnits:
 
     def _add(self, call: PastCall) -> None:
         last, ended = call.services[-1]
+        if call.charged is None:
+            self._add_running(call, last)
+            return
         used = (call.tokens, call.compute_ms)
         for subject in (TENANT, KEY + call.principal_id):
             if ended == call.decided_at:
@@ -45,6 +52,11 @@ class PastUnits:
         for service_id, at in call.services[:-1]:
             self._rows[SERVICE + service_id].extend((at, 1, 0, 0))
         self._rows[SERVICE + last].extend((ended, 1, *used))
+
+    def _add_running(self, call: PastCall, service_id: str) -> None:
+        for subject in (TENANT, KEY + call.principal_id, SERVICE + service_id):
+            self._rows[subject].extend((call.decided_at, 1, 0, 0))
+            self._rows[subject].extend((max(call.decided_at, self._read_at), 0, call.tokens, call.compute_ms))
 
 
 def unsettled(past: PastUse, period_start: int) -> dict[str, int]:

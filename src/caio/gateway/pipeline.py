@@ -35,6 +35,7 @@ from caio.gateway.asks import Asks
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import KEPT_ANSWER, Books, Ending
 from caio.gateway.doors import Doors
+from caio.gateway.most import most_of
 from caio.gateway.ports import (
     GRANT_DURABLE_SECONDS,
     Admission,
@@ -141,7 +142,7 @@ class Gateway:
     async def route(self, wanted: Wanted, history: History | None = None) -> Decided:
         """Decide and journal; raises NoServiceSatisfies with the reasons."""
         decided = await self.decide(wanted, history)
-        await self.books.enter(wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ROUTE, None)
+        await self.books.enter(wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ROUTE)
         if decided.decision.winner is None:
             raise refusal(decided)
         return decided
@@ -174,9 +175,7 @@ class Gateway:
         decided = await self.decide(wanted, decision_id=decision_id)
         winner = decided.decision.winner
         if winner is None:
-            await self.books.enter(
-                wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ORCHESTRATE, None
-            )
+            await self.books.enter(wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ORCHESTRATE)
             raise refusal(decided)
         if violations := self.attempts.misfits(wanted, winner.offer):
             message = f"the payload does not fit what {winner.offer.service_id} accepts"
@@ -199,7 +198,8 @@ class Gateway:
                 self._doors.shut(wanted.caller, error, asked_at)
                 raise
             if isinstance(granted, Grant):
-                return Run(wanted, decided.decision, decided.decision_id, decided.decided_at, granted, position)
+                most = most_of(wanted.request, decided.decision, position)
+                return Run(wanted, decided.decision, decided.decision_id, decided.decided_at, granted, position, most)
             if soonest is None or granted.retry_after < soonest.retry_after:
                 soonest = granted
         assert soonest is not None  # noqa: S101 - a decision that was not refused ranks a service
@@ -213,16 +213,19 @@ class Gateway:
     def enter(self, run: Run) -> asyncio.Future[None]:
         """Start journalling the run's decision; await the result before releasing anything."""
         return asyncio.ensure_future(
-            self.books.enter(run.wanted, run.decision, run.decision_id, run.decided_at, Mode.ORCHESTRATE, run.position)
+            self.books.enter(
+                run.wanted, run.decision, run.decision_id, run.decided_at, Mode.ORCHESTRATE, run.position, run.most
+            )
         )
 
     async def moved_on(self, run: Run) -> bool:
-        """Hand the run to the next ranked service that has room and can take the payload."""
+        """Hand the run to the next ranked service that has room, can take the payload, and takes no more than the
+        decision says."""
         for position in range(run.position + 1, len(run.decision.ranked)):
             if run.remaining <= 0:
                 return False
             ranked = run.decision.ranked[position]
-            if self.attempts.misfits(run.wanted, ranked.offer):
+            if self.attempts.misfits(run.wanted, ranked.offer) or not run.most.covers(run.wanted.request, ranked):
                 continue
             if await self._moved(run, position):
                 return True

@@ -218,8 +218,8 @@ class Admission(Protocol):
 @dataclass(frozen=True, slots=True)
 class PastCall:
     """An admitted call as the journal tells it. ``services`` are those it called and when, first to last;
-    tokens and compute belong to the last. ``charged`` is None while the call has not ended: then it holds
-    ``reserved``, and its tokens and compute are not known yet (0)."""
+    tokens and compute belong to the last. ``charged`` is None while the call has not ended: then ``reserved``,
+    tokens and compute are the most that it may hold, and of the services only the first is known."""
 
     decision_id: str
     principal_id: str

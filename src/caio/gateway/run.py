@@ -12,6 +12,7 @@ import msgspec
 from caio.audit.record import AttemptRecord, Breach
 from caio.foundation.errors import UpstreamFailed
 from caio.foundation.money import Usage
+from caio.gateway.most import Most
 from caio.gateway.ports import Grant, Operation, Standing
 from caio.registry.views import Reference
 from caio.routing.model import Decision, Ranked, Request
@@ -104,6 +105,7 @@ class Run:
     decided_at: int
     grant: Grant
     position: int
+    most: Most
     tried: list[Tried] = field(default_factory=list)
     started: float = field(default_factory=monotonic)
 

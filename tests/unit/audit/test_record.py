@@ -18,7 +18,12 @@ from caio.foundation.quantity import read_nanos
 from tests.audit_samples import ANSWER, NOW, QUESTION, counted, decision_record, outcome_record
 
 SALT = b"s" * 32
-RECORDS = [decision_record(), decision_record(idempotency_key="k-1"), outcome_record(), outcome_record(answer=None)]
+RECORDS = [
+    decision_record(),
+    decision_record(idempotency_key="k-1", most_cost=7, most_tokens=8, most_compute_ms=9),
+    outcome_record(),
+    outcome_record(answer=None),
+]
 
 
 def sealer():
@@ -101,6 +106,9 @@ def decision_row(document):
         document["decision_hash"],
         document["admitted"],
         read_nanos(document["reserved"]),
+        read_nanos(document["at_most"]["cost"]) if "at_most" in document else 0,
+        document.get("at_most", {}).get("tokens", 0),
+        document.get("at_most", {}).get("compute_ms", 0),
     )
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from caio.foundation.money import Prices
 from caio.foundation.scope import TenantScope
-from caio.gateway.asks import MARGIN, UNBOUNDED_ANSWER, Asks, tighter
+from caio.gateway.asks import MARGIN, Asks, tighter
+from caio.gateway.most import UNBOUNDED_ANSWER
 from caio.gateway.ports import Operation, Slots
 from caio.gateway.run import Wanted
 from caio.metering.ledger import TOTAL, period_start

@@ -74,7 +74,7 @@ class InProcessAdmission:
     async def _open(self, scope: TenantScope, period: str, now: int) -> None:
         start = period_start(period)
         past = await self._records.since(scope, now - DAY, start)
-        account = Account(PastUnits(past), now)
+        account = Account(PastUnits(past, now), now)
         account.books.open(period, past.spent + sum(unsettled(past, start).values()))
         self._accounts[scope.tenant_id] = account
         if len(self._accounts) > self._accounts_kept:

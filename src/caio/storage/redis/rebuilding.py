@@ -13,7 +13,10 @@ Windows of subjects that the first ask does not name are filled when they are fi
 Times in the records are of the processes' clocks, and earlier than the admissions they tell of. They are moved to
 the server's clock and by ``late`` microseconds more, but never beyond the present: a window may hold a call for
 longer after a rebuild, never shorter. Not checked: that the processes' clocks agree with each other within
-``late``. The tokens and compute of calls that were running are not known to the records, and not counted.
+``late``.
+
+Calls that were running hold the most that they may, and give back what they do not use: of windows that are filled
+later the script looks up whether they have ended since, and with what.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -29,12 +32,13 @@ import msgspec
 
 from caio.foundation.scope import TenantScope
 from caio.gateway.past_use import PastUnits
-from caio.gateway.ports import GRANT_DURABLE_SECONDS, AdmissionRecords, Ask, PastCall, PastUse
+from caio.gateway.ports import GRANT_DURABLE_SECONDS, AdmissionRecords, Ask, Meter, PastCall, PastUse
 from caio.gateway.refusals import KEY, SERVICE, TENANT, recovering
 from caio.metering.ledger import MOST, TOTAL, month_of, period_start
 from caio.storage.redis.asking import Row, window_name
 from caio.storage.redis.client import Client
 from caio.storage.redis.scripts import ADD_WINDOWS, CLAIM, INSTALL, account_keys
+from caio.tenancy.limits import Unit
 from caio.tenancy.rate_limit import BLOCKS, DAY
 
 #: A grant whose answer is handled later than this many seconds after the step was sent is given up.
@@ -59,11 +63,17 @@ _pack = msgspec.msgpack.encode
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What was read for one building of an account, and how far its times are moved."""
+    """What was read at a time for one building of an account, and how far its times are moved."""
 
     epoch: str
     units: PastUnits
+    running: Sequence[PastCall]
     shift: int
+    read_at: int
+
+    def present(self, server_now: int) -> int:
+        """The time at which what was running counts."""
+        return min(self.read_at + self.shift, server_now)
 
 
 class Rebuilding:
@@ -104,9 +114,11 @@ class Rebuilding:
         read = self._reads.get(ask.tenant_id)
         if read is None or read.epoch != epoch.decode():
             past = await self._records.since(ask.scope, now - DAY, now)
-            read = self._keep(ask.tenant_id, epoch.decode(), past, self._shift(server_now, now))
-        filled = _windows(read.units, rows, read.shift, server_now)
-        await self._client.run(ADD_WINDOWS, account_keys(ask.tenant_id), (epoch, _pack(filled)))
+            read = _read(epoch.decode(), past, self._shift(server_now, now), now)
+            self._keep(ask.tenant_id, read)
+        filled = _windows(read.units, read.running, rows, read.shift, server_now)
+        arguments = (epoch, _pack(filled), str(read.present(server_now)))
+        await self._client.run(ADD_WINDOWS, account_keys(ask.tenant_id), arguments)
 
     def _rebuilt(self, name: str, task: asyncio.Task[None]) -> None:
         del self._rebuilding[name]
@@ -146,35 +158,39 @@ class Rebuilding:
         start = period_start(period)
         past = await self._records.since(scope, now - DAY, start)
         shift = self._shift(server_now, now)
-        units = PastUnits(past)
+        read = _read("", past, shift, now)
         known = {call.decision_id for call in past.calls} if held else set()
-        running = [call for call in past.calls if call.charged is None]
         latest = max((at + shift for call in past.calls for _, at in call.services), default=0)
-        spent, prices = _within_books(past.spent, running)
+        spent, prices = _within_books(past.spent, read.running)
         document = {
             "spent": str(spent),
-            "past": min(latest, server_now),
-            "grants": [_grant(call, price, period, start) for call, price in zip(running, prices, strict=True)],
+            "past": server_now if read.running else min(latest, server_now),
+            "at": read.present(server_now),
+            "grants": [_grant(call, price, period, start) for call, price in zip(read.running, prices, strict=True)],
             "kept": [name for name in map(bytes.decode, held) if name not in known],
-            "windows": _windows(units, rows, shift, server_now),
+            "windows": _windows(read.units, read.running, rows, shift, server_now),
         }
         arguments = (*claim, period, _pack(document), scope.tenant_id)
         answer = await self._client.run(INSTALL, account_keys(scope.tenant_id), arguments)
         if answer[0] != b"installed":
             return False
-        self._keep(scope.tenant_id, answer[1].decode(), past, shift, units)
+        self._keep(scope.tenant_id, replace(read, epoch=answer[1].decode()))
         self.rebuilt += 1
         return True
 
     def _shift(self, server_now: int, now: int) -> int:
         return max(0, server_now - now) + self._late
 
-    def _keep(self, name: str, epoch: str, past: PastUse, shift: int, units: PastUnits | None = None) -> _Read:
-        read = self._reads[name] = _Read(epoch, units or PastUnits(past), shift)
+    def _keep(self, name: str, read: _Read) -> None:
+        self._reads[name] = read
         self._reads.move_to_end(name)
         while len(self._reads) > _READS_KEPT:
             self._reads.popitem(last=False)
-        return read
+
+
+def _read(epoch: str, past: PastUse, shift: int, now: int) -> _Read:
+    running = [call for call in past.calls if call.charged is None]
+    return _Read(epoch, PastUnits(past, now), running, shift, now)
 
 
 def _within_books(spent: int, running: Sequence[PastCall]) -> tuple[int, list[int]]:
@@ -188,19 +204,38 @@ def _within_books(spent: int, running: Sequence[PastCall]) -> tuple[int, list[in
 
 
 def _grant(call: PastCall, price: int, period: str, start: int) -> dict[str, Any]:
-    service_id, at = call.services[-1]
+    _, at = call.services[-1]
     own = TOTAL if period == TOTAL else period if call.decided_at >= start else month_of(call.decided_at)
     return {
         "id": call.decision_id,
         "price": str(price),
         "period": own,
         "expires": at + _RUNS_AT_MOST,
-        "subjects": (TENANT, KEY + call.principal_id, SERVICE + service_id),
+        "subjects": _subjects(call),
     }
 
 
-def _windows(units: PastUnits, rows: Sequence[Row], shift: int, now: int) -> dict[str, dict[str, Any]]:
-    return {window_name(*row): _window(units.of(row[0].subject, row[0].unit), row, shift, now) for row in rows}
+def _subjects(call: PastCall) -> tuple[str, str, str]:
+    return TENANT, KEY + call.principal_id, SERVICE + call.services[-1][0]
+
+
+def _windows(
+    units: PastUnits, running: Sequence[PastCall], rows: Sequence[Row], shift: int, now: int
+) -> dict[str, dict[str, Any]]:
+    return {
+        window_name(*row): _window(units.of(row[0].subject, row[0].unit), row, shift, now)
+        | {"subject": row[0].subject, "unit": row[0].unit.value, "running": _held(running, row[0])}
+        for row in rows
+    }
+
+
+def _held(running: Sequence[PastCall], meter: Meter) -> dict[str, int]:
+    """What running calls hold of a meter, and may give back."""
+    if meter.unit is Unit.REQUESTS:
+        return {}
+    theirs = [call for call in running if meter.subject in _subjects(call)]
+    held = {each.decision_id: each.tokens if meter.unit is Unit.TOKENS else each.compute_ms for each in theirs}
+    return {name: amount for name, amount in held.items() if amount}
 
 
 def _window(past: Iterable[tuple[int, int]], row: Row, shift: int, now: int) -> dict[str, Any]:

@@ -42,6 +42,9 @@ def _calls(scope: TenantScope, since: int) -> Select[Any]:
             decisions.c.service_id,
             decisions.c.decided_at,
             decisions.c.reserved,
+            decisions.c.most_cost,
+            decisions.c.most_tokens,
+            decisions.c.most_compute_ms,
             *columns,
         )
         .outerjoin_from(decisions, outcomes, _same(outcomes.c.tenant_id, outcomes.c.decision_id))
@@ -81,16 +84,21 @@ def _past_calls(calls: Sequence[Row[Any]], further: Sequence[Row[Any]]) -> tuple
     later: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for row in further:
         later[row.decision_id].append((row.service_id, row.finished_at))
-    return tuple(
-        PastCall(
-            decision_id=row.decision_id,
-            principal_id=row.principal_id,
-            decided_at=row.decided_at,
-            services=((row.service_id, row.decided_at), *later.get(row.decision_id, ())),
-            reserved=row.reserved,
-            charged=row.charged,
-            tokens=(row.input_tokens or 0) + (row.output_tokens or 0),
-            compute_ms=row.latency_ms or 0,
-        )
-        for row in calls
+    return tuple(_past_call(row, later.get(row.decision_id, ())) for row in calls)
+
+
+def _past_call(row: Row[Any], later: Sequence[tuple[str, int]]) -> PastCall:
+    if row.charged is None:
+        tokens, compute_ms = row.most_tokens, row.most_compute_ms
+    else:
+        tokens, compute_ms = row.input_tokens + row.output_tokens, row.latency_ms
+    return PastCall(
+        decision_id=row.decision_id,
+        principal_id=row.principal_id,
+        decided_at=row.decided_at,
+        services=((row.service_id, row.decided_at), *later),
+        reserved=max(row.reserved, row.most_cost),
+        charged=row.charged,
+        tokens=tokens,
+        compute_ms=compute_ms,
     )

@@ -171,6 +171,9 @@ def _decision(row: Row[Any]) -> DecisionRow:
         decision_hash=row.decision_hash,
         admitted=row.admitted,
         reserved=row.reserved,
+        most_cost=row.most_cost,
+        most_tokens=row.most_tokens,
+        most_compute_ms=row.most_compute_ms,
     )
 
 

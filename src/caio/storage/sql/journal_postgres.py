@@ -61,26 +61,28 @@ leaves AS (
 ),
 decided AS (
     INSERT INTO decisions (tenant_id, decision_id, decided_at, mode, capability, service_id, service_version,
-                           principal_id, decision_hash, admitted, reserved)
+                           principal_id, decision_hash, admitted, reserved,
+                           most_cost, most_tokens, most_compute_ms)
     SELECT * FROM unnest($10::text[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::text[],
-                         $16::text[], $17::text[], $18::text[], $19::boolean[], $20::bigint[])
+                         $16::text[], $17::text[], $18::text[], $19::boolean[], $20::bigint[],
+                         $21::bigint[], $22::bigint[], $23::bigint[])
 ),
 finished AS (
     INSERT INTO outcomes (tenant_id, decision_id, finished_at, status, service_id, latency_ms,
                           input_tokens, output_tokens, charged)
-    SELECT * FROM unnest($21::text[], $22::text[], $23::bigint[], $24::text[], $25::text[], $26::bigint[],
-                         $27::bigint[], $28::bigint[], $29::bigint[])
+    SELECT * FROM unnest($24::text[], $25::text[], $26::bigint[], $27::text[], $28::text[], $29::bigint[],
+                         $30::bigint[], $31::bigint[], $32::bigint[])
 ),
 attempted AS (
     INSERT INTO attempts (tenant_id, decision_id, position, finished_at, service_id, succeeded,
                           latency_ms, version, streamed, breached)
-    SELECT * FROM unnest($30::text[], $31::text[], $32::integer[], $33::bigint[], $34::text[], $35::boolean[],
-                         $36::bigint[], $37::text[], $38::boolean[], $39::text[])
+    SELECT * FROM unnest($33::text[], $34::text[], $35::integer[], $36::bigint[], $37::text[], $38::boolean[],
+                         $39::bigint[], $40::text[], $41::boolean[], $42::text[])
 ),
 counted AS (
     INSERT INTO observed (tenant_id, service_id, version, hour, measure, bucket, calls)
     SELECT heads.tenant_id, service_id, version, hour, measure, bucket, calls
-    FROM unnest($40::text[], $41::text[], $42::text[], $43::bigint[], $44::text[], $45::integer[], $46::bigint[])
+    FROM unnest($43::text[], $44::text[], $45::text[], $46::bigint[], $47::text[], $48::integer[], $49::bigint[])
         AS seen (tenant_id, service_id, version, hour, measure, bucket, calls)
     JOIN heads ON heads.tenant_id = seen.tenant_id
     ON CONFLICT (tenant_id, service_id, version, hour, measure, bucket)
@@ -88,7 +90,7 @@ counted AS (
 ),
 answered AS (
     UPDATE idempotency SET sealed = answer.sealed
-    FROM unnest($47::text[], $48::text[], $49::text[], $50::bytea[])
+    FROM unnest($50::text[], $51::text[], $52::text[], $53::bytea[])
         AS answer (tenant_id, idempotency_key, decision_id, sealed)
     WHERE idempotency.tenant_id = answer.tenant_id
       AND idempotency.idempotency_key = answer.idempotency_key
@@ -96,7 +98,7 @@ answered AS (
 ),
 acted AS (
     INSERT INTO acts (tenant_id, act_id, kind, recorded_at, action, principal_id, subject)
-    SELECT * FROM unnest($51::text[], $52::text[], $53::text[], $54::bigint[], $55::text[], $56::text[], $57::text[])
+    SELECT * FROM unnest($54::text[], $55::text[], $56::text[], $57::bigint[], $58::text[], $59::text[], $60::text[])
 )
 SELECT tenant_id, next FROM heads
 """
@@ -178,7 +180,7 @@ def _parameters(batch: Batch) -> list[Sequence[Any]]:
     return [
         *_columns(batch.counts, 2),
         *_columns(leaves, 7),
-        *_columns(batch.decisions, 11),
+        *_columns(batch.decisions, 14),
         *_columns(batch.outcomes, 9),
         *_columns(batch.attempts, 10),
         *_columns(batch.counted(), 7),

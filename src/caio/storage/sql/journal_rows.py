@@ -93,6 +93,9 @@ def _decision(tenant: str, row: DecisionRow) -> Row:
         row.decision_hash,
         row.admitted,
         row.reserved,
+        row.most_cost,
+        row.most_tokens,
+        row.most_compute_ms,
     )
 
 

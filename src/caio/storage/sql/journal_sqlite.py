@@ -42,7 +42,7 @@ _LEAVES = RowWriter("journal", "seq, tenant_id, kind, subject_id, recorded_at, c
 _DECISIONS = RowWriter(
     "decisions",
     "tenant_id, decision_id, decided_at, mode, capability, service_id, service_version, "
-    "principal_id, decision_hash, admitted, reserved",
+    "principal_id, decision_hash, admitted, reserved, most_cost, most_tokens, most_compute_ms",
 )
 _OUTCOMES = RowWriter(
     "outcomes",

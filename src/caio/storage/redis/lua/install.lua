@@ -1,5 +1,5 @@
 -- Put an account in place that was read from the durable records.
--- ARGV: time, token, since (as claimed), shared, period, packed {spent, past, grants, kept, windows}, tenant
+-- ARGV: time, token, since (as claimed), shared, period, packed {spent, past, at, grants, kept, windows}, tenant
 local now = clock(ARGV[1])
 local builder = account .. ':builder'
 local since = lost_at(now, ARGV[4] == '1')
@@ -25,6 +25,15 @@ epoch = ARGV[2]  -- unlike any before, so that nobody takes windows of another b
 redis.call('DEL', account, grants, slots, builder)
 redis.call('HSET', account, 'server', server, 'built', digits(now), 'latest', digits(now), 'epoch', epoch,
   'period', ARGV[5], 'past', digits(past.past), 'spent:' .. ARGV[5], past.spent)
+local takes = {}
+for name, window in pairs(past.windows) do
+  local key = window_key(name)
+  fill(key, window)
+  for id, amount in pairs(window.running) do
+    takes[id] = takes[id] or {}
+    table.insert(takes[id], {key, window.subject, window.unit, amount, past.at})
+  end
+end
 for _, grant in ipairs(past.grants) do
   local known = held[grant.id] or {}
   for _, subject in ipairs(grant.subjects) do
@@ -33,7 +42,7 @@ for _, grant in ipairs(past.grants) do
   add('reserved:' .. grant.period, grant.price)
   redis.call('HSET', grants, grant.id, cmsgpack.pack({
     process = known.process or '', expires = known.expires or grant.expires, price = grant.price,
-    period = grant.period, subjects = grant.subjects, takes = {},
+    period = grant.period, subjects = grant.subjects, takes = takes[grant.id] or {}, built = true,
   }))
 end
 -- Calls that this server knows and the records do not (yet): whoever admitted them will settle them.
@@ -47,11 +56,6 @@ for _, id in ipairs(past.kept) do
     add('reserved:' .. grant.period, grant.price)
     redis.call('HSET', grants, id, cmsgpack.pack(grant))
   end
-end
-for name, window in pairs(past.windows) do
-  local key = window_key(name)
-  redis.call('RPUSH', key, digits(window.used) .. ':-1', unpack(window.blocks))
-  lasts(key, window.span)
 end
 redis.call('SADD', 'caio:accounts', ARGV[7])
 keep()

@@ -231,6 +231,27 @@ local function release_slot(subject)
   end
 end
 
+-- How calls ended that ran when the account was built: for windows that are filled from before.
+local function endings()
+  epoch = epoch or redis.call('HGET', account, 'epoch') or '0'
+  return account .. ':' .. epoch .. ':endings'
+end
+
+-- Fill a window from the records.
+local function fill(key, window)
+  redis.call('RPUSH', key, digits(window.used) .. ':-1', unpack(window.blocks))
+  lasts(key, window.span)
+end
+
+local function holds(grant, subject)
+  for _, each in ipairs(grant.subjects) do
+    if each == subject then
+      return true
+    end
+  end
+  return false
+end
+
 local function keep()
   redis.call('EXPIRE', account, DAYS)
   redis.call('EXPIRE', grants, DAYS)

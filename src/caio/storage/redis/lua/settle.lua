@@ -25,6 +25,10 @@ for _, taken in ipairs(grant.takes) do
   booked[key] = used - stays
   give_back(key, taken[5], amount - stays)
 end
+if grant.built then
+  redis.call('HSET', endings(), ARGV[2], ARGV[4] .. ':' .. ARGV[5])
+  redis.call('EXPIRE', endings(), DAYS)
+end
 subtract('reserved:' .. grant.period, grant.price)
 add('spent:' .. grant.period, charged)
 return {'settled'}

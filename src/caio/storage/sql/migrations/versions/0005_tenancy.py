@@ -21,6 +21,7 @@ depends_on = None
 identifier = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 _STORAGE_BYTES = 10 * 1024**3
+_AT_MOST = ("most_cost", "most_tokens", "most_compute_ms")
 
 
 def _column(name: str, kind: Any, *, optional: bool = False) -> sa.Column[Any]:
@@ -57,6 +58,8 @@ def upgrade() -> None:
     _with_default("api_keys", "created_by", sa.Text(), "")
     _with_default("api_keys", "successor_id", sa.Text(), "")
     op.add_column("api_keys", _column("last_used_at", sa.BigInteger(), optional=True))
+    for name in _AT_MOST:
+        _with_default("decisions", name, sa.BigInteger(), "0")
     _identity()
     _events()
     _usage()
@@ -189,6 +192,8 @@ def downgrade() -> None:
         "members",
     ):
         op.drop_table(table)
+    for column in _AT_MOST:
+        op.drop_column("decisions", column)
     for column in ("last_used_at", "successor_id", "created_by", "limits"):
         op.drop_column("api_keys", column)
     for column in (

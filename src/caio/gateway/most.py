@@ -1,0 +1,51 @@
+"""The most that a call can take: what is reserved for it, and what its decision says of it.
+
+An admitted call may be handed on to other services, which its decision, once written, cannot tell. So the decision
+says what the call takes at most with any of the next ones in rank, and a call is handed on to no service that
+takes more. Whoever knows the durable records alone then never reserves less for a running call than it holds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from caio.routing.model import Decision, Offer, OnViolation, Ranked, Request
+
+#: Tokens taken for an answer that neither the request nor the contract bounds.
+UNBOUNDED_ANSWER = 4_096
+
+#: The services that a call is foreseen to be handed on to, with the one that it is admitted for.
+FORESEEN = 5
+
+
+class Most(NamedTuple):
+    """What an admitted call may take at most, whichever of the foreseen services it is handed on to."""
+
+    cost: int = 0
+    tokens: int = 0
+    compute_ms: int = 0
+
+    def covers(self, request: Request, ranked: Ranked) -> bool:
+        """Whether the call may be handed on to ``ranked``."""
+        return ranked.worst_cost <= self.cost and worst_tokens(request, ranked.offer) <= self.tokens
+
+
+def most_of(request: Request, decision: Decision, position: int) -> Most:
+    """The most that a call can take that is admitted for the service at ``position``."""
+    foreseen = decision.ranked[position : position + FORESEEN]
+    if request.max_tokens is None:
+        tokens = max([worst_tokens(request, each.offer) for each in foreseen])
+    else:
+        tokens = worst_tokens(request, foreseen[0].offer)
+    moves = len(foreseen) > 1 or decision.on_violation is OnViolation.RETRY
+    longest = request.deadline_ms if moves else min(request.deadline_ms, foreseen[0].offer.timeout_ms)
+    return Most(max([each.worst_cost for each in foreseen]), tokens, longest)
+
+
+def worst_tokens(request: Request, offer: Offer) -> int:
+    """The most tokens that a call can take, input and output together."""
+    if request.max_tokens is not None:
+        return request.input_bytes + request.max_tokens
+    capabilities = [offer.capabilities[name] for name in request.capabilities if name in offer.capabilities]
+    bounds = [each.max_tokens if each.max_tokens is not None else each.context_length for each in capabilities]
+    return request.input_bytes + max((bound for bound in bounds if bound is not None), default=UNBOUNDED_ANSWER)
