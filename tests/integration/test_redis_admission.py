@@ -108,6 +108,19 @@ async def test_a_step_is_bounded(server):
         assert taken == 9
 
 
+async def test_a_step_is_bounded_that_the_server_does_not_take_in(server):
+    client = Client(server.url)
+    await client.connect()
+    server.suspend()
+    begun = time.monotonic()
+    with pytest.raises(ServerAway):
+        await client.try_to_run(BEAT, (), ("x" * 40_000_000,))
+    assert time.monotonic() - begun < 2
+    assert (client.away, client.timeouts) == (True, 1)
+    server.resume()
+    await client.close()
+
+
 async def test_a_busy_process_is_not_an_outage(server):
     records = Ledger()
     async with running_admission(server.url, records, step_seconds=0.05, **SHORT) as admission:

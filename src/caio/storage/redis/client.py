@@ -48,6 +48,7 @@ class _Line:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._writer = connection._writer
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._reading = asyncio.create_task(self._read())
 
@@ -57,7 +58,8 @@ class _Line:
         self._waiting.append(answer)
         if self._reading.done():
             raise ConnectionError
-        await self._connection.send_packed_command(_packed(words), check_health=False)
+        async with asyncio.timeout(seconds):  # a server that stands still takes in no more than its buffers
+            await self._connection.send_packed_command(_packed(words), check_health=False)
         await asyncio.wait((answer,), timeout=seconds)
         for _ in range(3):
             if not answer.done():
@@ -70,6 +72,8 @@ class _Line:
         self._reading.cancel()
         with suppress(asyncio.CancelledError):
             await self._reading
+        if self._writer is not None:
+            self._writer.transport.abort()  # what the server has not taken in must not reach it later
         await self._connection.disconnect(nowait=True)
 
     async def _read(self) -> None:
