@@ -6,8 +6,10 @@ import asyncio
 from contextlib import suppress
 from itertools import combinations
 from random import Random
+from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from caio.audit.custody import Erasure
 from caio.audit.record import open_leaf
@@ -20,6 +22,7 @@ from caio.metering.statements import Statements
 from caio.metering.usage import DAY, Dimension, Place, Recount, Sums, day_of, grouped
 from caio.storage.sql import usage as usage_sql
 from caio.storage.sql.stores import Stores
+from caio.storage.sql.tables_tenancy import usage
 from tests.audit_samples import NOW
 from tests.support.acts import act_leaf
 from tests.support.calls import CallMade, leaves_of, random_call, usage_of
@@ -261,6 +264,25 @@ async def test_a_statement_says_what_it_is_as_of(metered: Metered, acme: TenantS
     assert (await statements.as_of(acme))[0] == metered.calls["acme"][0].decision.decided_at
     await metered.rollup.catch_up(acme)
     assert (await statements.usage(acme, query)).waiting == 0
+
+
+async def test_an_answer_in_one_piece_is_one_question(metered: Metered, acme: TenantScope) -> None:
+    """Each question adds up all of the tenant's usage that is asked for."""
+    stores, asked = metered.stores, 0
+
+    class Counting(usage_sql.SqlUsage):
+        async def groups(self, scope: TenantScope, query: UsageQuery, after: Group | None, limit: int) -> Any:
+            nonlocal asked
+            asked += 1
+            return await super().groups(scope, query, after, limit)
+
+    row = {"tenant_id": "acme", "day": 0, "principal_id": "key_1", "capability": "chat", **Sums()._asdict()}
+    async with stores.usage.database.writing(acme) as connection:
+        await connection.execute(insert(usage), [row | {"service_id": f"svc_{n}"} for n in range(2_500)])
+    counting = Counting(stores.usage.database)
+    statements = Statements(counting, stores.storage_measures, stores.tenants, lambda: NOW)
+    found = await statements.usage(acme, UsageQuery(0, 10**6, (Dimension.SERVICE,)))
+    assert (len(found.groups), asked) == (2_500, 1)
 
 
 async def test_an_answer_in_one_piece_is_bounded(
