@@ -85,7 +85,8 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Throw a tenant's usage away and count it again from the journal, also while a server runs."""
-    leaves = asyncio.run(_rebuild(tenant, data_dir))
+    with output.waiting(f"Counting the usage of {tenant} again"):
+        leaves = asyncio.run(_rebuild(tenant, data_dir))
     if as_json:
         output.print_json({"tenant": tenant, "entries": leaves})
     else:
@@ -103,7 +104,8 @@ def recount(
     Whether the export is genuine is not checked: caio audit verify DIR does.
     """
     dimensions = _dimensions(by)
-    found = _recounted(directory)
+    with output.waiting("Counting"):
+        found = _recounted(directory)
     groups = [_named(dimensions, key, sums) for key, sums in sorted(grouped(found.usage, dimensions).items())]
     (total,) = grouped(found.usage, ()).values() or (Sums(),)
     if as_json:
