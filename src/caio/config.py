@@ -120,6 +120,14 @@ class Settings(BaseSettings):
     api_host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8080
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body.")] = 4 * 1024 * 1024
+    control_plane_per_minute: Annotated[
+        int,
+        Field(
+            ge=3,
+            description="Requests to the control plane (everything but calls of services) that a tenant may send to "
+            "one process in any minute; each of its keys and members may send a third of them.",
+        ),
+    ] = 1800
     outbound_allow: Annotated[
         tuple[IPv4Network | IPv6Network, ...],
         NoDecode,

@@ -42,6 +42,7 @@ from caio.api.routes import (
     webhooks,
     what_if,
 )
+from caio.api.turns import HoldingTurns
 from caio.foundation.errors import CaioError, InvalidInput, NotFound, Violation
 
 DESCRIPTION = (
@@ -89,6 +90,7 @@ def control_plane(platform: Platform) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
     app.middleware("http")(_edge)
+    app.add_middleware(HoldingTurns)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 

@@ -10,8 +10,10 @@ from fastapi.security import HTTPBearer
 
 from caio.api.platform import Platform
 from caio.api.presented import Presented
+from caio.api.turns import take_turn
 from caio.foundation.errors import InvalidInput, PreconditionFailed, TooLarge, Violation
 from caio.tenancy.principals import Caller, Permission
+from caio.tenancy.turns import Weight
 
 #: Documents the scheme in OpenAPI; the check itself is ``caller_with``'s.
 _BEARER = HTTPBearer(
@@ -37,8 +39,21 @@ async def any_caller(
         str | None, Header(alias="X-Tenant-ID", description="Selects among the tenants that the credential proves.")
     ] = None,
 ) -> Caller:
-    """A dependency that authenticates the caller and asks for nothing more."""
-    return await presented(request).caller(platform(request).authenticator)
+    """A dependency that authenticates the caller and asks for nothing more but its turn: raises LimitExceeded
+    when the caller or its tenant asks too much at once or in a minute."""
+    caller = await presented(request).caller(platform(request).authenticator)
+    turns = platform(request).turns
+    turns.count(caller.scope.tenant_id, caller.principal.principal_id)
+    await take_turn(turns, request, caller, Weight.ANY)
+    return caller
+
+
+async def _heavy_turn(request: Request, caller: Annotated[Caller, Depends(any_caller)]) -> None:
+    await take_turn(platform(request).turns, request, caller, Weight.HEAVY)
+
+
+#: For a route that reads or computes at length: its caller's tenant has few of these at once.
+HeavyTurn = Annotated[None, Depends(_heavy_turn)]
 
 
 def caller_with(permission: Permission) -> Callable[..., Awaitable[Caller]]:

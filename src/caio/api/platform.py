@@ -30,6 +30,7 @@ from caio.tenancy.authentication import Authenticator
 from caio.tenancy.invitations import Invitations
 from caio.tenancy.lifecycle import Lifecycle
 from caio.tenancy.members import Members
+from caio.tenancy.turns import Turns
 from caio.tenancy.webhooks import Webhooks
 
 
@@ -104,6 +105,8 @@ class Platform(Protocol):
     def journal(self) -> Journal: ...
     @property
     def sequencer(self) -> Sequencer: ...
+    @property
+    def turns(self) -> Turns: ...
     @property
     def max_body_bytes(self) -> int: ...
 

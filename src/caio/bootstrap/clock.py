@@ -15,6 +15,11 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
+def monotonic() -> int:
+    """Microseconds that never go back, since no time in particular."""
+    return time.monotonic_ns() // 1000
+
+
 def new_id(prefix: str) -> str:
     return ulid(prefix, now(), os.urandom(ENTROPY_BYTES))
 

@@ -37,6 +37,7 @@ from caio.tenancy.authentication import Authenticator
 from caio.tenancy.invitations import Invitations
 from caio.tenancy.lifecycle import Lifecycle, Tenants
 from caio.tenancy.members import Members
+from caio.tenancy.turns import Turns
 from caio.tenancy.webhooks import Webhooks
 from caio.worker.loop import Worker
 
@@ -72,6 +73,7 @@ class Installation:
     streams: Streams
     authenticator: Authenticator
     addresses: CallerAddresses
+    turns: Turns
     api_keys: ApiKeys
     members: Members
     lifecycle: Lifecycle

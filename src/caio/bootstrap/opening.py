@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from caio.bootstrap.audit import open_audit
+from caio.bootstrap.clock import monotonic
 from caio.bootstrap.events import open_events
 from caio.bootstrap.gateway import open_gateway
 from caio.bootstrap.installation import Installation
@@ -20,6 +21,7 @@ from caio.bootstrap.worker import wire_worker
 from caio.config import Settings, read_settings
 from caio.observability.logging import configure_logging
 from caio.providers.outbound import OutboundClient
+from caio.tenancy.turns import Turns
 
 
 @asynccontextmanager
@@ -81,6 +83,7 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
             tenants=tenancy.tenants,
             authenticator=tenancy.authenticator,
             addresses=tenancy.addresses,
+            turns=Turns(settings.control_plane_per_minute, monotonic),
             api_keys=tenancy.api_keys,
             members=tenancy.members,
             lifecycle=tenure.lifecycle,

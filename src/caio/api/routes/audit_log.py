@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel
 
-from caio.api.dependencies import ThePlatform, caller_with
+from caio.api.dependencies import HeavyTurn, ThePlatform, caller_with
 from caio.api.routes.audit_entries import LARGEST
 from caio.audit.export import Shown
 from caio.audit.merkle import MAX_SIZE
@@ -113,6 +113,7 @@ async def get_consistency(caller: Reader, platform: ThePlatform, old: Size, new:
 @router.get("/api/v1/audit/export", response_class=StreamingResponse, responses=_content("application/x-ndjson"))
 async def get_export(
     caller: Reader,
+    _turn: HeavyTurn,
     platform: ThePlatform,
     start: Annotated[int, Query(alias="from", ge=0, le=LARGEST, description="The first entry.")] = 0,
     kind: Annotated[list[LeafKind] | None, Query(description="Disclose these kinds only.")] = None,

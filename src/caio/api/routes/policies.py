@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from caio.api.dependencies import (
     DocumentBody,
+    HeavyTurn,
     ThePlatform,
     caller_with,
     etag,
@@ -28,7 +29,12 @@ Strict = Annotated[bool, Query(description="Refuse what has a severe finding, wi
 
 @router.post("", status_code=201, openapi_extra=POLICY_BODY)
 async def save_policy(
-    caller: Writer, body: DocumentBody, platform: ThePlatform, response: Response, strict: Strict = False
+    caller: Writer,
+    _turn: HeavyTurn,
+    body: DocumentBody,
+    platform: ThePlatform,
+    response: Response,
+    strict: Strict = False,
 ) -> PublicationView:
     """Save a policy, in YAML or JSON. It is refused, with line and column, unless it compiles; `findings`
     say what it does among the tenant's services and policies."""
@@ -40,7 +46,7 @@ async def save_policy(
 
 @router.post("/validate", openapi_extra=POLICY_BODY)
 async def validate_policy(
-    caller: Writer, body: DocumentBody, platform: ThePlatform, strict: Strict = False
+    caller: Writer, _turn: HeavyTurn, body: DocumentBody, platform: ThePlatform, strict: Strict = False
 ) -> Validation:
     """Say everything that is wrong with a policy, and what it would do, without saving it."""
     examined = await platform.catalog.examine_policy(caller.scope, body, strict=strict)
@@ -78,6 +84,7 @@ async def get_policy(
 @router.put("/{policy_id}", openapi_extra=POLICY_BODY)
 async def publish_policy(
     caller: Writer,
+    _turn: HeavyTurn,
     body: DocumentBody,
     platform: ThePlatform,
     response: Response,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from caio.api.dependencies import DocumentBody, ThePlatform, caller_with, etag, required_revision
+from caio.api.dependencies import DocumentBody, HeavyTurn, ThePlatform, caller_with, etag, required_revision
 from caio.api.tenant_views import Alerts, TenantName, TenantView, view_of
 from caio.gateway.intake import read
 from caio.tenancy.ports import Outage
@@ -72,6 +72,7 @@ async def change_own_tenant(
 )
 async def export_own_tenant(
     caller: Manager,
+    _turn: HeavyTurn,
     platform: ThePlatform,
     content: Annotated[bool, Query(description="Open the content of decisions, as far as it was not erased.")] = True,
 ) -> StreamingResponse:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from caio.api.dependencies import ThePlatform, caller_with
+from caio.api.dependencies import HeavyTurn, ThePlatform, caller_with
 from caio.api.platform import Platform
 from caio.foundation.errors import InvalidInput, Violation
 from caio.foundation.quantity import decimal_text
@@ -138,7 +138,7 @@ async def get_usage(caller: Reader, platform: ThePlatform, query: Wanted) -> Usa
 
 
 @router.get("/api/v1/usage.csv", response_class=StreamingResponse, responses=_CSV)
-async def get_usage_csv(caller: Reader, platform: ThePlatform, query: Wanted) -> StreamingResponse:
+async def get_usage_csv(caller: Reader, _turn: HeavyTurn, platform: ThePlatform, query: Wanted) -> StreamingResponse:
     """The same groups, however many, as CSV (RFC 4180). A text that a spreadsheet would take for a formula has
     an apostrophe before it."""
     as_of, _ = await platform.statements.as_of(caller.scope)

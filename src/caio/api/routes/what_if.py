@@ -13,7 +13,7 @@ import msgspec
 from fastapi import APIRouter, Depends
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
-from caio.api.dependencies import DocumentBody, ThePlatform, caller_with
+from caio.api.dependencies import DocumentBody, HeavyTurn, ThePlatform, caller_with
 from caio.api.platform import Platform
 from caio.api.routes.routing import ExcludedService
 from caio.foundation.errors import InvalidInput
@@ -167,7 +167,7 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 
 
 @router.post("/what-if", openapi_extra=_BODY)
-async def what_if(caller: Reader, body: DocumentBody, platform: ThePlatform) -> WhatIfAnswer:
+async def what_if(caller: Reader, _turn: HeavyTurn, body: DocumentBody, platform: ThePlatform) -> WhatIfAnswer:
     """Decide recorded requests again, as they were and with one change, and say what would move.
 
     The change is a contract or policy (a new one, or the next version of one in force), a service or
