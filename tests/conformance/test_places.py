@@ -14,12 +14,12 @@ from caio.audit.journal import Journal
 from caio.audit.ports import TENANT_DATABASE_AWAY, Leaf, LeafKind
 from caio.foundation.errors import Conflict, InvalidInput, Misconfigured, NotReady
 from caio.foundation.scope import PlatformScope, TenantScope
-from caio.storage.sql import Database, open_stores
+from caio.storage.sql import Database, open_stores, postgres
 from caio.storage.sql.places import DIRECTORY, PLATFORM, UNSEEN, Place, place_of, schema_of
 from caio.storage.sql.placing import SqlPlaces
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import HEAD, downgrade, upgrade
-from caio.tenancy.ports import Tenant, Tier
+from caio.tenancy.ports import ApiKey, Tenant, Tier
 from tests.support.acts import act_leaf
 from tests.support.tenants import add_bare_tenants, tenant_named
 
@@ -159,6 +159,34 @@ async def test_a_tenants_database_that_is_away_holds_up_nobody_else(database: Da
     await journal.stop()
     assert [each.tenant_id for each in await stores.log.behind("holder", 1, 2, 10)] == ["acme"]
     postgres_server.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+async def test_a_tenants_database_that_says_nothing_holds_up_nobody_else(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even with more changes of keys than there are connections: those are opened for whoever's database it is."""
+    await asyncio.to_thread(upgrade, postgres_url)
+    silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(60), "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    database = await Database.open(postgres_url, {"own": f"postgresql://caio@127.0.0.1:{port}/own"})
+    await add_bare_tenants(database, replace(tenant_named("solo"), tier=Tier.SILO, place="own"))
+    monkeypatch.setattr(postgres, "CONNECT_SECONDS", 2)
+    keys = open_stores(database).api_keys
+    adding = [asyncio.create_task(keys.add(SCOPE, api_key(n), act_leaf(SCOPE))) for n in range(12)]
+    await asyncio.wait(adding, timeout=0.5)
+    asking = asyncio.create_task(keys.locate(b"another tenant's"))
+    await asyncio.wait([asking, *adding], return_when=asyncio.FIRST_COMPLETED)
+    assert asking.done()
+    assert not any(task.done() for task in adding)
+    began = asyncio.get_running_loop().time()
+    assert {type(each) for each in await asyncio.gather(*adding, return_exceptions=True)} == {NotReady}
+    assert asyncio.get_running_loop().time() - began < 10  # they wait together, not one after the other
+    await database.close()
+    silent.close()
+
+
+def api_key(number: int) -> ApiKey:
+    return ApiKey(f"key_{number}", "solo", "", "caio_dev_ab", b"hash %d" % number, ("user",), "standard", 1)
 
 
 async def test_on_sqlite_every_tenant_is_in_the_shared_tables(tmp_path: Any) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from caio.foundation.errors import Misconfigured
+from caio.foundation.errors import Misconfigured, NotReady
 from caio.foundation.scope import PlatformScope, Scope, TenantScope
 from caio.storage.sql import row_security, sqlite
 from caio.storage.sql.outage import outages_are_not_ready
@@ -82,7 +83,8 @@ class Database:
         self._servers: dict[str, Server] = {}
         self._known: dict[str, tuple[float, Place]] = {}
         self._all: tuple[float, tuple[Place, ...]] = (-PLACES_SECONDS, ())
-        self._opening = asyncio.Lock()
+        self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._away: dict[str, float] = {}
         self._closing: list[Callable[[], Awaitable[None]]] = []
 
     @classmethod
@@ -148,16 +150,18 @@ class Database:
     @asynccontextmanager
     async def writing_directory(self, scope: TenantScope) -> AsyncIterator[AsyncConnection]:
         """A transaction that changes tenants, API keys, members or invitations; ``placed`` takes it to the tenant's
-        other rows. Of a tenant in a database of its own these are two transactions, and that database's commits
-        first: a change whose leaf could not be written has not happened, while a process that ends between the
-        two commits leaves a leaf that tells of a change that did not."""
+        other rows. Of a tenant in a database of its own these are two transactions, and that database's begins
+        first, so that nobody waits for it with a connection that all tenants need, and commits first: a change whose
+        leaf could not be written has not happened, while a process that ends between the two commits leaves a leaf
+        that tells of a change that did not."""
         place = await self.place_of(scope.tenant_id)
         if not place.database:
             async with self.writing(scope, place) as connection:
                 yield connection
             return
-        async with self.writing(scope, PLATFORM) as connection, self.writing(scope, place) as at_the_place:
+        async with self.writing(scope, place) as at_the_place, self.writing(scope, PLATFORM) as connection:
             yield await connection.execution_options(**{_PLACED: at_the_place})
+            await at_the_place.commit()
 
     @asynccontextmanager
     async def looking_up(self, at: Place = PLATFORM) -> AsyncIterator[AsyncConnection]:
@@ -237,9 +241,16 @@ class Database:
             )
         from caio.storage.sql.isolation import require_isolation
 
-        async with self._opening:
+        asked = time.monotonic()
+        async with self._opening[place.database]:
             if place.database not in self._servers:
-                opened = await _postgres().Server.open(self.silos[place.database].dsn)
+                if self._away.get(place.database, asked) > asked:
+                    raise NotReady("A tenant's own database does not answer; try again shortly.")
+                try:
+                    opened = await _postgres().Server.open(self.silos[place.database].dsn)
+                except NotReady:
+                    self._away[place.database] = time.monotonic()  # for those who wait here
+                    raise
                 self._servers[place.database] = opened
                 try:
                     await require_isolation(self, place)
