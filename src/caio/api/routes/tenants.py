@@ -83,7 +83,7 @@ class SuspensionWish(BaseModel):
 
 
 class CancellationWish(BaseModel):
-    """Why, and how many days are left to change one's mind and to export what there is."""
+    """Why, and how many days are left to change one's mind. Nobody exports meanwhile: what shall be kept comes before."""
 
     model_config = ConfigDict(extra="forbid")
 
