@@ -7,6 +7,7 @@ import pytest
 from caio.audit.ports import Mode
 from caio.foundation.errors import NotFound
 from caio.gateway.ports import PastCall
+from caio.storage.sql import admission_records
 from caio.tenancy.limits import Limits
 from tests.conformance.test_journal_store import NOW, decision, outcome
 from tests.support.acts import act_leaf
@@ -57,6 +58,20 @@ async def test_a_call_that_has_not_ended_is_told_at_its_most(stores, acme):
     await stores.journal.append([outcome("dec_1", at=50, charged=7)])
     [call] = (await stores.admission_records.since(acme, 0, 0)).calls
     assert (call.charged, call.tokens < 2**40, call.compute_ms < 7_000) == (7, True, True)
+
+
+async def test_pages_leave_nothing_out(stores, acme, monkeypatch):
+    """Also of calls that were decided in the same microsecond, and of services that they were handed on to."""
+    names = [f"dec_{number}" for number in range(7)]
+    await stores.journal.append([decision(name, at=20 + number // 3) for number, name in enumerate(names)])
+    await stores.journal.append([outcome(name, at=50, charged=1) for name in names])
+    whole = await stores.admission_records.since(acme, 20, 0)
+    assert [call.decision_id for call in whole.calls] == names
+    assert all(len(call.services) > 1 for call in whole.calls)
+    for size in (1, 2, 3, 7):
+        monkeypatch.setattr(admission_records, "PAGE", size)
+        assert await stores.admission_records.since(acme, 20, 0) == whole
+    assert len((await stores.admission_records.since(acme, 21, 0)).calls) == 4
 
 
 async def test_a_period_holds_the_money_of_the_calls_admitted_in_it(stores, acme):

@@ -67,14 +67,19 @@ class RollingWindow:
         if self.limit < 1 or self.span < 1:
             raise ValueError(f"limit and span must be positive, got {self.limit} and {self.span}")
 
-    def wait(self, now: int, units: int = 1) -> int:
-        """Microseconds until ``units`` more fit; 0 if they fit now. More than the limit never fit: their wait
-        is the whole span, however often it is waited."""
+    def forget(self, now: int) -> None:
+        """Let go of what has left by ``now``."""
         blocks = self._blocks
         while blocks and blocks[0].newest <= now - self.span:
             gone = blocks.popleft()
             self.used -= gone.units
             self._left = gone.newest
+
+    def wait(self, now: int, units: int = 1) -> int:
+        """Microseconds until ``units`` more fit; 0 if they fit now. More than the limit never fit: their wait
+        is the whole span, however often it is waited."""
+        self.forget(now)
+        blocks = self._blocks
         missing = self.used + units - self.limit
         if missing <= 0:
             return 0
@@ -202,7 +207,7 @@ class Windows:
         was lowered meanwhile: then nothing is admitted until enough has left."""
         self._latest = max(self._latest, at)
         for window in self.windows:
-            window.wait(self._latest)
+            window.forget(self._latest)
             window.take(self._latest, units)
 
     def continuing(self, earlier: Windows) -> Windows:

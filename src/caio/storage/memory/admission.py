@@ -74,7 +74,8 @@ class InProcessAdmission:
     async def _open(self, scope: TenantScope, period: str, now: int) -> None:
         start = period_start(period)
         past = await self._records.since(scope, now - DAY, start)
-        account = Account(PastUnits(past, now), now)
+        units = await asyncio.to_thread(PastUnits, past, now)  # of a busy tenant it takes a while: others are served
+        account = Account(units, now)
         account.books.open(period, past.spent + sum(unsettled(past, start).values()))
         self._accounts[scope.tenant_id] = account
         if len(self._accounts) > self._accounts_kept:
@@ -86,6 +87,12 @@ class InProcessAdmission:
         """Begin another period, or return to one: the budget's kind of period was changed, or the clock stepped back
         over its end. What runs counts as spent at its worst."""
         start = period_start(period)
+        ran = _running(account, start)
         past = await self._records.since(scope, max(start, now - DAY), start)
-        running = {name: held.ask.price for name, held in account.held.items() if held.admitted_at >= start}
-        account.books.open(period, past.spent + sum((unsettled(past, start) | running).values()))
+        running = unsettled(past, start) | ran | _running(account, start)
+        account.books.open(period, past.spent + sum(running.values()))
+
+
+def _running(account: Account, start: int) -> dict[str, int]:
+    """What the calls that run hold of the money of the period, by decision."""
+    return {name: held.ask.price for name, held in account.held.items() if held.admitted_at >= start}

@@ -114,7 +114,7 @@ class Rebuilding:
         read = self._reads.get(ask.tenant_id)
         if read is None or read.epoch != epoch.decode():
             past = await self._records.since(ask.scope, now - DAY, now)
-            read = _read(epoch.decode(), past, self._shift(server_now, now), now)
+            read = await asyncio.to_thread(_read, epoch.decode(), past, self._shift(server_now, now), now)
             self._keep(ask.tenant_id, read)
         filled = _windows(read.units, read.running, rows, read.shift, server_now)
         arguments = (epoch, _pack(filled), str(read.present(server_now)))
@@ -158,7 +158,7 @@ class Rebuilding:
         start = period_start(period)
         past = await self._records.since(scope, now - DAY, start)
         shift = self._shift(server_now, now)
-        read = _read("", past, shift, now)
+        read = await asyncio.to_thread(_read, "", past, shift, now)  # of a busy tenant it takes a while
         known = {call.decision_id for call in past.calls} if held else set()
         latest = max((at + shift for call in past.calls for _, at in call.services), default=0)
         spent, prices = _within_books(past.spent, read.running)
