@@ -110,7 +110,9 @@ def neighbour(url: str) -> Iterator[Neighbour]:
 
 def give_cores(server: int) -> None:
     """One core to the server, with its threads, and another to this process and those that it starts."""
-    with suppress(PermissionError):
+    with suppress(OSError):
+        # Linux groups processes by session, and a group's priority goes before that of a process in it.
+        Path("/proc/self/autogroup").write_text(str(FIRST))
         for task in Path(f"/proc/{server}/task").iterdir():
             os.setpriority(os.PRIO_PROCESS, int(task.name), FIRST)
         os.setpriority(os.PRIO_PROCESS, 0, FIRST)
@@ -139,9 +141,7 @@ class Pair:
 
 
 def percentile(paced: Paced, percent: int) -> float:
-    """In milliseconds, of the calls that were answered with 200; raises RuntimeError when any was not."""
-    if set(paced.statuses) != {200}:
-        raise RuntimeError(f"the quiet tenant was refused: {dict(paced.statuses)}")
+    """In milliseconds, of the quiet tenant's calls, however they were answered."""
     return 1000 * quantiles(paced.latencies, n=100, method="inclusive")[percent - 1]
 
 
@@ -197,6 +197,8 @@ def state(report: Report, name: str, share: float, capacity: float, pairs: list[
     answered = sum((pair.burst for pair in pairs), Counter[int]())
     report.note(f"{name}: the burst", EXCESS * share * capacity, "calls/s")
     report.note(f"{name}: of the burst refused", 100 * answered[429] / answered.total(), "%")
+    served = sum((pair.alone.statuses + pair.beside.statuses for pair in pairs), Counter[int]())
+    report.at_least(f"{name}: of the quiet tenant served", 100 * served[200] / served.total(), "%", bar=100)
     for percent in (50, 95):
         alone = median(percentile(pair.alone, percent) for pair in pairs)
         beside = median(percentile(pair.beside, percent) for pair in pairs)

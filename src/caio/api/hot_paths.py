@@ -48,12 +48,13 @@ from caio.api.wanted import (
     idempotency_key,
     receipt_in_body,
 )
-from caio.foundation.errors import CaioError, LimitExceeded, TooLarge
+from caio.foundation.errors import CaioError, Category, LimitExceeded, TooLarge
 from caio.foundation.quantity import decimal_text
 from caio.gateway.ports import Standing
 from caio.gateway.run import Answer
 from caio.gateway.streams import OpenStream
 from caio.tenancy.principals import Caller, Permission
+from caio.tenancy.turns import Unserved
 
 T = TypeVar("T")
 
@@ -74,7 +75,11 @@ _JSON = b"application/json"
 #: Refusals whose answers are kept: they differ by tenant's limit, window, and the seconds left.
 _PREPARED = 4096
 
+#: What a call fails with before it is admitted, by its caller's fault.
+_FAULTS = {Category.INVALID, Category.TOO_LARGE, Category.REFUSED, Category.EXHAUSTED}
+
 Headers = list[tuple[bytes, bytes]]
+Handler = Callable[["_Request", Caller, bytes], Awaitable[None]]
 
 
 class ClientGone(Exception):
@@ -89,6 +94,7 @@ class HotPaths:
         self._control_plane = control_plane
         self._handlers = {ORCHESTRATE: self._orchestrate, CHAT: self._chat, EMBEDDINGS: self._embeddings}
         self._refusals = RefusalLog()
+        self._unserved = Unserved(lambda: time.monotonic_ns() // 1000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._handlers.get(scope["path"]) if scope["type"] == "http" else None
@@ -108,7 +114,8 @@ class HotPaths:
                 if not self._refusals.is_first(caller.scope.tenant_id, refusal.window):
                     return
             else:
-                await handler(request, caller, await request.body())
+                self._unserved.check(caller.tenant)
+                await self._served(handler, request, caller)
         except ClientGone:
             request.status = 499
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
@@ -121,6 +128,15 @@ class HotPaths:
             decision_id=request.decision_id,
             started=started,
         )
+
+    async def _served(self, handler: Handler, request: _Request, caller: Caller) -> None:
+        """Answer the call; take note when it is its caller's fault that it was not admitted."""
+        try:
+            await handler(request, caller, await request.body())
+        except CaioError as error:
+            if error.category in _FAULTS:
+                self._unserved.count(caller.tenant)
+            raise
 
     async def _orchestrate(self, request: _Request, caller: Caller, raw: bytes) -> None:
         in_body = receipt_in_body(request.headers)

@@ -2,7 +2,12 @@
 
 Theory of operation
 -------------------
-Calls have limits of their own (``limits``). What manages a tenant and looks at it (lists, exports, the audit
+Calls have limits of their own (``limits``), which count what was admitted. Calls that are answered with the
+caller's own fault before that (a body that is wrong, a request that no service satisfies) cost a reading and often
+a record, so ``Unserved`` lets a tenant have as many of these in a minute as it may have calls, and refuses it
+until there are fewer. Who keeps to its limit with all that it sends is never refused by it.
+
+What manages a tenant and looks at it (lists, exports, the audit
 log, publications, trials) costs the process too, and writes to the tenant's log. Two bounds keep one tenant's
 share of that small, in each process by itself:
 
@@ -18,6 +23,7 @@ Laws (each has a test of the same name)
 - turns_are_given_in_the_order_of_coming.
 - who_waits_too_long_is_refused, and so is at once who would be one too many to wait.
 - one_tenants_turns_are_no_others.
+- a_tenant_fails_as_often_as_it_may_call: more often only refuses it, and nobody else.
 - memory_is_bounded: rates are kept for MOST tenants and principals, of more, for those seen last; turns while
   they are taken.
 
@@ -34,11 +40,13 @@ from contextlib import asynccontextmanager
 from enum import Enum
 
 from caio.foundation.errors import LimitExceeded
+from caio.tenancy.ports import Tenant
 from caio.tenancy.rate_limit import MINUTE, Full, RollingWindow, Windows
 
 #: Names in refusals.
 TENANT_WINDOW = "control plane minute"
 PRINCIPAL_WINDOW = "key control plane minute"
+UNSERVED_WINDOW = "minute unserved"
 
 WAIT_SECONDS = 2.0
 MOST_WAITING = 32
@@ -67,6 +75,38 @@ class Rates:
         if (full := windows.full(now)) is not None:
             raise _too_many(full)
         windows.take(now)
+
+
+class Unserved:
+    """The calls of the last minute that were answered with the caller's fault before they were admitted."""
+
+    def __init__(self, clock: Callable[[], int], most: int = MOST) -> None:
+        self._clock = clock
+        self._most = most
+        self._windows: OrderedDict[str, RollingWindow] = OrderedDict()
+
+    def check(self, tenant: Tenant) -> None:
+        """Raises LimitExceeded when the tenant has failed as often as it may call."""
+        window = self._windows.get(tenant.tenant_id) if self._windows else None
+        if window is None:
+            return
+        wait = window.wait(self._clock())
+        if not window.used:
+            del self._windows[tenant.tenant_id]
+        elif wait and window.limit == tenant.quotas.per_minute:
+            raise _failed_too_often(window, wait)
+
+    def count(self, tenant: Tenant) -> None:
+        """Count a call that failed. Under another limit than before the counting begins anew."""
+        window = self._windows.pop(tenant.tenant_id, None)
+        if window is None or window.limit != tenant.quotas.per_minute:
+            window = RollingWindow(UNSERVED_WINDOW, tenant.quotas.per_minute, MINUTE)
+        now = self._clock()
+        if not window.wait(now):
+            window.take(now)
+        self._windows[tenant.tenant_id] = window
+        if len(self._windows) > self._most:
+            self._windows.popitem(last=False)
 
 
 class _Kept:
@@ -166,6 +206,17 @@ def _too_many(full: Full) -> LimitExceeded:
         window=full.window,
         limit=full.limit,
         retry_after=full.retry_after,
+        span=MINUTE // 1_000_000,
+    )
+
+
+def _failed_too_often(window: RollingWindow, wait: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"{window.limit} calls of the tenant within a minute were not valid or could not be satisfied, as many as it "
+        "may make; correct them before more are read",
+        window=window.name,
+        limit=window.limit,
+        retry_after=-(-wait // 1_000_000),
         span=MINUTE // 1_000_000,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caio.foundation.errors import LimitExceeded
+from caio.tenancy.ports import Quotas
 from caio.tenancy.rate_limit import MINUTE
-from caio.tenancy.turns import MOST_WAITING, PRINCIPAL_WINDOW, TENANT_WINDOW, Rates, Turns, Weight
+from caio.tenancy.turns import MOST_WAITING, PRINCIPAL_WINDOW, TENANT_WINDOW, Rates, Turns, Unserved, Weight
+from tests.support.tenants import tenant_named
 
 HEAVY = Weight.HEAVY.value[1]
 
@@ -48,6 +51,33 @@ def test_a_principal_has_a_third_of_its_tenants_minute() -> None:
     with pytest.raises(LimitExceeded) as caught:
         rates.count("acme", "three", 20_000_000)
     assert (caught.value.limit, caught.value.span, caught.value.retry_after) == (10, 60, 40)
+
+
+def test_a_tenant_fails_as_often_as_it_may_call() -> None:
+    now = [0]
+    unserved = Unserved(lambda: now[0])
+    acme = replace(tenant_named("acme"), quotas=Quotas(per_minute=5))
+    for _ in range(5):
+        unserved.check(acme)
+        unserved.count(acme)
+        now[0] += 1_000_000
+    with pytest.raises(LimitExceeded) as caught:
+        unserved.check(acme)
+    assert (caught.value.window, caught.value.limit, caught.value.retry_after) == ("minute unserved", 5, 55)
+    unserved.check(tenant_named("globex"))
+    unserved.check(replace(acme, quotas=Quotas(per_minute=6)))
+    now[0] = MINUTE
+    unserved.check(acme)
+    now[0] = 2 * MINUTE
+    unserved.check(acme)
+    assert not unserved._windows
+
+
+def test_failures_of_many_tenants_are_forgotten() -> None:
+    unserved = Unserved(lambda: 0, most=3)
+    for number in range(20):
+        unserved.count(tenant_named(f"tenant-{number}"))
+    assert len(unserved._windows) == 3
 
 
 def test_memory_is_bounded() -> None:
