@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import Engine, event, insert
 
 from caio.audit.custody import Erasure
 from caio.audit.record import open_leaf
@@ -264,6 +264,32 @@ async def test_a_statement_says_what_it_is_as_of(metered: Metered, acme: TenantS
     assert (await statements.as_of(acme))[0] == metered.calls["acme"][0].decision.decided_at
     await metered.rollup.catch_up(acme)
     assert (await statements.usage(acme, query)).waiting == 0
+
+
+async def test_what_lies_below_the_mark_is_not_read(metered: Metered, acme: TenantScope) -> None:
+    """Also where row-level security keeps conditions from the index that depend on a subquery."""
+    database, asked = metered.stores.usage.database, list[tuple[str, Any]]()
+
+    def note(_c: object, _cursor: object, statement: str, parameters: Any, *_others: object) -> None:
+        if "journal.seq" in statement and not statement.startswith("EXPLAIN"):
+            asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        await metered.stores.usage.progress(acme)
+        await metered.stores.usage.charged(acme, NOW)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    lite = database.dialect == "sqlite"
+    async with database.reading(acme) as connection:
+        if not lite:
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        for statement, parameters in asked:
+            explained = f"EXPLAIN {'QUERY PLAN ' if lite else ''}{statement}"
+            plan = [str(row) for row in await connection.exec_driver_sql(explained, parameters)]
+            bound = "seq>?" if lite else "(seq >= "
+            assert any(bound in line and ("Index Cond" in line or lite) for line in plan), "\n".join(plan)
+    assert len(asked) >= 2
 
 
 async def test_an_answer_in_one_piece_is_one_question(metered: Metered, acme: TenantScope) -> None:
