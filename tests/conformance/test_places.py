@@ -88,6 +88,18 @@ async def test_a_tenant_that_was_never_stored_leaves_nothing(database: Database)
     assert await database.places() == (PLATFORM,)
 
 
+async def test_who_is_late_goes_by_the_place_of_who_was_faster(database: Database) -> None:
+    """Two operators create one tenant at the same time, in different places."""
+    late = await SqlPlaces(database).prepare_place(replace(tenant_named(SCOPE.tenant_id), tier=Tier.BRIDGE))
+    elsewhere = await Database.open(database.address.url)
+    await created(elsewhere, Tier.POOL)
+    await elsewhere.close()
+    stores = open_stores(database)
+    assert not await stores.tenants.create(SCOPE, late, b"wrapped", act_leaf(SCOPE, "tenant.created"))
+    assert await database.place_of(SCOPE.tenant_id) == PLATFORM
+    assert len(await stores.journal.page(SCOPE, -1, 10)) == 2
+
+
 async def test_a_database_has_one_tenant(database: Database) -> None:
     await created(database, Tier.SILO)
     with pytest.raises(Conflict) as caught:

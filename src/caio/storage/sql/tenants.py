@@ -37,6 +37,7 @@ class SqlTenants:
         statement = insert_if_absent(self._database, tenants, row_of(tenant)).returning(tenants.c.tenant_id)
         async with self._database.writing_directory(scope) as connection:
             if (await connection.execute(statement)).first() is None:
+                self._database.remember(tenant.tenant_id, None)  # whoever was faster may have another place
                 return False
             own = placed(connection)
             await own.execute(insert(tenant_keys).values(tenant_id=tenant.tenant_id, wrapped=wrapped_key))
