@@ -219,6 +219,12 @@ class Windows:
         self._latest = earlier._latest
         return self
 
+    def are_empty(self, now: int) -> bool:
+        """Whether nothing is in any of them."""
+        for window in self.windows:
+            window.forget(max(now, self._latest))
+        return not any(window.used for window in self.windows)
+
     def tightest(self) -> RollingWindow | None:
         """The window with the fewest units left, as of the last call."""
         tightest, fewest = None, 0

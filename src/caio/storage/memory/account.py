@@ -4,7 +4,8 @@ An account checks everything before it takes anything, and nothing in it awaits:
 is atomic. It is opened from the durable records, so that a restart lends nobody a fresh quota. A meter that
 is asked for the first time is filled with what its subject's calls took before; one whose limits have changed
 keeps what it holds. Calls at once are counted for the subjects that are limited, from the first time on that they
-are: those that run then are looked up.
+are: those that run then are looked up. Subjects of whom nothing is counted any more are let go when there are many:
+keys come and go.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from caio.tenancy.rate_limit import DAY, RollingWindow, Windows
 _SECOND = 1_000_000
 _REQUESTS = Unit.REQUESTS  # an enum's members cost a look-up each time
 _REQUESTS_OF_THE_TENANT = (TENANT, _REQUESTS)
+
+#: What may be counted before it is looked at what need not be any more.
+COUNTED_AT_LEAST = 1_000
 
 #: A subject and what is counted of it.
 _Of = tuple[str, Unit]
@@ -60,11 +64,14 @@ class Account:
         self.opened_at = opened_at
         self._past: PastUnits | None = past
         self._counted: dict[_Of, _Counted] = {}
+        self._swept_at = COUNTED_AT_LEAST
         self._running: dict[str, int] = {}  # of each subject whose slots were ever asked for
 
     def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
         if ask.grant_id in self.held:
             raise ValueError(f"{ask.grant_id} is admitted already")
+        if len(self._counted) > self._swept_at:
+            self._sweep(now)
         wanted = [(meter, self._windows(meter, now), meter.amount) for meter in ask.meters]
         busy = _without_room(wanted, now)
         if ask.slots:
@@ -157,6 +164,13 @@ class Account:
             windows.restore(at, units)
         self._counted[of] = _Counted(meter.windows, windows)
         return windows
+
+    def _sweep(self, now: int) -> None:
+        """Let go of what is empty and of no running call; not within a step, which may have it at hand."""
+        held = {of for each in self.held.values() for of in each.taken}
+        kept = {of: each for of, each in self._counted.items() if of in held or not each.windows.are_empty(now)}
+        self._counted, self._swept_at = kept, max(COUNTED_AT_LEAST, 2 * len(kept))
+        self._running = {subject: running for subject, running in self._running.items() if running}
 
     def _before(self, of: _Of, now: int) -> Iterable[tuple[int, int]]:
         if self._past is not None and now - self.opened_at >= DAY:
