@@ -66,6 +66,6 @@ async def _work(settings: Settings, as_json: bool) -> None:
         else:
             output.say("The worker runs; Ctrl-C stops it.")
             output.facts({"loops": ", ".join(loops)})
-        await stopped.wait()
+        await (stopped.wait() if installation.worker is None else installation.worker.watch(stopped))
     if not as_json:
         output.note("The worker has stopped.")

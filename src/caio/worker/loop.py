@@ -25,6 +25,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -148,6 +149,16 @@ class Worker:
         if self._tasks:
             raise RuntimeError("the worker is already started")
         self._tasks = [asyncio.create_task(loop.run(), name=f"worker {loop.name}") for loop in self.loops]
+
+    async def watch(self, stopped: asyncio.Event, every: float = 10.0) -> None:
+        """Until ``stopped`` is set, log when the loops come into trouble: where nobody asks for readiness."""
+        told = False
+        while not stopped.is_set():
+            if (trouble := self.trouble) and not told:
+                _logger.error("the worker is in trouble", trouble=trouble)
+            told = trouble is not None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), every)
 
     async def stop(self) -> None:
         """Let the steps under way end, for the grace, and then cut them off. May be called twice."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from caio.worker.loop import Loop, Worker
 
@@ -178,3 +179,27 @@ async def test_a_worker_starts_once() -> None:
     with pytest.raises(RuntimeError):
         await running.start()
     await running.stop()
+
+
+async def test_trouble_is_logged_once_while_it_lasts() -> None:
+    clock = [0.0]
+
+    async def hang() -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    worker, stopped = Worker([Loop("stuck", 1.0, hang, monotonic=lambda: clock[0])], grace=0.0), asyncio.Event()
+    await worker.start()
+    await asyncio.sleep(0)
+    with capture_logs() as logs:
+        watching = asyncio.create_task(worker.watch(stopped, every=0.01))
+        await asyncio.sleep(0.05)
+        assert logs == []
+        clock[0] = 3600.0
+        await asyncio.sleep(0.1)
+        stopped.set()
+        await watching
+    assert [(each["event"], each["trouble"]) for each in logs] == [
+        ("the worker is in trouble", "stuck has not succeeded for 3600 s")
+    ]
+    await worker.stop()
