@@ -194,12 +194,31 @@ async def test_a_maker_who_lost_a_role_grants_it_no_more(hall: Hall, admin: Call
     assert await hall.invitations.exchange(users.token, "")
 
 
+async def test_an_operator_invites_only_where_there_is_no_admin(hall: Hall, acme: TenantScope) -> None:
+    await add_bare_tenants(hall.database, tenant_named(DEFAULT_TENANT))
+    operator = await hall.caller(TenantScope(DEFAULT_TENANT), "key_operator", roles=("operator",))
+    first, second = [await hall.invitations.invite_admin(acme, operator, "", 7) for _ in range(2)]
+    boss = await hall.invitations.exchange(first.token, "")
+    with pytest.raises(Unauthenticated):
+        await hall.invitations.exchange(second.token, "")
+    with pytest.raises(Conflict) as refused:
+        await hall.invitations.invite_admin(acme, operator, "", 7)
+    assert refused.value.code == "tenant_has_admin"
+    await hall.stores.api_keys.revoke(acme, boss.key.key_id, NOW, act_leaf(acme))
+    again = await hall.invitations.invite_admin(acme, operator, "", 7)
+    assert await hall.invitations.join(ANN, again.token)
+    with pytest.raises(Conflict):
+        await hall.invitations.invite_admin(acme, operator, "", 7)
+
+
 async def test_an_operator_invites_the_first_admin(hall: Hall, acme: TenantScope) -> None:
     await add_bare_tenants(hall.database, tenant_named(DEFAULT_TENANT))
     home = TenantScope(DEFAULT_TENANT)
     operator = await hall.caller(home, "key_operator", roles=("operator",))
     for_good = [await hall.invitations.invite_admin(acme, operator, "boss@acme.example", 7) for _ in range(2)]
-    assert (await hall.invitations.exchange(for_good[0].token, "")).key.roles == ADMIN
+    boss = (await hall.invitations.exchange(for_good[0].token, "")).key
+    assert boss.roles == ADMIN
+    await hall.stores.api_keys.revoke(acme, boss.key_id, NOW, act_leaf(acme))
     with pytest.raises(NotAllowed):
         await hall.invitations.invite_admin(acme, await hall.caller(acme), "me@acme.example", 7)
     await hall.stores.api_keys.revoke(home, "key_operator", NOW, act_leaf(home))

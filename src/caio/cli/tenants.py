@@ -72,6 +72,25 @@ def create(
         output.next_step(f"CAIO_INVITATION={made['invitation']['token']} caio invitations accept")
 
 
+@app.command("invite")
+def invite_admin(
+    tenant_id: Id,
+    email: Annotated[str, typer.Option(help="Whom the invitation is for; nothing is sent.")] = "",
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Invite an admin into a tenant that has none, and print the invitation: this once."""
+    wish = json.dumps({"email": email}).encode()
+    invitation = asked_with(url, api_key).send("POST", f"{PATH}/{tenant_id}/invitations", wish).document
+    if as_json:
+        output.print_json(invitation)
+        return
+    output.say(invitation["token"])
+    output.note("shown once: it cannot be read again")
+    output.next_step(f"CAIO_INVITATION={invitation['token']} caio invitations accept")
+
+
 @app.command("list")
 def list_tenants(
     status: Annotated[str | None, typer.Option(help="active, suspended, cancelled or deleted.")] = None,

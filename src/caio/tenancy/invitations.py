@@ -9,13 +9,15 @@ comes into being, and both leaves are written; so of any number who bring one to
 
 An invitation stands on whoever made it. When it is accepted, its maker must still be there and still have
 what it grants: a key that was revoked or has expired, a member who was removed or lost the role, invites
-nobody any more. An operator's invitation (the first admin of a tenant) stands on the operator's being one.
+nobody any more. An operator's invitation stands on the operator's being one, and on the tenant's having no admin:
+it is for the first one, or for a tenant that nobody can administer any more, and no way in beside its admins.
 
 Laws (each has a test of the same name, for both databases)
 -----------------------------------------------------------
 - an_invitation_is_accepted_once: by whomever, at whatever time together.
 - an_invitation_ends: accepted, revoked, expired or with its maker's right to it; then its token is nobody's.
 - a_grant_never_exceeds_its_grantor: neither when it is made nor when it is accepted.
+- an_operator_invites_only_where_there_is_no_admin: neither when it is made nor when it is accepted.
 - the_token_is_not_stored: nor what could be tested for it without the installation's key.
 
 Not checked: that who brings the token is whom the address names; sending it is trusting its bearer.
@@ -30,7 +32,7 @@ from typing import Protocol
 
 from caio.audit.acts import SYSTEM, Act, Acts
 from caio.audit.ports import Leaf
-from caio.foundation.errors import NotAllowed, NotFound, Unauthenticated
+from caio.foundation.errors import Conflict, NotAllowed, NotFound, Unauthenticated
 from caio.foundation.hashing import keyed
 from caio.foundation.ids import ENTROPY_BYTES, ulid
 from caio.foundation.scope import DEFAULT_TENANT, TenantScope
@@ -96,6 +98,10 @@ class InvitationStore(Protocol):
         ``now``. Raises Conflict ``already_member`` for an identity that is one."""
         ...
 
+    async def has_admin(self, scope: TenantScope, now: int) -> bool:
+        """Whether a key or member that stands at ``now`` has the role ``admin``."""
+        ...
+
     async def grantor(self, scope: TenantScope, principal_id: str, now: int) -> Grantor | None:
         """What the tenant's key or member of this id stands for; None when it does not, or is none."""
         ...
@@ -133,8 +139,14 @@ class Invitations:
         return await self._add(caller.scope, caller.principal.principal_id, email, stored, trust_level, days)
 
     async def invite_admin(self, scope: TenantScope, operator: Caller, email: str, days: int) -> NewInvitation:
-        """Invite the first admin of a tenant that an operator has made. Raises NotAllowed for anyone else."""
+        """Invite an admin into a tenant that has none. Raises NotAllowed for anyone but an operator, and Conflict
+        ``tenant_has_admin``."""
         operator.require(Permission.TENANTS_MANAGE)
+        if await self._store.has_admin(scope, self._clock()):
+            raise Conflict(
+                "This tenant has an admin, who invites whoever is to join; operators let nobody in beside them.",
+                code="tenant_has_admin",
+            )
         return await self._add(scope, operator.principal.principal_id, email, ("admin",), TRUST_LEVELS[-1], days)
 
     async def page(self, scope: TenantScope, after: str, limit: int) -> Sequence[Invitation]:
@@ -226,7 +238,9 @@ class Invitations:
             covered = permissions_of(invitation.roles) <= permissions_of(maker.roles)
             return trusted and covered and not maker.bounded
         operator = await self._store.grantor(embedded_scope(DEFAULT_TENANT), by, now)
-        return operator is not None and Permission.TENANTS_MANAGE in permissions_of(operator.roles)
+        if operator is None or Permission.TENANTS_MANAGE not in permissions_of(operator.roles):
+            return False
+        return not await self._store.has_admin(scope, now)
 
     async def _accept(
         self, scope: TenantScope, invitation: Invitation, joining: Member | ApiKey, by: str, joined: Act, now: int

@@ -170,7 +170,7 @@ async def get_tenant(
 async def invite_admin(
     caller: Operator, platform: ThePlatform, tenant_id: TenantId, body: DocumentBody
 ) -> NewInvitationView:
-    """Invite an admin into a tenant: its first one, or when nobody can get in any more."""
+    """Invite an admin into a tenant that has none: its first one, or when nobody can get in any more."""
     wish, scope = read(AdminWish, body), scope_of_tenant(caller, tenant_id)
     await platform.lifecycle.get(scope)
     return new_view(await platform.invitations.invite_admin(scope, caller, wish.email, wish.expires_in_days))

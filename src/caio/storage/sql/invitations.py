@@ -23,6 +23,8 @@ from caio.storage.sql.tables_tenancy import api_keys, invitations, members
 from caio.tenancy.invitations import Grantor
 from caio.tenancy.ports import ApiKey, Invitation, Located, Member
 
+_ADMIN = "admin"
+
 #: The look-up that precedes a scope.
 _LOCATE = {
     "sqlite": text("SELECT tenant_id, invitation_id FROM invitations WHERE token_hash = :token_hash"),
@@ -89,31 +91,40 @@ class SqlInvitations:
                 await append_within(placed(connection), leaf)
         return True
 
+    async def has_admin(self, scope: TenantScope, now: int) -> bool:
+        async with self._database.reading_directory(scope) as connection:
+            for query in (_standing_keys(scope, now), _standing_members(scope)):
+                roles = query.with_only_columns(query.selected_columns.roles)
+                if any(_ADMIN in msgspec.json.decode(each) for each in (await connection.execute(roles)).scalars()):
+                    return True
+        return False
+
     async def grantor(self, scope: TenantScope, principal_id: str, now: int) -> Grantor | None:
         async with self._database.reading_directory(scope) as connection:
-            key = (await connection.execute(_standing_key(scope, principal_id, now))).first()
+            key = (
+                await connection.execute(_standing_keys(scope, now).where(api_keys.c.key_id == principal_id))
+            ).first()
             if key is not None:
                 bounded = key.policies != "[]" or key.limits != "{}" or key.expires_at is not None
                 return Grantor(tuple(msgspec.json.decode(key.roles)), key.trust_level, bounded)
-            member = (await connection.execute(_standing_member(scope, principal_id))).first()
+            member = (
+                await connection.execute(_standing_members(scope).where(members.c.member_id == principal_id))
+            ).first()
             if member is not None:
                 return Grantor(tuple(msgspec.json.decode(member.roles)), member.trust_level, member.limits != "{}")
         return None
 
 
-def _standing_key(scope: TenantScope, key_id: str, now: int) -> Select[Any]:
+def _standing_keys(scope: TenantScope, now: int) -> Select[Any]:
     return select(api_keys).where(
         api_keys.c.tenant_id == scope.tenant_id,
-        api_keys.c.key_id == key_id,
         api_keys.c.revoked_at.is_(None),
         or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now),
     )
 
 
-def _standing_member(scope: TenantScope, member_id: str) -> Select[Any]:
-    return select(members).where(
-        members.c.tenant_id == scope.tenant_id, members.c.member_id == member_id, members.c.removed_at.is_(None)
-    )
+def _standing_members(scope: TenantScope) -> Select[Any]:
+    return select(members).where(members.c.tenant_id == scope.tenant_id, members.c.removed_at.is_(None))
 
 
 async def _add_member(connection: AsyncConnection, scope: TenantScope, member: Member) -> None:
