@@ -4,8 +4,8 @@ Theory of operation
 -------------------
 Calls have limits of their own (``limits``), which count what was admitted. Calls that are answered with the
 caller's own fault before that (a body that is wrong, a request that no service satisfies) cost a reading and often
-a record, so ``Unserved`` lets a tenant have as many of these in a minute as it may have calls, and refuses it
-until there are fewer. Who keeps to its limit with all that it sends is never refused by it.
+a record, and do not count as used. ``Unserved`` bounds what a tenant may have of these in a minute: FAULTS times
+what it may call, and at least LEAST_FAULTS. Nobody gets there by mistakes among calls that are served.
 
 What manages a tenant and looks at it (lists, exports, the audit
 log, publications, trials) costs the process too, and writes to the tenant's log. Two bounds keep one tenant's
@@ -23,7 +23,7 @@ Laws (each has a test of the same name)
 - turns_are_given_in_the_order_of_coming.
 - who_waits_too_long_is_refused, and so is at once who would be one too many to wait.
 - one_tenants_turns_are_no_others.
-- a_tenant_fails_as_often_as_it_may_call: more often only refuses it, and nobody else.
+- a_tenant_fails_many_times_as_often_as_it_may_call: more often only refuses it, and nobody else.
 - memory_is_bounded: rates are kept for MOST tenants and principals, of more, for those seen last; turns while
   they are taken.
 
@@ -54,6 +54,9 @@ MOST = 5_000
 
 _SHARE = 3
 
+#: How many calls a minute may fail by a tenant's own fault: so many times its limit, and at least so many.
+FAULTS, LEAST_FAULTS = 10, 6_000
+
 
 class Weight(Enum):
     """What a request takes a turn of: the name in refusals, and how many there are at once."""
@@ -80,33 +83,37 @@ class Rates:
 class Unserved:
     """The calls of the last minute that were answered with the caller's fault before they were admitted."""
 
-    def __init__(self, clock: Callable[[], int], most: int = MOST) -> None:
+    def __init__(self, clock: Callable[[], int], most: int = MOST, least: int = LEAST_FAULTS) -> None:
         self._clock = clock
         self._most = most
+        self._least = least
         self._windows: OrderedDict[str, RollingWindow] = OrderedDict()
 
     def check(self, tenant: Tenant) -> None:
-        """Raises LimitExceeded when the tenant has failed as often as it may call."""
+        """Raises LimitExceeded when the tenant has failed as often as it may."""
         window = self._windows.get(tenant.tenant_id) if self._windows else None
         if window is None:
             return
         wait = window.wait(self._clock())
         if not window.used:
             del self._windows[tenant.tenant_id]
-        elif wait and window.limit == tenant.quotas.per_minute:
+        elif wait and window.limit == self._limit(tenant):
             raise _failed_too_often(window, wait)
 
     def count(self, tenant: Tenant) -> None:
         """Count a call that failed. Under another limit than before the counting begins anew."""
         window = self._windows.pop(tenant.tenant_id, None)
-        if window is None or window.limit != tenant.quotas.per_minute:
-            window = RollingWindow(UNSERVED_WINDOW, tenant.quotas.per_minute, MINUTE)
+        if window is None or window.limit != self._limit(tenant):
+            window = RollingWindow(UNSERVED_WINDOW, self._limit(tenant), MINUTE)
         now = self._clock()
         if not window.wait(now):
             window.take(now)
         self._windows[tenant.tenant_id] = window
         if len(self._windows) > self._most:
             self._windows.popitem(last=False)
+
+    def _limit(self, tenant: Tenant) -> int:
+        return max(self._least, FAULTS * tenant.quotas.per_minute)
 
 
 class _Kept:
