@@ -143,6 +143,7 @@ class Processes:
             "CAIO_OUTBOUND_ALLOW": "127.0.0.0/8",
             "CAIO_LOG_LEVEL": "warning",
             "CAIO_ANCHOR": "none",
+            "CAIO_CONTROL_PLANE_PER_MINUTE": "100000",  # tests poll
             **{f"CAIO_{name.upper()}": value for name, value in settings.items()},
         }
         self._parent = Parent()

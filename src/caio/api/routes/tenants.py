@@ -83,7 +83,7 @@ class SuspensionWish(BaseModel):
 
 
 class CancellationWish(BaseModel):
-    """Why, and how many days are left to change one's mind. Nobody exports meanwhile: what shall be kept comes before."""
+    """Why, and how many days are left to change one's mind. Nobody exports meanwhile: keep before what shall be kept."""
 
     model_config = ConfigDict(extra="forbid")
 
