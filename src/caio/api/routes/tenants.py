@@ -83,7 +83,7 @@ class SuspensionWish(BaseModel):
 
 
 class CancellationWish(BaseModel):
-    """Why, and how many days are left to change one's mind. Nobody exports meanwhile: keep before what shall be kept."""
+    """Why, and how many days are left to change one's mind. Nobody exports meanwhile: keep first what shall stay."""
 
     model_config = ConfigDict(extra="forbid")
 
