@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from caio.api.limits import TenantLimits
 from caio.foundation.errors import InvalidInput, Violation
 from caio.foundation.quantity import NotExact, nanos
 from caio.tenancy.lifecycle import quotas_document
@@ -17,20 +18,6 @@ Plan = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 Alerts = Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(max_length=10)]
 _Limit = Annotated[int, Field(ge=1, le=MOST)]
 _Amount = Annotated[int, Field(ge=0, le=MOST)]
-
-
-class TenantLimits(BaseModel):
-    """What else a tenant's calls are limited by, all keys together; requests are limited by the quotas' windows."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    tokens_per_minute: _Limit | None = None
-    tokens_per_hour: _Limit | None = None
-    tokens_per_day: _Limit | None = None
-    compute_seconds_per_minute: _Limit | None = None
-    compute_seconds_per_hour: _Limit | None = None
-    compute_seconds_per_day: _Limit | None = None
-    concurrent: _Limit | None = None
 
 
 class QuotasWish(BaseModel):
