@@ -99,6 +99,7 @@ async def test_retention_is_shown_and_set(keeper: Keeper) -> None:
     await keeper("retention", "set", 3, "--forever", code=4)
 
 
+@pytest.mark.long
 async def test_a_tenant_is_erased_under_a_running_server_and_its_log_still_verifies(
     keeper: Keeper, called: Served
 ) -> None:

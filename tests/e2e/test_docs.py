@@ -177,6 +177,7 @@ def test_what_the_tutorial_and_the_library_page_say_to_type_runs(tmp_path, free_
                     desk.run(block)
 
 
+@pytest.mark.long
 def test_what_the_page_on_plans_says_to_type_runs(tmp_path, free_port):
     desk = Desk(tmp_path, free_port)
     blocks = blocks_of((DOCS / "how-to/plan-a-chain.md").read_text())
@@ -185,6 +186,7 @@ def test_what_the_page_on_plans_says_to_type_runs(tmp_path, free_port):
         desk.run(block)
 
 
+@pytest.mark.long
 def test_what_the_page_on_keeping_and_erasing_says_to_type_runs(tmp_path, free_port):
     desk = Desk(tmp_path, free_port)
     server, *blocks = blocks_of((DOCS / "how-to/keep-and-erase.md").read_text())
@@ -194,6 +196,7 @@ def test_what_the_page_on_keeping_and_erasing_says_to_type_runs(tmp_path, free_p
             desk.run(block)
 
 
+@pytest.mark.long
 def test_what_the_page_on_auditing_a_log_says_to_type_runs(tmp_path, free_port):
     desk = Desk(tmp_path, free_port)
     server, *blocks = blocks_of((DOCS / "how-to/audit-a-log.md").read_text())

@@ -22,7 +22,6 @@ from tests.e2e.conftest import contract
 from tests.support.books import books_of
 from tests.support.upstreams import Upstream
 
-ROUNDS = 4
 CALLERS = 8
 
 
@@ -55,15 +54,22 @@ async def call_until_gone(url: str, token: str, released: list[str]) -> None:
                 return
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("database", "rounds"),
+    [
+        ("sqlite", 2),
+        pytest.param("sqlite", 6, marks=pytest.mark.long),
+        pytest.param("postgresql", 6, marks=pytest.mark.long),
+    ],
+)
 async def test_no_released_decision_is_lost(
-    database: str, tmp_path: Path, service: Upstream, request: pytest.FixtureRequest
+    database: str, rounds: int, tmp_path: Path, service: Upstream, request: pytest.FixtureRequest
 ) -> None:
     database_url = request.getfixturevalue("postgres_url") if database == "postgresql" else None
     released: list[str] = []
     token = ""
     generator = random.Random(database)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         process, ready = await start(tmp_path, database_url)
         try:
             if not token:
@@ -80,7 +86,7 @@ async def test_no_released_decision_is_lost(
             process.send_signal(signal.SIGKILL)
             await process.wait()
         await asyncio.gather(*callers)
-    assert len(released) >= 20 * ROUNDS
+    assert len(released) >= 20 * rounds
     await assert_all_there(released, tmp_path, database_url)
 
 

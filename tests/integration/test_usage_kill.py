@@ -50,7 +50,7 @@ def _killed(url: str, rng: random.Random) -> int:
         return sum(int(line) for line in child.stdout.read().split("\n")[:-1])
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("dialect", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 async def test_killing_a_rollup_loses_and_repeats_nothing(
     dialect: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
