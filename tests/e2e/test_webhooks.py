@@ -141,9 +141,10 @@ async def test_members_that_are_not_ours_to_set_are_refused(caio: Served) -> Non
 
 
 async def test_a_tenant_has_so_many_webhooks(caio: Served) -> None:
+    wish = {"url": "https://example.com", "types": ["caio.policy."]}  # nothing of which happens: nobody is asked
     for _ in range(20):
-        await call(caio, "POST", "webhooks", {"url": "https://example.com"}, 201)
-    problem = await call(caio, "POST", "webhooks", {"url": "https://example.com"}, 409)
+        await call(caio, "POST", "webhooks", wish, 201)
+    problem = await call(caio, "POST", "webhooks", wish, 409)
     assert problem["code"] == "quota_exceeded"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -204,19 +204,24 @@ async def upstream(tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]
 async def raw_server(answer: bytes) -> AsyncIterator[str]:
     """Reads a request's head, writes ``answer``, hangs up."""
 
+    serving: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        if (task := asyncio.current_task()) is not None:
+            serving.add(task)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(answer)
             await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    if serving:
+        await asyncio.wait(serving, timeout=1)  # a connection that outlives its loop is told of in another test
 
 
 def self_signed(folder: Path, name: str = "service.test") -> Path:

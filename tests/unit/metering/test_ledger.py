@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from caio.metering.ledger import TOTAL, Books, Exhausted, Ledger, month_of, period_start
+from caio.metering.ledger import MOST, TOTAL, Books, Exhausted, Ledger, month_of, period_start
 
 amounts = st.one_of(st.integers(0, 40), st.just(10**18))
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """``budget`` None never refuses. The truth is a dict of reservations and one sum."""
+    """``budget`` None refuses only what no books can hold. The truth is a dict of reservations and one sum."""
 
     names = Bundle("names")
 
@@ -24,10 +24,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.held, self.spent, self.restored, self.count = {}, spent, spent, 0
 
     def left(self):
-        return None if self.budget is None else self.budget - self.spent - sum(self.held.values())
+        return (MOST if self.budget is None else self.budget) - self.spent - sum(self.held.values())
 
     def refused(self, more):
-        return self.left() is not None and more > 0 and more > self.left()
+        return 0 < more > self.left()
 
     def a_refusal_changes_nothing(self, error, action, *arguments):
         before = repr(self.ledger)
