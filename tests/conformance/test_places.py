@@ -178,7 +178,12 @@ async def test_a_tenants_database_that_says_nothing_holds_up_nobody_else(
 ) -> None:
     """Not even with more changes of keys than there are connections: those are opened for whoever's database it is."""
     await asyncio.to_thread(upgrade, postgres_url)
-    silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(60), "127.0.0.1", 0)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until who asked has given up
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
     database = await Database.open(postgres_url, {"own": f"postgresql://caio@127.0.0.1:{port}/own"})
     await add_bare_tenants(database, replace(tenant_named("solo"), tier=Tier.SILO, place="own"))
