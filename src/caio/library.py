@@ -32,7 +32,7 @@ from caio.bootstrap import Installation, embedded_settings, now, open_installati
 from caio.contracts import parse_contract
 from caio.foundation.errors import NotReady
 from caio.foundation.scope import DEFAULT_TENANT, TenantScope
-from caio.gateway.pipeline import Decided
+from caio.gateway.course import Decided
 from caio.gateway.plan_intake import read_plan
 from caio.gateway.run import Answer, Wanted
 from caio.registry.ports import Published

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from caio.foundation.errors import InvalidInput, Violation
+from caio.gateway.frames import ChatFrames
 from caio.gateway.intake import OrchestrateBody, Wishes, kernel_request, read
 from caio.gateway.ports import PROTOCOLS, Operation
 from caio.gateway.run import Wanted
@@ -86,7 +88,7 @@ def from_chat(raw: bytes, headers: Mapping[str, str], caller: Caller, key: str |
     wishes = _wishes(body, headers, "chat", features, tokens)
     wanted = _openai(raw, wishes, caller, Operation.CHAT, stream, key, fingerprint)
     include_usage = bool((body.stream_options or {}).get("include_usage"))
-    return replace(wanted, usage_in_stream=include_usage)
+    return replace(wanted, frames=partial(ChatFrames, usage=include_usage))
 
 
 def from_embeddings(

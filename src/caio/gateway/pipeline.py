@@ -8,9 +8,9 @@ the guarantees → settle → journal the outcome → answer. The laws are in RE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from time import monotonic
 from typing import Any
@@ -20,10 +20,8 @@ import msgspec
 from caio.audit.ports import Mode, Status
 from caio.audit.sealing import TenantVault, sealing_context
 from caio.foundation.errors import (
-    FAULTS_WORTH_A_FALLBACK,
     CaioError,
     Conflict,
-    DeadlineExceeded,
     InvalidInput,
     LimitExceeded,
     NoServiceSatisfies,
@@ -31,19 +29,16 @@ from caio.foundation.errors import (
     UpstreamFailed,
     UpstreamFault,
 )
-from caio.gateway.asks import Asks
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import KEPT_ANSWER, Books, Ending
+from caio.gateway.course import Course, Decided, acceptable
 from caio.gateway.doors import Doors
-from caio.gateway.most import most_of
 from caio.gateway.ports import (
     GRANT_DURABLE_SECONDS,
     Admission,
     Clock,
-    Grant,
     IdempotencyStore,
     NewId,
-    ServiceBusy,
 )
 from caio.gateway.run import Answer, Run, Tried, Wanted
 from caio.metering.storage_measure import StorageGauge
@@ -51,19 +46,9 @@ from caio.registry.histories import Histories
 from caio.registry.service_limits import ServiceLimits
 from caio.registry.views import Reference, Views
 from caio.routing.engine import decide
-from caio.routing.model import Decision, History, OnViolation
+from caio.routing.model import History
 from caio.routing.plans import PlanDecision, PlanRequest, Solver, plan
-from caio.tenancy.limits import Limits
 from caio.tenancy.principals import Caller
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """A decision with its id and time: what ``/api/v1/route`` answers."""
-
-    decision_id: str
-    decided_at: int
-    decision: Decision
 
 
 class Gateway:
@@ -85,10 +70,7 @@ class Gateway:
     ) -> None:
         self._views = views
         self._histories = histories
-        self._admission = admission
-        self._asks = Asks()
         self._doors = Doors()
-        self._service_limits = service_limits
         self._idempotency = idempotency
         self._vault = vault
         self._storage = storage
@@ -96,6 +78,7 @@ class Gateway:
         self._new_id = new_id
         self.attempts = attempts
         self.books = books
+        self.course = Course(admission, service_limits, attempts, self._doors, clock)
 
     async def decide(
         self,
@@ -156,7 +139,7 @@ class Gateway:
             replayed = await self._claim(wanted, decision_id)
             if replayed is not None:
                 return replayed
-            return await self._answer(await self.admitted(wanted, await self.decided(wanted, decision_id)))
+            return await self._answer(await self.course.admitted(wanted, await self.decided(wanted, decision_id)))
         except BaseException:
             if wanted.idempotency_key is not None:
                 release = self._idempotency.release(wanted.caller.scope, wanted.idempotency_key, decision_id)
@@ -182,34 +165,6 @@ class Gateway:
             raise InvalidInput(message, violations, code="invalid_payload")
         return decided
 
-    async def admitted(self, wanted: Wanted, decided: Decided) -> Run:
-        """Admit the best ranked service that has room and can take the payload, which the winner can.
-        Raises LimitExceeded or BudgetExhausted."""
-        soonest: ServiceBusy | None = None
-        allowed = await self._allowed(wanted)
-        for position, ranked in enumerate(decided.decision.ranked):
-            if position > 0 and self.attempts.misfits(wanted, ranked.offer):
-                continue
-            ask = self._asks.ask(wanted, ranked, decided.decision_id, allowed, decided.decided_at)
-            asked_at = self._doors.now()
-            try:
-                granted = await self._admission.admit(ask, decided.decided_at)
-            except LimitExceeded as error:
-                self._doors.shut(wanted.caller, error, asked_at)
-                raise
-            if isinstance(granted, Grant):
-                most = most_of(wanted.request, decided.decision, position)
-                return Run(wanted, decided.decision, decided.decision_id, decided.decided_at, granted, position, most)
-            if soonest is None or granted.retry_after < soonest.retry_after:
-                soonest = granted
-        assert soonest is not None  # noqa: S101 - a decision that was not refused ranks a service
-        raise LimitExceeded(
-            f"every service that satisfies the request is at its limit ({soonest.window})",
-            window=soonest.window,
-            limit=soonest.limit,
-            retry_after=soonest.retry_after,
-        )
-
     def enter(self, run: Run) -> asyncio.Future[None]:
         """Start journalling the run's decision; await the result before releasing anything."""
         return asyncio.ensure_future(
@@ -217,35 +172,6 @@ class Gateway:
                 run.wanted, run.decision, run.decision_id, run.decided_at, Mode.ORCHESTRATE, run.position, run.most
             )
         )
-
-    async def moved_on(self, run: Run) -> bool:
-        """Hand the run to the next ranked service that has room, can take the payload, and takes no more than the
-        decision says."""
-        for position in range(run.position + 1, len(run.decision.ranked)):
-            if run.remaining <= 0:
-                return False
-            ranked = run.decision.ranked[position]
-            if self.attempts.misfits(run.wanted, ranked.offer) or not run.most.covers(run.wanted.request, ranked):
-                continue
-            if await self._moved(run, position):
-                return True
-        return False
-
-    async def _moved(self, run: Run, position: int) -> bool:
-        """Have the run admitted for another call: of the service at ``position``, perhaps the one it has called."""
-        allowed, now, ranked = await self._allowed(run.wanted), self._clock(), run.decision.ranked[position]
-        ask = self._asks.ask(run.wanted, ranked, run.decision_id, allowed, now, run.elapsed_ms)
-        granted = await self._admission.move(run.grant, ask, now)
-        if isinstance(granted, ServiceBusy):
-            return False
-        run.grant, run.position = granted, position
-        return True
-
-    async def _allowed(self, wanted: Wanted) -> Mapping[str, Limits]:
-        """What the caller's tenant sets for its services."""
-        scope = wanted.caller.scope
-        fresh = self._service_limits.fresh(scope.tenant_id)
-        return await self._service_limits.read(scope) if fresh is None else fresh
 
     async def _answer(self, run: Run) -> Answer:
         entering = self.enter(run)
@@ -267,18 +193,12 @@ class Gateway:
 
     async def _try_in_turn(self, run: Run) -> Tried:
         """Call the candidates in rank order until one answers acceptably."""
-        retried = False
         while True:
             tried = await self.attempts.call(run)
             run.tried.append(tried)
             if tried.fault is None and acceptable(tried, run.decision.on_violation):
                 return tried
-            if tried.fault is None and run.decision.on_violation is OnViolation.RETRY and not retried:
-                retried = True
-                if await self._moved(run, run.position):
-                    continue
-            if not worth_moving(tried, run.decision.on_violation) or not await self.moved_on(run):
-                raise failure(run, tried)
+            await self.course.followed(run, tried)
 
     async def _claim(self, wanted: Wanted, decision_id: str) -> Answer | None:
         """Take the idempotency key, or give back the answer that it stands for."""
@@ -336,28 +256,6 @@ def refusal(decided: Decided) -> NoServiceSatisfies:
         else ("no service is registered: caio services register CONTRACT")
     )
     return NoServiceSatisfies(message, reasons, decided.decision_id)
-
-
-def acceptable(tried: Tried, on_violation: OnViolation) -> bool:
-    return not tried.breaches or on_violation is OnViolation.REPORT
-
-
-def worth_moving(tried: Tried, on_violation: OnViolation) -> bool:
-    """Whether another service might do better."""
-    if tried.fault is not None:
-        return tried.fault.fault in FAULTS_WORTH_A_FALLBACK
-    return on_violation in (OnViolation.RETRY, OnViolation.FALLBACK)
-
-
-def failure(run: Run, tried: Tried) -> CaioError:
-    """What the caller is told when no service is left to try."""
-    name = tried.ranked.offer.service_id
-    if tried.fault is None:
-        broken = "; ".join(f"{each.clause} {each.observed}" for each in tried.breaches)
-        return UpstreamFailed(f"{name} broke its contract: {broken}", UpstreamFault.VIOLATION)
-    if run.remaining <= 0 or tried.fault.fault is UpstreamFault.TIMEOUT:
-        return DeadlineExceeded(f"{name} did not answer in time ({len(run.tried)} attempt(s))")
-    return tried.fault
 
 
 def ended_by(error: BaseException) -> Status:

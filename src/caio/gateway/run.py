@@ -12,6 +12,7 @@ import msgspec
 from caio.audit.record import AttemptRecord, Breach
 from caio.foundation.errors import UpstreamFailed
 from caio.foundation.money import Usage
+from caio.gateway.frames import ChatFrames, Frames
 from caio.gateway.most import Most
 from caio.gateway.ports import Grant, Operation, Standing
 from caio.registry.views import Reference
@@ -53,7 +54,7 @@ class Wanted:
 
     ``body`` is the document for the service, ``payload`` the bytes that the caller sent, for the
     commitment; ``fingerprint`` identifies the whole HTTP request for its idempotency key; ``render``
-    says what the surface will send.
+    says what the surface will send, and ``frames`` what it will send of a stream.
     """
 
     caller: Caller
@@ -64,7 +65,7 @@ class Wanted:
     policies: Sequence[Reference] = ()
     idempotency_key: str | None = None
     fingerprint: str = ""
-    usage_in_stream: bool = False
+    frames: Callable[[], Frames] = ChatFrames
     render: Callable[[Answer], bytes] = body_alone
 
 

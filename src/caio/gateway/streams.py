@@ -18,18 +18,15 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
-import msgspec
-
 from caio.audit.ports import Status
-from caio.foundation.errors import CaioError, DeadlineExceeded, NotReady, UpstreamFailed, UpstreamFault
+from caio.foundation.errors import CaioError, NotReady, UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
 from caio.gateway.attempts import Endpoint, priced, since
 from caio.gateway.books import Ending
-from caio.gateway.pipeline import Gateway, acceptable, durable_in_time, ended_by, failure, worth_moving
+from caio.gateway.course import acceptable
+from caio.gateway.pipeline import Gateway, durable_in_time, ended_by
 from caio.gateway.ports import Chunk, Standing
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
-
-DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(slots=True)
@@ -75,7 +72,7 @@ class Streams:
     async def open(self, wanted: Wanted) -> OpenStream:
         """Raises what ``Gateway.orchestrate`` raises, before anything was released."""
         gateway = self._gateway
-        run = await gateway.admitted(wanted, await gateway.decided(wanted))
+        run = await gateway.course.admitted(wanted, await gateway.decided(wanted))
         entering = gateway.enter(run)
         upstream: _Upstream | None = None
         try:
@@ -111,8 +108,7 @@ class Streams:
             if upstream is not None:
                 await _close(upstream)
             run.tried.append(tried)
-            if not worth_moving(tried, run.decision.on_violation) or not await self._gateway.moved_on(run):
-                raise failure(run, tried)
+            await self._gateway.course.followed(run, tried, repeatable=False)
 
     async def _connect(self, run: Run, started: float) -> _Upstream:
         provider, endpoint, call = await self._gateway.attempts.prepare(run)
@@ -135,13 +131,13 @@ class Streams:
     async def _frames(self, run: Run, upstream: _Upstream) -> AsyncGenerator[bytes, None]:
         """What the caller receives, after an empty first step that does not wait. However it ends,
         the run is finished exactly once."""
-        status, fault = Status.CANCELLED, None
+        status, fault, telling = Status.CANCELLED, None, run.wanted.frames()
         try:
             yield b""
             async with aclosing(self._rest(run, upstream)) as chunks:
                 async for chunk in chunks:
-                    if run.wanted.usage_in_stream or chunk.usage is None or chunk.has_content or chunk.finish_reason:
-                        yield b"data: " + chunk.data + b"\n\n"
+                    if told := telling.chunk(chunk):
+                        yield told
             status = Status.OK
         except UpstreamFailed as error:
             status, fault = Status.FAILED, error
@@ -157,7 +153,7 @@ class Streams:
                 if status is Status.OK and tried.breaches:
                     status = Status.VIOLATED
                 await self._gateway.books.finish(run, Ending(status, tried.usage, tried.cost))
-        yield DONE if fault is None else _error_frame(run, fault)
+        yield telling.end() if fault is None else telling.broken(fault, run.decision_id)
 
     async def _rest(self, run: Run, upstream: _Upstream) -> AsyncGenerator[Chunk, None]:
         """The held chunks, then the others as they come, until the request's deadline."""
@@ -191,10 +187,3 @@ async def _close(upstream: _Upstream) -> None:
     close = getattr(upstream.chunks, "aclose", None)
     if close is not None:
         await close()
-
-
-def _error_frame(run: Run, fault: UpstreamFailed) -> bytes:
-    late = fault.fault is UpstreamFault.TIMEOUT
-    code = DeadlineExceeded.code if late else fault.code
-    error = {"message": fault.message, "type": "upstream_error", "code": code, "decision_id": run.decision_id}
-    return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"

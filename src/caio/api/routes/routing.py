@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from caio.api.dependencies import DocumentBody, ThePlatform, caller_with
 from caio.api.wanted import from_orchestrate
 from caio.foundation.quantity import decimal_text
-from caio.gateway.pipeline import Decided
+from caio.gateway.course import Decided
 from caio.routing.model import Ranked
 from caio.tenancy.principals import Caller, Permission
 

@@ -1,0 +1,53 @@
+"""How a surface tells a stream: its chunks, its end and its breaking, as server-sent events.
+
+One instance belongs to one stream, for a surface may have to remember what it has told.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from caio.foundation.errors import DeadlineExceeded, UpstreamFailed, UpstreamFault
+from caio.gateway.ports import Chunk
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Frames(Protocol):
+    """The bytes of a stream's events; empty where nothing is to be told."""
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """What the caller receives for a chunk. Raises UpstreamFailed GARBAGE for one that cannot be told."""
+        ...
+
+    def end(self) -> bytes:
+        """What tells that the stream is complete. Asked for once, when the outcome is durable."""
+        ...
+
+    def broken(self, fault: UpstreamFailed, decision_id: str) -> bytes:
+        """What tells that it is not. Neither ``end`` nor another chunk follows."""
+        ...
+
+
+class ChatFrames:
+    """OpenAI's ``chat.completion.chunk`` events. ``usage`` says whether the caller wants a chunk that holds
+    nothing but the usage."""
+
+    def __init__(self, *, usage: bool = False) -> None:
+        self._usage = usage
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        if self._usage or chunk.usage is None or chunk.has_content or chunk.finish_reason:
+            return b"data: " + chunk.data + b"\n\n"
+        return b""
+
+    def end(self) -> bytes:
+        return DONE
+
+    def broken(self, fault: UpstreamFailed, decision_id: str) -> bytes:
+        late = fault.fault is UpstreamFault.TIMEOUT
+        code = DeadlineExceeded.code if late else fault.code
+        error = {"message": fault.message, "type": "upstream_error", "code": code, "decision_id": decision_id}
+        return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"
