@@ -1,4 +1,4 @@
-"""Every table, once, for both databases; those of tenancy are in ``tables_tenancy``.
+"""Every table, once, for both databases; ``tables_tenancy`` and ``tables_calls`` hold those of their names.
 
 Conventions
 -----------
@@ -30,7 +30,7 @@ from sqlalchemy import (
     text,
 )
 
-from caio.storage.sql import tables_tenancy
+from caio.storage.sql import tables_calls, tables_tenancy  # noqa: F401 - importing one adds its tables
 from caio.storage.sql.schema import OF_A_TENANT, Identifier, column, tenant_column
 
 #: Of all tables: those here refer to those of tenancy.

@@ -41,6 +41,7 @@ from caio.storage.sql.tables import (
     snapshots,
     tenant_keys,
 )
+from caio.storage.sql.tables_calls import model_aliases, workflow_events, workflow_runs, workflow_steps
 from caio.storage.sql.tables_tenancy import (
     api_keys,
     deliveries,
@@ -127,11 +128,13 @@ async def sweep(database: Database, scope: TenantScope) -> int:
     await _step_by_step(database, scope, snapshots.c.digest, delete(snapshots))
     await _step_by_step(database, scope, idempotency.c.idempotency_key, delete(idempotency))
     await _step_by_step(database, scope, observed.c.service_id, delete(observed))
+    for of_runs in (workflow_events, workflow_steps, workflow_runs):
+        await _step_by_step(database, scope, of_runs.c.run_id, delete(of_runs))
     await _sweep_events(database, scope)
     async with database.writing(scope) as connection:
         await overwrite(database, connection)
         await _remove_documents(connection, scope)
-        for table in (secrets, holds, retention, service_limits, storage_measures):
+        for table in (secrets, holds, retention, service_limits, storage_measures, model_aliases):
             await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
         await count_anew(database, connection, scope)
     await _sweep_directory(database, scope)
