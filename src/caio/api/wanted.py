@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from caio.foundation.errors import InvalidInput, Violation
 from caio.gateway.frames import ChatFrames
 from caio.gateway.intake import OrchestrateBody, Wishes, kernel_request, read
-from caio.gateway.ports import PROTOCOLS, Operation
+from caio.gateway.ports import PROTOCOLS_OF, Operation
 from caio.gateway.run import Wanted
 from caio.tenancy.principals import Caller
 
@@ -64,7 +64,7 @@ def from_orchestrate(raw: bytes, caller: Caller, idempotency_key: str | None = N
         currency=caller.tenant.currency,
         input_bytes=len(payload),
         labels=labels,
-        protocols=PROTOCOLS,
+        protocols=PROTOCOLS_OF[Operation.JSON],
     )
     return Wanted(
         caller,
@@ -194,6 +194,6 @@ def _openai(
         input_bytes=len(raw),
         labels={},
         stream=stream,
-        protocols=frozenset({"openai"}),
+        protocols=PROTOCOLS_OF[operation],
     )
     return Wanted(caller, request, operation, msgspec.json.decode(raw), raw, wishes.policies, key, fingerprint)

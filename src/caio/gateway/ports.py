@@ -5,7 +5,7 @@ Ports live beside their consumer; adapters are in ``providers`` and ``storage``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -22,16 +22,24 @@ Clock = Callable[[], int]
 NewId = Callable[[str], str]
 
 
-#: The protocols that a provider speaks; a request is routed to services of these only.
-PROTOCOLS = frozenset({"http-json", "openai"})
-
-
 class Operation(StrEnum):
     """The shape of a call. JSON is a plain document in and out (``/api/v1/orchestrate``)."""
 
     CHAT = "chat"
     EMBEDDINGS = "embeddings"
     JSON = "json"
+
+
+#: The protocols that a provider speaks for each operation; a request is routed to services of these only. A JSON
+#: call of a service that speaks a chat protocol carries an OpenAI chat body, as its payload.
+PROTOCOLS_OF: Mapping[Operation, frozenset[str]] = {
+    Operation.CHAT: frozenset({"openai", "anthropic", "bedrock", "process"}),
+    Operation.EMBEDDINGS: frozenset({"openai"}),
+    Operation.JSON: frozenset({"openai", "anthropic", "bedrock", "http-json", "process"}),
+}
+
+#: All of them.
+PROTOCOLS = frozenset[str]().union(*PROTOCOLS_OF.values())
 
 
 @dataclass(frozen=True, slots=True)
