@@ -110,6 +110,11 @@ class Sealer:
                 "Stored data does not open: it was changed or moved, or its key is another or destroyed."
             ) from None
 
+    def keyed_name(self, content: bytes) -> str:
+        """A name of ``content``, in hex, that nobody can make or recognise without this key (HMAC-SHA256).
+        ``content`` begins with its purpose."""
+        return keyed(self._key, content).hex()
+
     def _begin_run(self) -> None:
         self._run = self._entropy(_RUN_BYTES)
         self._cipher = self._cipher_of(self._run)
