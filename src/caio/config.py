@@ -108,6 +108,16 @@ class Settings(BaseSettings):
             repr=False,
         ),
     ] = None
+    cache_redis_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^rediss?://",
+            description="`redis://…` or `rediss://…`: answers that callers want again are kept there, shared by all "
+            "processes. Another Redis than that of the limits: this one should evict (`allkeys-lru`). Unset means "
+            "each process's memory. Needs the extra `redis`.",
+            repr=False,
+        ),
+    ] = None
     processes: Annotated[
         int,
         Field(

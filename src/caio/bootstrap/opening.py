@@ -35,7 +35,12 @@ async def open_from_environment() -> AsyncIterator[Installation]:
 
 def embedded_settings(data_dir: Path, allow_private: Sequence[str]) -> Settings:
     """The library's settings: SQLite in ``data_dir``, the rest from the environment."""
-    overrides: dict[str, object] = {"data_dir": data_dir, "database_url": None, "redis_url": None}
+    overrides: dict[str, object] = {
+        "data_dir": data_dir,
+        "database_url": None,
+        "redis_url": None,
+        "cache_redis_url": None,
+    }
     if allow_private:
         overrides["outbound_allow"] = ",".join(allow_private)
     return read_settings(**overrides)
