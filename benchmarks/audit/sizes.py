@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks.orchestrate import load
-from benchmarks.orchestrate.__main__ import PAYLOAD, POLICIES, SERVICES, contract, lift_quotas, policy, post, process
-from benchmarks.server import Served, serve
+from benchmarks.gateway import load, world
+from benchmarks.gateway.processes import module
+from benchmarks.server import serve
 
 SECONDS = 4.0
 
@@ -29,35 +27,22 @@ class Sizes:
 
 def sizes(folder: Path) -> Sizes:
     """Route calls for a few seconds on 10 services and 20 policies, and look at what is left of them."""
-    with serve(folder) as first:
-        api_key = first.api_key
-    lift_quotas(folder)
-    with process("benchmarks.orchestrate.upstream") as upstream, serve(folder) as again:
-        served = Served(again.url, api_key, again.pid)
-        for number in range(SERVICES):
-            post(served, "/api/v1/services", contract(number, upstream))
-        for number in range(POLICIES):
-            post(served, "/api/v1/policies", policy(number))
-        body = json.dumps({"request": {"capability": "text.sentiment", "payload": PAYLOAD}}).encode()
+    with module("benchmarks.gateway.upstream") as upstream, serve(folder) as served:
+        tenant = served.tenant("bench")
+        world.furnish(tenant, upstream.url)
+        target = load.Target(tenant.url, "/api/v1/orchestrate", world.sorts(world.native), tenant.api_key)
         before, earlier = _used(folder), _decisions(folder)
-        load.run(served.url, "/api/v1/orchestrate", body, api_key, 8, SECONDS)
+        load.run(target, 8, SECONDS)
         made = _decisions(folder) - earlier
         after = _used(folder)
-        newest = _fetch(served, "/api/v1/decisions?limit=1")["items"][0]["decision_id"]
-        receipt = _fetch(served, f"/api/v1/decisions/{newest}/receipt")
+        newest = tenant.ask("/api/v1/decisions?limit=1")["items"][0]["decision_id"]
+        receipt = tenant.ask(f"/api/v1/decisions/{newest}/receipt")
     return Sizes(
         (after - before) / made,
         _sealed(folder, "decision"),
         _sealed(folder, "outcome"),
         len(json.dumps(receipt, separators=(",", ":"))),
     )
-
-
-def _fetch(served: Served, path: str) -> Any:
-    request = urllib.request.Request(served.url + path)
-    request.add_header("Authorization", f"Bearer {served.api_key}")
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
 
 
 def _ask(folder: Path, question: str, *values: object) -> float:

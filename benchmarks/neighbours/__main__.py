@@ -23,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,19 +30,18 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
 
 import uvloop
 
 from benchmarks.frame import Report
+from benchmarks.gateway import load, world
+from benchmarks.gateway.load import Target, Template
+from benchmarks.gateway.processes import module
 from benchmarks.neighbours.pace import Caller, Paced, run
-from benchmarks.orchestrate import load
-from benchmarks.orchestrate.__main__ import PAYLOAD, contract, process
-from benchmarks.server import serve
+from benchmarks.server import UNREACHED, Served, serve
 
 PAIRS = 5
 SLICES, SECONDS = 4, 1.5
-SERVICES = 10
 
 #: Slices are measured again, so often at most, when a hypervisor kept more than so many seconds a second from
 #: the cores: its pauses are longer than a burst.
@@ -56,34 +54,24 @@ QUIET_SHARE, EXCESS = 0.2, 10
 HELD_SHARE, NOTED_SHARE = 0.05, 0.2
 
 PATH = "/api/v1/orchestrate"
+PAYLOAD = {"text": "The hall was warm, the seats were fine and the second half was better than the first."}
 BODY = json.dumps({"request": {"capability": "text.sentiment", "payload": PAYLOAD}}).encode()
 
 
 class Operator:
     """The platform's operator, who makes tenants that may all call the same services."""
 
-    def __init__(self, url: str, api_key: str, upstream: int) -> None:
-        self._url = url
-        self._api_key = api_key
-        self._upstream = upstream
+    def __init__(self, served: Served, upstream_url: str) -> None:
+        self._served = served
+        self._upstream_url = upstream_url
 
     def tenant(self, name: str, per_minute: int = 10**9) -> str:
         """A new tenant's key. Its services are there, and were called once."""
-        quotas = {"per_minute": per_minute, "per_hour": 10**9, "per_day": 10**9}
-        wish = {"tenant_id": name, "name": name, "quotas": quotas, "invite": {}}
-        made = self._post(self._api_key, "/api/v1/tenants", wish)
-        joined = self._post(made["invitation"]["token"], "/api/v1/invitations/accept", {"name": "load"})
-        key = str(joined["token"])
-        for number in range(SERVICES):
-            self._post(key, "/api/v1/services", contract(number, self._upstream))
-        self._post(key, PATH, json.loads(BODY))
-        return key
-
-    def _post(self, key: str, path: str, document: Any) -> Any:
-        request = urllib.request.Request(self._url + path, json.dumps(document).encode(), method="POST")
-        request.add_header("Authorization", f"Bearer {key}")
-        with urllib.request.urlopen(request) as answer:
-            return json.loads(answer.read())
+        tenant = self._served.tenant(name, UNREACHED | {"per_minute": per_minute})
+        for number in range(world.SERVICES):
+            tenant.ask("/api/v1/services", world.service(number, self._upstream_url))
+        tenant.ask(PATH, json.loads(BODY))
+        return tenant.api_key
 
 
 class Neighbour:
@@ -204,11 +192,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         served = running.enter_context(serve(Path(folder)))
         give_cores(served.pid)
-        upstream = running.enter_context(process("benchmarks.orchestrate.upstream"))
-        operator = Operator(served.url, served.api_key, upstream)
+        upstream = running.enter_context(module("benchmarks.gateway.upstream"))
+        operator = Operator(served, upstream.url)
         quiet = operator.tenant("quiet")
-        load.run(served.url, PATH, BODY, quiet, 16, 1.0)
-        capacity = median(load.run(served.url, PATH, BODY, quiet, 16, 2.0).rate for _ in range(3))
+        target = Target(served.url, PATH, [Template(BODY, None)], quiet)
+        load.run(target, 16, 1.0)
+        capacity = median(load.run(target, 16, 2.0).rate for _ in range(3))
         bench = Bench(served.url, operator, running.enter_context(neighbour(served.url)), quiet, capacity)
         report.note("capacity, 16 connections", capacity, "calls/s")
         report.note("the quiet tenant", QUIET_SHARE * capacity, "calls/s")

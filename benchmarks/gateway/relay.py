@@ -1,6 +1,6 @@
 """The floor: a relay on uvicorn and aiohttp that passes the body on and the answer back, and does nothing else.
 
-Run as a process: ``python -m benchmarks.orchestrate.relay UPSTREAM_PORT`` prints its port.
+Run as a process: ``python -m benchmarks.gateway.relay UPSTREAM_PORT`` prints its port.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Relay:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        async with self._session.post(self._url, data=body, headers={"content-type": "application/json"}) as answer:
+        url = self._url + scope["path"]
+        async with self._session.post(url, data=body, headers={"content-type": "application/json"}) as answer:
             content = await answer.read()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -36,7 +37,7 @@ class Relay:
 
 async def main(upstream_port: int) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session:
-        relay = Relay(session, f"http://127.0.0.1:{upstream_port}/classify")
+        relay = Relay(session, f"http://127.0.0.1:{upstream_port}")
         config = uvicorn.Config(relay, port=0, log_level="error", access_log=False, lifespan="off", loop="uvloop")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())

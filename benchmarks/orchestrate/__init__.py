@@ -1,1 +1,0 @@
-"""What CAIO adds to a call: beside the direct call and beside a bare relay, in one run."""
