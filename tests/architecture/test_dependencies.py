@@ -42,7 +42,9 @@ TOO_HEAVY_TO_SERVE = {
     "celpy",
     "dbos",
     "highspy",
+    "httpx2",
     "matplotlib",
+    "mcp",
     "openai",
     "pytest",
 }
