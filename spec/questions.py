@@ -131,6 +131,7 @@ def worst_price(contract: Document, request: Document) -> int:
     if tokens_out is None:
         limits = [output_limit(each) for each in contract["capabilities"] if each["type"] in request["capabilities"]]
         tokens_out = max((each for each in limits if each is not None), default=0)
+    tokens_out *= request.get("answers", 1)
     milliseconds: int = min(contract["api"]["timeout_ms"], request["deadline_ms"])
     per_request, per_input, per_output, per_second = prices(contract)
     picos = per_request + per_input * tokens_in + per_output * tokens_out + Fraction(per_second * milliseconds, 1000)

@@ -291,7 +291,7 @@ def test_bounds_hold(evidence):
         limits = [_output(offer.capabilities[name]) for name in asked.capabilities]
         output = asked.max_tokens if asked.max_tokens is not None else max(0, *limits)
         longest = min(asked.deadline_ms, offer.timeout_ms)
-        assert offer.prices.of(Usage(asked.input_bytes, output, longest)) <= each.worst_cost
+        assert offer.prices.of(Usage(asked.input_bytes, output * asked.answers, longest)) <= each.worst_cost
         assert each.worst_cost <= (2**53 - 1 if asked.max_cost is None else asked.max_cost)
         assert each.worst_cost == 0 or offer.prices.currency == asked.currency
 

@@ -218,6 +218,8 @@ CASES = [
     Case("another currency", 8, ["currency", "currency", "USD", "EUR"], {}, {"cost": {"currency": "EUR"}}),
     Case("too dear", 9, ["cost", "cost.max", "<= 0.012999999", "0.013"], {"max_cost": "0.012999999"}),
     Case("too dear with the tokens asked for", 9, ["cost", "cost.max", "<= 0.0111", "0.0112"], {"max_cost": "0.0111", "max_tokens": 100}),
+    Case("too dear with several answers", 9, ["cost", "cost.max", "<= 0.0111", "0.0112"], {"max_cost": "0.0111", "max_tokens": 25, "answers": 4}),
+    Case("too dear with several of the longest answers", 9, ["cost", "cost.max", "<= 0.0169", "0.017"], {"max_cost": "0.0169", "answers": 3}),
     Case("time is priced to the earlier end", 9, ["cost", "cost.max", "<= 1", "1.013"], {"max_cost": "1", "deadline_ms": 2000}, {"cost": {"per_second": "0.5"}}),
     Case("rounded up once", 9, ["cost", "cost.max", "<= 0", "0.000000001"], {"max_cost": "0", "input_bytes": 1}, {"cost": {"per_request": REMOVED, "per_output_token": REMOVED, "per_input_token": "0.000000000001"}}),
     Case("beyond exact amounts", 9, ["cost", "cost.max", "<= 9007199.254740991", "10000000.003"], {"input_bytes": 100_000}, {"cost": {"per_request": "0.001", "per_input_token": "100"}}),

@@ -187,6 +187,7 @@ def make_request(rng: Random) -> Request:
         "protocols": lambda: frozenset(_some(rng, ("anthropic", "openai"))),
         "stream": lambda: True,
         "max_tokens": lambda: rng.choice((0, 100, 1000, 1001)),
+        "answers": lambda: rng.choice((1, 2, 128)),
         "weights": lambda: _weights(rng),
         "on_violation": lambda: rng.choice(tuple(OnViolation)),
         "bounds": lambda: _bounds(rng),

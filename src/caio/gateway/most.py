@@ -45,7 +45,8 @@ def most_of(request: Request, decision: Decision, position: int) -> Most:
 def worst_tokens(request: Request, offer: Offer) -> int:
     """The most tokens that a call can take, input and output together."""
     if request.max_tokens is not None:
-        return request.input_bytes + request.max_tokens
+        return request.input_bytes + request.max_tokens * request.answers
     capabilities = [offer.capabilities[name] for name in request.capabilities if name in offer.capabilities]
     bounds = [each.max_tokens if each.max_tokens is not None else each.context_length for each in capabilities]
-    return request.input_bytes + max((bound for bound in bounds if bound is not None), default=UNBOUNDED_ANSWER)
+    longest = max((bound for bound in bounds if bound is not None), default=UNBOUNDED_ANSWER)
+    return request.input_bytes + longest * request.answers

@@ -192,11 +192,11 @@ class Tariff:
 
 
 def _output_limits(rows: Rows, columns: Columns, request: Request) -> Numbers | int:
-    """Tokens that an answer may have, of each of ``rows`` or of all of them."""
+    """Tokens that the answers may have together, of each of ``rows`` or of all of them."""
     if request.max_tokens is not None:
-        return request.max_tokens
+        return request.max_tokens * request.answers
     most: Numbers | int = 0
     for wanted in request.capabilities if rows.size else ():
         offering = columns.capabilities[wanted]
         most = np.maximum(most, offering.output_limit[offering.at(rows)])
-    return most
+    return most * request.answers

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from caio.contracts.vocabulary import LOCALITIES, STRENGTH, TERMS, TRUST_LEVELS, Effect, OnViolation
 from caio.foundation import hashing
@@ -50,6 +52,9 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
 
 #: Objective terms in their canonical order, with the weights used when nobody states any.
 DEFAULT_WEIGHTS = (("margin", 1), ("cost", 2), ("performance", 2), ("reliability", 2), ("preference", 3))
+
+#: Answers that one call may ask for, as OpenAI's ``n`` has it.
+MAX_ANSWERS = 128
 
 #: No term counts for more.
 MAX_WEIGHT = 1000
@@ -173,7 +178,8 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is needed, without the payload: only its size in bytes enters a decision."""
+    """What is needed, without the payload: only its size in bytes enters a decision. ``answers`` is how many the
+    call asks for at once, each of up to ``max_tokens``."""
 
     tenant_id: str
     currency: str
@@ -196,6 +202,7 @@ class Request:
     stream: bool = False
     input_bytes: int = 0
     max_tokens: int | None = None
+    answers: int = 1
     deadline_ms: int = 30_000
     labels: tuple[tuple[str, str], ...] = ()
     weights: tuple[tuple[str, int], ...] | None = None
@@ -206,12 +213,16 @@ class Request:
         sizes = (self.input_bytes, self.deadline_ms, self.context_length or 0, self.max_tokens or 0)
         if min(sizes) < 0 or max(*sizes, self.max_retention_days or 0) > MAX_INTEGER:
             raise ValueError("a request's sizes and times are integers from 0 to 2**53 - 1")
+        if not 1 <= self.answers <= MAX_ANSWERS:
+            raise ValueError(f"a call asks for 1 to {MAX_ANSWERS} answers")
         if self.weights is not None and not all(0 <= weight <= MAX_WEIGHT for _, weight in self.weights):
             raise ValueError(f"weights are integers from 0 to {MAX_WEIGHT}")
 
     def document(self) -> dict[str, Any]:
-        """The canonical content: what the request's hash covers and evidence shows."""
-        return {
+        """The canonical content: what the request's hash covers and evidence shows. ``answers`` is part of it
+        where there is more than one."""
+        several = {} if self.answers == 1 else {"answers": self.answers}
+        return several | {
             "tenant_id": self.tenant_id,
             "currency": self.currency,
             "capabilities": list(self.capabilities),
@@ -312,8 +323,7 @@ class Exclusion:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """One feasible offer with its score in [0, SCALE] and its worst-case price in nano-units."""
 
     offer: Offer
@@ -321,21 +331,30 @@ class Ranked:
     worst_cost: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """The pure result: ``ranked`` is best first and empty for a refusal. It and ``exclusions``, in
     order of (id, version), are worked out as far as they are read.
 
-    ``certificate`` is a canonical document (``routing.certificate``); ``decision_hash`` is its
-    digest, and covers neither an id nor a time.
+    ``certificate_json`` is the certificate (``routing.certificate``) as canonical bytes; ``decision_hash``
+    is its digest, and covers neither an id nor a time. ``request_json`` and ``principal_json`` are the
+    documents whose hashes it holds, for its evidence.
     """
 
     ranked: Sequence[Ranked]
     exclusions: Sequence[Exclusion]
-    certificate: Mapping[str, Any]
+    certificate_json: bytes
     decision_hash: str
     on_violation: OnViolation
+    request_json: bytes
+    principal_json: bytes
 
     @property
     def winner(self) -> Ranked | None:
         return self.ranked[0] if self.ranked else None
+
+    @property
+    def certificate(self) -> Mapping[str, Any]:
+        """The certificate, read from its bytes at each look."""
+        certificate: dict[str, Any] = msgspec.json.decode(self.certificate_json)
+        return certificate

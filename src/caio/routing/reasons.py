@@ -95,7 +95,8 @@ def worst_price(offer: Offer, request: Request) -> int:
     tokens = request.max_tokens
     if tokens is None:
         tokens = max((_output_limit(offer.capabilities[name]) or 0 for name in request.capabilities), default=0)
-    return offer.prices.of(Usage(request.input_bytes, tokens, min(offer.timeout_ms, request.deadline_ms)))
+    milliseconds = min(offer.timeout_ms, request.deadline_ms)
+    return offer.prices.of(Usage(request.input_bytes, tokens * request.answers, milliseconds))
 
 
 def _by_rule(offer: Offer, rule: Rule, *, failed: bool) -> Exclusion:

@@ -136,7 +136,8 @@ def shape_key(columns: Columns, needs: Needs, principal: Principal, force: InFor
         return None
     return (
         (request.capabilities, needs.bounds, needs.features, request.currency, request.stream, request.weights),
-        (request.context_length, request.max_tokens, request.services, request.excluded_services, request.protocols),
+        (request.context_length, request.max_tokens, request.answers, request.protocols),
+        (request.services, request.excluded_services),
         (request.data_locality, request.regions, request.compliance, request.classification, request.sensitive),
         (request.egress, request.training, request.max_retention_days),
         request.input_bytes if _limited(columns, request) else None,

@@ -22,7 +22,7 @@ class Offered:
 
 
 def decided(*offered: Offered, on_violation: OnViolation = OnViolation.REPORT) -> Decision:
-    return Decision([each.ranked for each in offered], (), {}, "", on_violation)
+    return Decision([each.ranked for each in offered], (), b"{}", "", on_violation, b"{}", b"{}")
 
 
 def request(**changes):
@@ -32,6 +32,8 @@ def request(**changes):
 def test_a_call_of_the_only_service_takes_what_that_does():
     assert most_of(request(), decided(Offered(7, 20)), 0) == Most(7, 120, 4_000)
     assert most_of(request(deadline_ms=3_000, max_tokens=5), decided(Offered(7, 20)), 0) == Most(7, 105, 3_000)
+    assert most_of(request(answers=3), decided(Offered(7, 20)), 0) == Most(7, 160, 4_000)
+    assert most_of(request(answers=3, max_tokens=5), decided(Offered(7, 20)), 0) == Most(7, 115, 4_000)
 
 
 def test_a_call_that_may_be_handed_on_takes_the_most_of_all_that_follow():

@@ -66,6 +66,7 @@ def worst_cost(request: Document, contract: Document) -> int:
     limits = [_limit(each, "max_tokens", "context_length") or 0 for each in requested]
     output_tokens = max(limits, default=0) if request["max_tokens"] is None else request["max_tokens"]
     milliseconds = min(contract["api"]["timeout_ms"], request["deadline_ms"])
+    output_tokens *= request.get("answers", 1)
     return _prices(contract).of(Usage(request["input_bytes"], output_tokens, milliseconds))
 
 
