@@ -30,6 +30,7 @@ from caio.storage.sql.tenant_rows import SqlTenantRows
 from caio.storage.sql.tenants import SqlTenants
 from caio.storage.sql.usage import SqlUsage
 from caio.storage.sql.webhooks import SqlWebhooks
+from caio.storage.sql.workflows import SqlWorkflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Stores:
     webhooks: SqlWebhooks
     usage: SqlUsage
     storage_measures: SqlStorageMeasures
+    workflows: SqlWorkflows
 
 
 def open_stores(database: Database) -> Stores:
@@ -90,6 +92,7 @@ def open_stores(database: Database) -> Stores:
         webhooks=SqlWebhooks(database),
         usage=SqlUsage(database),
         storage_measures=SqlStorageMeasures(database),
+        workflows=SqlWorkflows(database),
     )
 
 

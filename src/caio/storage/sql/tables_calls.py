@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary, Table, Text, UniqueConstraint
 
 from caio.storage.sql import schema
 from caio.storage.sql.schema import OF_A_TENANT, Identifier, column, tenant_column
@@ -22,7 +22,8 @@ model_aliases = Table(
     info=OF_A_TENANT,
 )
 
-# What was asked for and what came of it are sealed with the tenant's key, as every payload is.
+# What was asked for and what came of it are sealed with the tenant's key, as every payload is. ``leased_until`` is
+# NULL once a run has ended, so that its index holds the open ones alone.
 workflow_runs = Table(
     "workflow_runs",
     metadata,
@@ -30,12 +31,20 @@ workflow_runs = Table(
     column("run_id", Identifier, key=True),
     column("principal_id", Text),
     column("status", Text),
+    column("code", Text),
+    column("plan_hash", Text),
+    column("most_cost", BigInteger),
+    column("key_name", Text, optional=True),
+    column("fingerprint", Text),
     column("created_at", BigInteger),
     column("updated_at", BigInteger),
     column("deadline_at", BigInteger),
+    column("owner", Text),
+    column("leased_until", BigInteger, optional=True),
     column("sealed", LargeBinary),
     column("sealed_result", LargeBinary, optional=True),
-    Index("ix_workflow_runs_tenant_id", "tenant_id", "created_at", "run_id"),
+    Index("ix_workflow_runs_leased_until", "leased_until"),
+    UniqueConstraint("tenant_id", "key_name"),
     info=OF_A_TENANT,
 )
 
@@ -46,7 +55,10 @@ workflow_steps = Table(
     column("run_id", Identifier, key=True),
     column("step", Identifier, key=True),
     column("status", Text),
+    column("code", Text),
     column("decision_id", Text),
+    column("service_id", Text),
+    column("charged", BigInteger),
     column("started_at", BigInteger),
     column("finished_at", BigInteger, optional=True),
     column("sealed", LargeBinary, optional=True),
