@@ -189,11 +189,16 @@ SecretRef = Annotated[
 AuthScheme = Annotated[
     str,
     Shape(
-        "bearer|none|header:(?!(?:[Hh]ost|[Cc]ontent-[Ll]ength|[Cc]onnection|[Tt]ransfer-[Ee]ncoding)$)"
+        "bearer|none|aws|header:(?!(?:[Hh]ost|[Cc]ontent-[Ll]ength|[Cc]onnection|[Tt]ransfer-[Ee]ncoding)$)"
         "[A-Za-z][A-Za-z0-9-]{0,63}",
-        "bearer, none or header:<Name>",
-        ("bearer", "header:X-Api-Key", "none"),
+        "bearer, none, aws or header:<Name>",
+        ("bearer", "header:X-Api-Key", "aws", "none"),
     ),
+]
+AwsRegion = Annotated[
+    str,
+    Field(max_length=32),
+    Shape("[a-z]{2,8}(-[a-z0-9]{1,16}){1,4}", "a region of AWS such as eu-west-1", ("eu-west-1",)),
 ]
 
 Names = Annotated[Listed[Identifier], AfterValidator(_sorted_set)]

@@ -24,6 +24,7 @@ from caio.contracts.fields import (
     FLAWS,
     Amount,
     AuthScheme,
+    AwsRegion,
     BaseUrl,
     Count,
     Currency,
@@ -235,7 +236,8 @@ class Endpoint(Part):
 
 
 class Auth(Part):
-    """How CAIO authenticates itself to the service; the secret is stored elsewhere, by name."""
+    """How CAIO authenticates itself to the service; the secret is stored elsewhere, by name. Of the scheme ``aws``
+    it is a JSON object: access_key_id, secret_access_key and, for temporary ones, session_token."""
 
     scheme: AuthScheme
     secret_ref: Maybe[SecretRef] = None
@@ -250,6 +252,12 @@ class Api(Part):
     auth: Maybe[Auth] = None
     timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 30_000
     model: Maybe[Line] = Field(None, description="The model's name at the provider.")
+    region: Maybe[AwsRegion] = Field(
+        None, description="The region that signatures of the scheme aws are for, where base_url does not name it."
+    )
+    command: Maybe[Identifier] = Field(
+        None, description="Of the commands that the operator has named, the one to run; the service's id if left out."
+    )
 
 
 class Contract(Part):

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any
 
+from caio.contracts.aws_region import region_of
 from caio.contracts.tree import escape
 from caio.contracts.vocabulary import STATISTICS, STRENGTH
 
@@ -100,6 +101,24 @@ def _api(api: Mapping[str, Any], kinds: set[str]) -> Iterator[Flaw]:
         yield "/api/auth/secret_ref", "must be left out with the scheme 'none'"
     if isinstance(scheme, str) and scheme != "none" and "secret_ref" not in auth:
         yield "/api/auth/secret_ref", f"is required for the scheme '{scheme[:40]}'"
+    if isinstance(protocol, str):
+        yield from _of_one_protocol(api, protocol, scheme)
+
+
+def _of_one_protocol(api: Mapping[str, Any], protocol: str, scheme: Any) -> Iterator[Flaw]:
+    """What only Bedrock, or only a command of the operator's, is called with."""
+    if "command" in api and protocol != "process":
+        yield "/api/command", "must be left out: only the protocol 'process' runs a command"
+    if "region" in api and scheme != "aws":
+        yield "/api/region", "must be left out: only signatures of the scheme 'aws' are for a region"
+    if scheme != "aws":
+        return
+    if protocol != "bedrock":
+        yield "/api/auth/scheme", "may be 'aws' for the protocol 'bedrock' only"
+    if "model" not in api:
+        yield "/api/model", "is required for the scheme 'aws': it is part of the address that is signed"
+    if "region" not in api and region_of(api.get("base_url")) is None:
+        yield "/api/region", "is required for the scheme 'aws', since base_url names none"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

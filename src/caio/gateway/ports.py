@@ -48,7 +48,9 @@ class Target:
 
     ``path`` and ``method`` are the endpoint's for the wanted capability. ``model`` replaces the
     client's model name for OpenAI-shaped calls. ``secret_ref`` names a secret of the tenant;
-    ``auth_scheme`` is ``bearer``, ``header:<Name>`` or ``none``.
+    ``auth_scheme`` is ``bearer``, ``header:<Name>``, ``aws`` (signatures for ``region``) or ``none``.
+    ``max_tokens`` is the most that the contract lets one answer of the capability hold; ``command`` is the
+    operator's name of what a ``process`` service runs.
     """
 
     service_id: str
@@ -59,6 +61,9 @@ class Target:
     model: str | None
     auth_scheme: str
     secret_ref: str | None
+    max_tokens: int | None = None
+    region: str | None = None
+    command: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from caio.contracts.aws_region import region_of
 from caio.foundation.errors import InvalidInput, Violation
 from caio.gateway.ports import Target
 
 #: OpenAI's own paths, for contracts of that protocol that name no endpoint.
 _OPENAI_PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
+
+#: Where Anthropic's Messages API is below the base URL. Bedrock's paths are made of the model's name.
+_MESSAGES_PATH = "/messages"
 
 
 def endpoint_of(document: Mapping[str, Any], capability: str) -> Mapping[str, Any] | None:
@@ -23,9 +27,9 @@ def endpoint_of(document: Mapping[str, Any], capability: str) -> Mapping[str, An
 def target_of(document: Mapping[str, Any], capability: str) -> Target:
     """The target for ``capability`` of a contract's canonical document.
 
-    Without an endpoint an ``openai`` contract is called at OpenAI's path for the capability, and any
-    other at its base URL itself. Raises InvalidInput when neither exists. Not checked: that the
-    contract offers the capability at all.
+    Without an endpoint an ``openai`` contract is called at OpenAI's path for the capability, an ``anthropic`` one
+    at that of messages, and any other at its base URL itself. Raises InvalidInput when neither exists. Not checked:
+    that the contract offers the capability at all.
     """
     api = document["api"]
     endpoint = endpoint_of(document, capability)
@@ -41,7 +45,18 @@ def target_of(document: Mapping[str, Any], capability: str) -> Target:
         model=api.get("model"),
         auth_scheme=auth.get("scheme", "none"),
         secret_ref=auth.get("secret_ref"),
+        max_tokens=_max_tokens(document, capability),
+        region=api.get("region") or region_of(api.get("base_url")),
+        command=api.get("command", document["service_id"]) if api["protocol"] == "process" else None,
     )
+
+
+def _max_tokens(document: Mapping[str, Any], capability: str) -> int | None:
+    for offered in document["capabilities"]:
+        if offered["type"] == capability:
+            most: int | None = offered.get("limits", {}).get("max_tokens")
+            return most
+    return None
 
 
 def _default_path(document: Mapping[str, Any], capability: str) -> str:
@@ -52,4 +67,6 @@ def _default_path(document: Mapping[str, Any], capability: str) -> str:
             f"The contract of {document['service_id']!r} cannot be called for {capability!r}",
             [Violation("/api/endpoints", message)],
         )
+    if api["protocol"] == "anthropic":
+        return _MESSAGES_PATH
     return _OPENAI_PATHS[capability] if api["protocol"] == "openai" else ""

@@ -244,9 +244,9 @@ CASES = [
             ("{scheme: 'header:X-Key'}", "/secret_ref", "is required for the scheme 'header:X-Key'"),
             ("{scheme: none, secret_ref: a}", "/secret_ref", "must be left out with the scheme 'none'"),
             ("{secret_ref: a}", "/scheme", "is required"),
-            ("{scheme: basic, secret_ref: a}", "/scheme", "must be bearer, none or header:<Name>"),
-            ("{scheme: 'header:Host', secret_ref: a}", "/scheme", "must be bearer, none or header:<Name>"),
-            ('{scheme: "header:A\\r\\nB", secret_ref: a}', "/scheme", "must be bearer, none or header:<Name>"),
+            ("{scheme: basic, secret_ref: a}", "/scheme", "must be bearer, none, aws or header:<Name>"),
+            ("{scheme: 'header:Host', secret_ref: a}", "/scheme", "must be bearer, none, aws or header:<Name>"),
+            ('{scheme: "header:A\\r\\nB", secret_ref: a}', "/scheme", "must be bearer, none, aws or header:<Name>"),
             ("{scheme: bearer, secret_ref: sk-ABCDEF}", "/secret_ref", "must be the name of a stored secret"),
             ("{scheme: bearer, secret_ref: 12345}", "/secret_ref", "must be text: the name of a stored secret"),
         ]
