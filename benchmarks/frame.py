@@ -49,6 +49,7 @@ class Report:
 
     name: str
     rows: list[Row] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
     _sides: dict[str, Side] = field(default_factory=dict)
 
     def at_most(self, measure: str, value: float, unit: str, bar: float) -> None:
@@ -63,6 +64,10 @@ class Report:
         """State a figure that nothing is held to, for instance a floor or a peer."""
         self._add(Row(measure, value, unit), None)
 
+    def leave_out(self, measure: str, why: str) -> None:
+        """State what could not be measured in this run, and why."""
+        self.left_out[measure] = why
+
     def holds(self) -> bool:
         """Whether every bar held."""
         return all(row.holds is not False for row in self.rows)
@@ -75,13 +80,21 @@ class Report:
         draw(self, folder / f"{self.name}.png")
         console = console or Console()
         console.print(self._table())
+        for measure, why in self.left_out.items():
+            console.print(f"not measured: {measure}: {why}", highlight=False, markup=False)
         console.print(f"written: {os.path.relpath(written)} and its plot, .png", highlight=False)
         return 0 if self.holds() else 1
 
     def document(self) -> dict[str, object]:
         """What is written: the run, the machine it ran on and the rows."""
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        return {"name": self.name, "when": when, "machine": machine(), "rows": [asdict(row) for row in self.rows]}
+        return {
+            "name": self.name,
+            "when": when,
+            "machine": machine(),
+            "rows": [asdict(row) for row in self.rows],
+            "left_out": self.left_out,
+        }
 
     def _add(self, row: Row, side: Side | None) -> None:
         if not math.isfinite(row.value):

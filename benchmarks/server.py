@@ -52,9 +52,9 @@ def serve(data_dir: Path, **settings: str) -> Iterator[Served]:
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"caio serve did not start: {(data_dir / 'server.log').read_text()}")
-        ready = json.loads(line)
+        ready = json.loads(line or "{}")
+        if "url" not in ready:
+            raise RuntimeError(f"caio serve did not start: {line!r} {(data_dir / 'server.log').read_text()}")
         yield Served(ready["url"], ready.get("api_key") or "", process.pid)
     finally:
         process.terminate()

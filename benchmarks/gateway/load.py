@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import quantiles
 from urllib.parse import urlsplit
 
@@ -41,10 +41,12 @@ class Target:
     path: str
     templates: Sequence[Template]
     api_key: str = "none"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def head(self) -> bytes:
         parts = urlsplit(self.url)
         head = f"POST {self.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         return (head + f"Authorization: Bearer {self.api_key}\r\nContent-Length: ").encode()
 
 

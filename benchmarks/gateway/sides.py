@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -37,6 +38,14 @@ class Side:
         self.singles.append(run(self.target, 1, seconds))
 
     @property
+    def answered(self) -> int:
+        return sum(len(each.latencies) for each in (*self.crowds, *self.singles))
+
+    @property
+    def failed(self) -> int:
+        return sum(len(each.failures) for each in (*self.crowds, *self.singles))
+
+    @property
     def rate(self) -> float:
         return median(each.rate for each in self.crowds)
 
@@ -59,8 +68,10 @@ class Side:
         return 1000 * median(mine.percentile(percent) - its.percentile(percent) for mine, its in pairs)
 
 
-def take_turns(sides: list[Side], rounds: int, seconds: float, *, single: bool = False) -> None:
-    """Each side once a round; every other round backwards."""
-    for turn in range(rounds):
-        for side in sides if turn % 2 == 0 else sides[::-1]:
-            side.single(seconds) if single else side.crowd(seconds)
+def take_turns(
+    sides: Sequence[Side], turn: int, seconds: float, *, single: bool = False, after: Callable[[], None]
+) -> None:
+    """Each side once, every other turn backwards; ``after`` each of them."""
+    for side in sides if turn % 2 == 0 else sides[::-1]:
+        side.single(seconds) if single else side.crowd(seconds)
+        after()

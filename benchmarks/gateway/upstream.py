@@ -1,9 +1,9 @@
 """AI services that answer at once: a raw HTTP/1.1 responder, so that the service costs next to nothing.
 
 ``/classify`` answers a classification; ``/v1/chat/completions`` a completion, or a stream of sixteen tokens
-when the body says ``"stream":true``; ``/paced/v1/chat/completions`` a stream at 25 tokens a second of as many
-tokens as the body's ``max_tokens``. The text of a paced token is its number and the clock's nanoseconds when it
-left, so that whoever receives it can tell what was lost and how long the rest took.
+when the body says ``"stream":true``. A stream for the user ``paced`` has 25 tokens a second and as many tokens as
+the body's ``max_tokens``. The text of a paced token is its number and the clock's nanoseconds when it left, so
+that whoever receives it can tell what was lost and how long the rest took.
 
 Run as a process: ``python -m benchmarks.gateway.upstream`` prints its port.
 """
@@ -31,6 +31,7 @@ COMPLETED = (
 STREAMING = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _MOST = re.compile(rb'"max_tokens": ?(\d+)')
 _STREAM = re.compile(rb'"stream": ?true')
+_PACED = re.compile(rb'"user": ?"paced"')
 
 
 def _complete(body: bytes) -> bytes:
@@ -122,11 +123,13 @@ class Responder(asyncio.Protocol):
             self._answer(head.split(b" ", 2)[1], body)
 
     def _answer(self, path: bytes, body: bytes) -> None:
-        if path.startswith(b"/paced"):
+        if not _STREAM.search(body):
+            self._transport.write(ANSWERS[path])
+        elif _PACED.search(body):
             most = _MOST.search(body)
             self._pace.add(self._transport, int(most[1]) if most else TOKENS)
         else:
-            self._transport.write(STREAMED if _STREAM.search(body) else ANSWERS[path])
+            self._transport.write(STREAMED)
 
 
 def _content_length(head: bytes) -> int | None:

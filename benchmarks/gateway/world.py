@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.gateway.load import Template
@@ -16,46 +17,9 @@ from benchmarks.server import Served
 SERVICES, POLICIES, SORTS = 10, 20, 1_000
 TEAMS = tuple(f"team-{number}" for number in range(8))
 NUMBER = b"@NUMBER@"
+NATIVE, CHAT = "/api/v1/orchestrate", "/v1/chat/completions"
 
-_WORDS = [
-    "the",
-    "hall",
-    "was",
-    "warm",
-    "and",
-    "seats",
-    "were",
-    "fine",
-    "second",
-    "half",
-    "better",
-    "than",
-    "first",
-    "music",
-    "loud",
-    "crowd",
-    "kind",
-    "price",
-    "fair",
-    "sound",
-    "clear",
-    "light",
-    "dim",
-    "staff",
-    "quick",
-    "queue",
-    "long",
-    "drinks",
-    "cold",
-    "view",
-    "good",
-    "evening",
-    "worth",
-    "every",
-    "minute",
-    "of",
-    "it",
-]
+_PROSE = "the hall was warm, the seats were fine, and the second half was better than the first"
 
 
 def service(number: int, base_url: str) -> dict[str, Any]:
@@ -75,9 +39,9 @@ def service(number: int, base_url: str) -> dict[str, Any]:
     }
 
 
-def chat_service(number: int, base_url: str, path: str = "/v1/chat/completions") -> dict[str, Any]:
+def chat_service(number: int, base_url: str) -> dict[str, Any]:
     """One of the competing models, the same process again."""
-    endpoint = {"path": path, "method": "POST", "capability": "chat"}
+    endpoint = {"path": CHAT, "method": "POST", "capability": "chat"}
     return service(number, base_url) | {
         "service_id": f"model-{number}",
         "name": f"Model {number}",
@@ -142,7 +106,13 @@ def chat(choice: random.Random, model: str = "auto:chat", *, wishes: bool = True
     return _template(body | ({"metadata": stated} if wishes else {}))
 
 
-def sorts(of: Any, *arguments: Any, **more: Any) -> list[Template]:
+def held(model: str, tokens: int, *, wishes: bool) -> Template:
+    """A request for a stream that is held at the services' pace until so many tokens have come."""
+    more = {"stream": True, "user": "paced", "max_tokens": tokens}
+    return chat(random.Random(tokens), model, wishes=wishes, **more)
+
+
+def sorts(of: Callable[..., Template], *arguments: Any, **more: Any) -> list[Template]:
     """``SORTS`` requests, the same in each run."""
     choice = random.Random(20)
     return [of(choice, *arguments, **more) for _ in range(SORTS)]
@@ -164,17 +134,17 @@ def _wishes(choice: random.Random) -> dict[str, Any]:
 
 
 def _text(choice: random.Random) -> str:
-    return " ".join(choice.choices(_WORDS, k=choice.choice((6, 12, 20, 40, 90, 250))))
+    return " ".join(choice.choices(_PROSE.split(), k=choice.choice((6, 12, 20, 40, 90, 250))))
 
 
 def _template(document: dict[str, Any]) -> Template:
     return Template.of(json.dumps(document, separators=(",", ":")).encode(), NUMBER)
 
 
-def furnish(served: Served, upstream_url: str, *, chat_path: str = "/v1/chat/completions") -> None:
+def furnish(served: Served, upstream_url: str) -> None:
     """Register the services and the policies with the tenant of ``served``."""
     for number in range(SERVICES):
         served.ask("/api/v1/services", service(number, upstream_url))
-        served.ask("/api/v1/services", chat_service(number, upstream_url, chat_path))
+        served.ask("/api/v1/services", chat_service(number, upstream_url))
     for number in range(POLICIES):
         served.ask("/api/v1/policies", policy(number))

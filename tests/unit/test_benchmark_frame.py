@@ -23,7 +23,7 @@ def test_a_run_is_written_printed_and_drawn(tmp_path):
     code, printed = finish(report, tmp_path / "results")
 
     document = json.loads((tmp_path / "results" / "sample.json").read_text())
-    assert list(document) == ["name", "when", "machine", "rows"]
+    assert list(document) == ["name", "when", "machine", "rows", "left_out"]
     assert document["name"] == "sample"
     assert datetime.fromisoformat(document["when"]).tzinfo
     assert document["rows"] == [
