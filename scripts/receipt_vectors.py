@@ -32,6 +32,7 @@ from caio.audit.record import (
 from caio.audit.shapes import receipt_schema
 from caio.audit.signing import Keyring, SigningKey, key_set
 from caio.audit.verify import Verification, verify_receipt
+from caio.foundation.canonical import canonical_json, read_canonical
 from caio.foundation.errors import UpstreamFault
 from caio.foundation.money import Usage
 from caio.routing.certificate import decision_hash
@@ -101,9 +102,9 @@ def sample_decision(evidence: Mapping[str, Any]) -> DecisionRecord:
         mode=Mode.ORCHESTRATE,
         capability="text.answer",
         principal_id="key_01aryz6s410000000000000001",
-        request_document=evidence["request"],
-        principal_document=evidence["principal"],
-        certificate=certificate,
+        request_json=canonical_json(evidence["request"]),
+        principal_json=canonical_json(evidence["principal"]),
+        certificate_json=canonical_json(certificate),
         decision_hash=decision_hash(certificate),
         admitted=winner is not None,
         service_id=winner["service"] if winner else "",
@@ -141,7 +142,8 @@ def sample_outcome(decision: DecisionRecord) -> OutcomeRecord:
 
 
 def opened_entry(record: DecisionRecord | OutcomeRecord, seq: int, salt: int) -> OpenedLeaf:
-    return OpenedLeaf(seq, record.document(), Commitment.to(record.canonical(), bytes([salt]) * 32))
+    payload = record.canonical()
+    return OpenedLeaf(seq, read_canonical(payload), Commitment.to(payload, bytes([salt]) * 32))
 
 
 def log_entries(size: int, *leaves: OpenedLeaf) -> list[bytes]:
@@ -266,7 +268,7 @@ def _receipts() -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
             None,
         ),
         "another caller than the decision was made for": (
-            _signed(opened_entry(replace(record, principal_document=STRANGE_CALLER), 41, 3)),
+            _signed(opened_entry(replace(record, principal_json=canonical_json(STRANGE_CALLER)), 41, 3)),
             None,
         ),
         "the outcome stands before its decision": (_signed(decision, replace(outcome, seq=40)), None),

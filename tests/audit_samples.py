@@ -9,6 +9,7 @@ from typing import Any
 from caio.audit.ports import Mode, Status
 from caio.audit.record import AttemptRecord, Breach, Commitment, DecisionRecord, OutcomeRecord
 from caio.audit.sealing import Entropy
+from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import UpstreamFault
 from caio.foundation.hashing import PRINCIPAL, REQUEST, digest_of
 from caio.foundation.money import Usage
@@ -62,6 +63,7 @@ CERTIFICATE = certificate(SWIFT, CAREFUL, CLOUD)
 
 
 def decision_record(**changes: Any) -> DecisionRecord:
+    """``request``, ``principal`` and ``certificate`` are documents."""
     record: dict[str, Any] = {
         "tenant_id": TENANT,
         "decision_id": "dec_01aryz6s410000000000000000",
@@ -69,8 +71,8 @@ def decision_record(**changes: Any) -> DecisionRecord:
         "mode": Mode.ORCHESTRATE,
         "capability": "text.answer",
         "principal_id": "key_01aryz6s410000000000000001",
-        "request_document": REQUEST_DOCUMENT,
-        "principal_document": PRINCIPAL_DOCUMENT,
+        "request": REQUEST_DOCUMENT,
+        "principal": PRINCIPAL_DOCUMENT,
         "certificate": CERTIFICATE,
         "admitted": True,
         "service_id": CAREFUL[0],
@@ -79,7 +81,10 @@ def decision_record(**changes: Any) -> DecisionRecord:
         "passed_over": 1,
         "payload": Commitment.to(QUESTION, b"q" * 32),
     } | changes
-    return DecisionRecord(**{"decision_hash": decision_hash(record["certificate"])} | record)
+    record = {"decision_hash": decision_hash(record["certificate"])} | record
+    for name in ("request", "principal", "certificate"):
+        record[f"{name}_json"] = canonical_json(record.pop(name))
+    return DecisionRecord(**record)
 
 
 def outcome_record(**changes: Any) -> OutcomeRecord:

@@ -23,7 +23,7 @@ from caio.audit.receipt import issue_receipt, read_receipt, signed_bytes
 from caio.audit.record import AttemptRecord, Commitment, OpenedLeaf
 from caio.audit.signing import Keyring, SigningKey, key_set, read_key_set
 from caio.audit.verify import verify_receipt
-from caio.foundation.canonical import NotCanonical, canonical_json
+from caio.foundation.canonical import NotCanonical, canonical_json, read_canonical
 from caio.foundation.errors import InvalidInput
 from caio.foundation.money import Usage
 from scripts.receipt_vectors import ORIGIN, SCHEMAS, log_entries, place_in, proof_of
@@ -40,7 +40,8 @@ TRUSTED = read_key_set(KEYS)
 
 
 def opened(record: Any, seq: int) -> OpenedLeaf:
-    return OpenedLeaf(seq, record.document(), Commitment.to(record.canonical(), bytes([seq % 256]) * 32))
+    payload = record.canonical()
+    return OpenedLeaf(seq, read_canonical(payload), Commitment.to(payload, bytes([seq % 256]) * 32))
 
 
 def plain(receipt: Any) -> dict[str, Any]:

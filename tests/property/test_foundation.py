@@ -4,10 +4,12 @@ import json
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET, Raw
 
-from caio.foundation.canonical import MAX_INTEGER, canonical_json, read_canonical
+from caio.foundation.canonical import MAX_INTEGER, Form, canonical_json, read_canonical
 from caio.foundation.hashing import digest, same
 from caio.foundation.ids import is_id, ulid
 from caio.foundation.money import Prices, Usage
@@ -40,6 +42,24 @@ def shuffled(value, draw):
 @given(everything, st.data())
 def test_canonical_is_deterministic(value, data):
     assert canonical_json(shuffled(value, data.draw)) == canonical_json(value)
+
+
+class Known(Form, frozen=True):
+    a: object
+    b: object
+    b_c: object
+
+
+@given(everything, texts | integers | st.lists(texts), st.sampled_from([True, None, UNSET]))
+def test_a_form_is_canonical(nested, plain, last):
+    form = Known(Raw(canonical_json(nested)), plain, last)
+    document = {"b": plain, "a": nested} | ({} if last is UNSET else {"b_c": last})
+    assert form.canonical() == canonical_json(document)
+
+
+def test_a_form_is_declared_in_canonical_order():
+    with pytest.raises(TypeError, match="not in canonical order"):
+        type("Disordered", (Form,), {"__annotations__": {"b": int, "a": int}})
 
 
 @given(everything)

@@ -15,7 +15,7 @@ from caio.audit.receipt import issue_receipt, read_receipt, signed_bytes
 from caio.audit.record import Commitment, OpenedLeaf
 from caio.audit.signing import SigningKey
 from caio.audit.verify import verify_receipt
-from caio.foundation.canonical import canonical_json
+from caio.foundation.canonical import canonical_json, read_canonical
 from caio.foundation.errors import InvalidInput
 from scripts.receipt_vectors import log_entries, place_in
 from tests.audit_samples import NOW, decision_record, outcome_record
@@ -25,7 +25,8 @@ TRUSTED = {KEY.key_id: KEY.public_key}
 
 
 def opened(record, seq):
-    return OpenedLeaf(seq, record.document(), Commitment.to(record.canonical(), bytes([0xA0 + seq]) * 32))
+    payload = record.canonical()
+    return OpenedLeaf(seq, read_canonical(payload), Commitment.to(payload, bytes([0xA0 + seq]) * 32))
 
 
 def signed(document):

@@ -14,13 +14,16 @@ Laws (each has a test of the same name)
 - records_hold_no_payloads: neither the question nor the answer, in no encoding.
 - a_leaf_opens_to_its_record: and to nothing when its commitment does not match.
 - rows_follow_from_records: every clear column can be recomputed from the sealed document.
+- records_are_canonical: a record's bytes are the canonical JSON of its document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import UNSET, Raw, UnsetType
 
 from caio.audit.ports import (
     ActRow,
@@ -35,7 +38,7 @@ from caio.audit.ports import (
     StoredLeaf,
 )
 from caio.audit.sealing import Sealer, sealing_context
-from caio.foundation.canonical import NotCanonical, canonical_json, read_canonical
+from caio.foundation.canonical import Form, NotCanonical, exact, read_canonical
 from caio.foundation.errors import Erased, SealBroken, UpstreamFault
 from caio.foundation.hashing import DIGEST_BYTES, keyed, same
 from caio.foundation.money import Usage
@@ -63,14 +66,38 @@ class Commitment:
         return same(keyed(self.salt, data), self.value)
 
 
+class _DecisionForm(Form, frozen=True):
+    admitted: bool
+    at_most: Mapping[str, int | str] | UnsetType
+    capability: str
+    certificate: Raw
+    decided_at: int
+    decision_hash: str
+    decision_id: str
+    idempotency_key: str | UnsetType
+    kind: str
+    mode: str
+    passed_over: int
+    payload_commitment: str
+    payload_salt: str
+    principal: str
+    principal_document: Raw
+    request: Raw
+    reserved: str
+    service: str
+    tenant: str
+    v: int
+    version: str
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
     """A decision as it is journalled. Times in microseconds since the epoch, ``reserved`` in nano-units.
 
     ``service_id`` and ``version`` name the chosen service and are empty when there is none;
     ``passed_over`` counts the better ranked services that had no room. The call may take at most ``most_cost``,
-    tokens and milliseconds, also when it is handed on to another service. The two documents are the
-    certificate's inputs, kept for its evidence. ``payload`` commits to what the caller sent.
+    tokens and milliseconds, also when it is handed on to another service. The certificate, and request and
+    principal as its evidence, are canonical bytes. ``payload`` commits to what the caller sent.
     """
 
     tenant_id: str
@@ -79,9 +106,9 @@ class DecisionRecord:
     mode: Mode
     capability: str
     principal_id: str
-    request_document: Mapping[str, Any]
-    principal_document: Mapping[str, Any]
-    certificate: Mapping[str, Any]
+    request_json: bytes
+    principal_json: bytes
+    certificate_json: bytes
     decision_hash: str
     admitted: bool
     service_id: str
@@ -104,40 +131,37 @@ class DecisionRecord:
     def subject_id(self) -> str:
         return self.decision_id
 
-    def document(self) -> dict[str, Any]:
-        document: dict[str, Any] = {
-            "v": RECORD_VERSION,
-            "kind": self.kind,
-            "tenant": self.tenant_id,
-            "decision_id": self.decision_id,
-            "decided_at": self.decided_at,
-            "mode": self.mode,
-            "capability": self.capability,
-            "principal": self.principal_id,
-            "request": self.request_document,
-            "principal_document": self.principal_document,
-            "certificate": self.certificate,
-            "decision_hash": self.decision_hash,
-            "admitted": self.admitted,
-            "service": self.service_id,
-            "version": self.version,
-            "passed_over": self.passed_over,
-            "reserved": decimal_text(self.reserved),
-            "payload_commitment": self.payload.value.hex(),
-            "payload_salt": self.payload.salt.hex(),
-        }
-        if self.idempotency_key is not None:
-            document["idempotency_key"] = self.idempotency_key
-        if self.most_cost or self.most_tokens or self.most_compute_ms:
-            document["at_most"] = {
-                "cost": decimal_text(self.most_cost),
-                "tokens": self.most_tokens,
-                "compute_ms": self.most_compute_ms,
-            }
-        return document
-
     def canonical(self) -> bytes:
-        return canonical_json(self.document())
+        exact(self.decided_at, self.most_tokens, self.most_compute_ms)
+        bounded = self.most_cost or self.most_tokens or self.most_compute_ms
+        form = _DecisionForm(
+            admitted=self.admitted,
+            at_most=UNSET if not bounded else self._at_most(),
+            capability=self.capability,
+            certificate=Raw(self.certificate_json),
+            decided_at=self.decided_at,
+            decision_hash=self.decision_hash,
+            decision_id=self.decision_id,
+            idempotency_key=UNSET if self.idempotency_key is None else self.idempotency_key,
+            kind=LeafKind.DECISION.value,
+            mode=self.mode.value,
+            passed_over=self.passed_over,
+            payload_commitment=self.payload.value.hex(),
+            payload_salt=self.payload.salt.hex(),
+            principal=self.principal_id,
+            principal_document=Raw(self.principal_json),
+            request=Raw(self.request_json),
+            reserved=decimal_text(self.reserved),
+            service=self.service_id,
+            tenant=self.tenant_id,
+            v=RECORD_VERSION,
+            version=self.version,
+        )
+        return form.canonical()
+
+    def _at_most(self) -> Mapping[str, int | str]:
+        cost = decimal_text(self.most_cost)
+        return {"compute_ms": self.most_compute_ms, "cost": cost, "tokens": self.most_tokens}
 
     def row(self) -> DecisionRow:
         return DecisionRow(
@@ -166,6 +190,16 @@ class Breach:
     observed: str
 
 
+class _AttemptForm(Form, frozen=True):
+    fault: str | UnsetType
+    http_status: int | UnsetType
+    latency_ms: int
+    service: str
+    streamed: bool | UnsetType
+    version: str
+    violations: Sequence[Mapping[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """One call of one service. ``fault`` is None when it answered as its protocol demands;
@@ -180,26 +214,40 @@ class AttemptRecord:
     breaches: tuple[Breach, ...] = ()
     streamed: bool = False
 
-    def document(self) -> dict[str, Any]:
-        document: dict[str, Any] = {
-            "service": self.service_id,
-            "version": self.version,
-            "latency_ms": self.latency_ms,
-            "violations": [
-                {"clause": one.clause, "required": one.required, "observed": one.observed} for one in self.breaches
+    def form(self) -> Form:
+        exact(self.latency_ms, self.http_status or 0)
+        return _AttemptForm(
+            fault=UNSET if self.fault is None else self.fault.value,
+            http_status=UNSET if self.http_status is None else self.http_status,
+            latency_ms=self.latency_ms,
+            service=self.service_id,
+            streamed=self.streamed or UNSET,
+            version=self.version,
+            violations=[
+                {"clause": one.clause, "observed": one.observed, "required": one.required} for one in self.breaches
             ],
-        }
-        if self.fault is not None:
-            document["fault"] = self.fault
-        if self.http_status is not None:
-            document["http_status"] = self.http_status
-        if self.streamed:
-            document["streamed"] = True
-        return document
+        )
 
     def row(self) -> Attempt:
-        clauses = tuple(one.clause for one in self.breaches)
+        clauses = tuple([one.clause for one in self.breaches])
         return Attempt(self.service_id, self.version, self.fault is None, self.latency_ms, self.streamed, clauses)
+
+
+class _OutcomeForm(Form, frozen=True):
+    answer_commitment: str | UnsetType
+    answer_salt: str | UnsetType
+    attempts: Sequence[Form]
+    charged: str
+    decision_id: str
+    finished_at: int
+    kind: str
+    latency_ms: int
+    reserved: str
+    service: str
+    status: str
+    tenant: str
+    usage: Mapping[str, int]
+    v: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,32 +277,30 @@ class OutcomeRecord:
     def subject_id(self) -> str:
         return self.decision_id
 
-    def document(self) -> dict[str, Any]:
-        document: dict[str, Any] = {
-            "v": RECORD_VERSION,
-            "kind": self.kind,
-            "tenant": self.tenant_id,
-            "decision_id": self.decision_id,
-            "finished_at": self.finished_at,
-            "status": self.status,
-            "service": self.service_id,
-            "latency_ms": self.latency_ms,
-            "attempts": [attempt.document() for attempt in self.attempts],
-            "usage": {
-                "input_tokens": self.usage.input_tokens,
-                "output_tokens": self.usage.output_tokens,
-                "milliseconds": self.usage.milliseconds,
-            },
-            "reserved": decimal_text(self.reserved),
-            "charged": decimal_text(self.charged),
-        }
-        if self.answer is not None:
-            document["answer_commitment"] = self.answer.value.hex()
-            document["answer_salt"] = self.answer.salt.hex()
-        return document
-
     def canonical(self) -> bytes:
-        return canonical_json(self.document())
+        used, answer = self.usage, self.answer
+        exact(self.finished_at, self.latency_ms, used.input_tokens, used.output_tokens, used.milliseconds)
+        form = _OutcomeForm(
+            answer_commitment=UNSET if answer is None else answer.value.hex(),
+            answer_salt=UNSET if answer is None else answer.salt.hex(),
+            attempts=[attempt.form() for attempt in self.attempts],
+            charged=decimal_text(self.charged),
+            decision_id=self.decision_id,
+            finished_at=self.finished_at,
+            kind=LeafKind.OUTCOME.value,
+            latency_ms=self.latency_ms,
+            reserved=decimal_text(self.reserved),
+            service=self.service_id,
+            status=self.status.value,
+            tenant=self.tenant_id,
+            usage={
+                "input_tokens": used.input_tokens,
+                "milliseconds": used.milliseconds,
+                "output_tokens": used.output_tokens,
+            },
+            v=RECORD_VERSION,
+        )
+        return form.canonical()
 
     def row(self) -> OutcomeRow:
         return OutcomeRow(
@@ -266,7 +312,7 @@ class OutcomeRecord:
             input_tokens=self.usage.input_tokens,
             output_tokens=self.usage.output_tokens,
             charged=self.charged,
-            attempts=tuple(one.row() for one in self.attempts),
+            attempts=tuple([one.row() for one in self.attempts]),
         )
 
 

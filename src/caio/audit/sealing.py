@@ -41,7 +41,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from caio.audit.ports import KeyWrapping, TenantKeyStore
-from caio.foundation.canonical import canonical_json
+from caio.foundation.canonical import canonical_plain
 from caio.foundation.errors import Erased, SealBroken
 from caio.foundation.hashing import keyed
 from caio.foundation.scope import TenantScope
@@ -75,7 +75,7 @@ def derive(master: bytes, purpose: str) -> bytes:
 
 def sealing_context(tenant_id: str, kind: str, subject_id: str) -> bytes:
     """The context of a value: whose it is, what it is and what it is about, unambiguously."""
-    return canonical_json(["caio/sealed/v1", tenant_id, kind, subject_id])
+    return canonical_plain(["caio/sealed/v1", tenant_id, kind, subject_id])
 
 
 class Sealer:

@@ -9,7 +9,8 @@ quantities and money travel as decimal strings (see ``quantity``); floats occur 
 parts, such as a tenant's own JSON Schema.
 
 The fast path is msgspec's sorted encoder, whose bytes are already canonical when a value holds
-no float and the output is ASCII; everything else takes the slow, obvious path.
+no float and the output is ASCII; everything else takes the slow, obvious path. A document whose members
+are known beforehand is a ``Form``: they are declared in canonical order, so that nothing is sorted or looked at.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -19,6 +20,7 @@ Laws (each has a test of the same name)
 - depth_is_bounded: what nests deeper than MAX_DEPTH is refused, never a stack overflow.
 - floats_print_as_ecmascript_does: RFC 8785 section 3.2.2.3 and its appendix B.
 - keys_sort_by_utf16: as RFC 8785 section 3.2.3 demands, also beyond the basic plane.
+- a_form_is_canonical: its bytes are those of the document with the same members.
 """
 
 from __future__ import annotations
@@ -40,10 +42,39 @@ _EXPONENT_FROM = 1e21
 MAX_DEPTH = 100
 
 _encoder = msgspec.json.Encoder(order="sorted")
+_in_order = msgspec.json.Encoder()
 
 
 class NotCanonical(ValueError):
     """A value has no canonical form: always a mistake of the calling code, not of a caller's input."""
+
+
+class Form(msgspec.Struct, frozen=True, gc=False):
+    """A document of known members, which its fields name in canonical order (TypeError where they do not).
+
+    A member is text, a truth value, an integer, None, a list or form of these, a dict of them whose keys are in
+    canonical order, or ``msgspec.Raw`` canonical bytes; one that is ``msgspec.UNSET`` is left out. Nothing of it
+    is checked, but for integers that are given to ``exact``.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        names = list(cls.__annotations__)
+        if names != sorted(names) or not "".join(names).isascii():
+            raise TypeError(f"the fields of {cls.__name__} are not in canonical order")
+
+    def canonical(self) -> bytes:
+        """The canonical bytes; raises NotCanonical for a lone surrogate."""
+        try:
+            return _in_order.encode(self)
+        except UnicodeEncodeError as error:
+            raise NotCanonical("a string holds a lone surrogate") from error
+
+
+def exact(*numbers: int) -> None:
+    """Raises NotCanonical when one of the natural ``numbers`` has no canonical form."""
+    if max(numbers) > MAX_INTEGER:
+        raise NotCanonical("an integer beyond 2**53 - 1 must travel as a string")
 
 
 def canonical_json(value: Any) -> bytes:

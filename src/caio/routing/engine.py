@@ -60,8 +60,9 @@ def decide(
         raise ValueError("the request and the snapshot belong to different tenants")
     rules, columns = snapshot.rule_set(named), snapshot.columns
     document = request.document()
-    request_hash = digest(REQUEST, canonical_plain(document))
-    caller, principal_hash = _caller(principal)
+    request_json = canonical_plain(document)
+    request_hash = digest(REQUEST, request_json)
+    caller, principal_json, principal_hash = _caller(principal)
     force = rules.in_force({"request": request_variables(document), "principal": caller})
     needs = Needs.of(request)
     shape = snapshot.shape(
@@ -73,31 +74,35 @@ def decide(
     seed = request.seed if request.seed is not None else request_hash
     ranked = Ranking(snapshot.offers, sifted.feasible, scores, prices, seed)
     on_violation = shape.on_violation or request.on_violation or OnViolation.REPORT
-    certificate = {
-        "v": VERSION,
-        "tenant": snapshot.tenant_id,
-        "request": request_hash,
-        "principal": principal_hash,
-        "services": snapshot.services_hash,
-        "policies": rules.digest,
-        "history": history.digest,
-        "service_count": len(snapshot.offers),
-        "seed": seed,
-        "weights": dict(shape.weights),
-        "on_violation": on_violation.value,
-        "verdicts": sifted.commitment,
-        "excluded": [dict(each) for each in sifted.excluded],
-        **_outcome(ranked, needs),
-    }
+    certificate = canonical_plain(
+        {
+            "v": VERSION,
+            "tenant": snapshot.tenant_id,
+            "request": request_hash,
+            "principal": principal_hash,
+            "services": snapshot.services_hash,
+            "policies": rules.digest,
+            "history": history.digest,
+            "service_count": len(snapshot.offers),
+            "seed": seed,
+            "weights": dict(shape.weights),
+            "on_violation": on_violation.value,
+            "verdicts": sifted.commitment,
+            "excluded": [dict(each) for each in sifted.excluded],
+            **_outcome(ranked, needs),
+        }
+    )
     excluded = Exclusions(snapshot.offers, sifted.verdicts, shape.asked, needs, principal, rules.ordered)
-    return Decision(ranked, excluded, certificate, digest(DECISION, canonical_plain(certificate)), on_violation)
+    decision_hash = digest(DECISION, certificate)
+    return Decision(ranked, excluded, certificate, decision_hash, on_violation, request_json, principal_json)
 
 
 @lru_cache(maxsize=1024)
-def _caller(principal: Principal) -> tuple[Mapping[str, Any], str]:
-    """What expressions read as the principal, and its hash."""
+def _caller(principal: Principal) -> tuple[Mapping[str, Any], bytes, str]:
+    """What expressions read as the principal, its canonical bytes, and their hash."""
     document = principal.document()
-    return principal_variables(document), digest(PRINCIPAL, canonical_plain(document))
+    canonical = canonical_plain(document)
+    return principal_variables(document), canonical, digest(PRINCIPAL, canonical)
 
 
 def _outcome(ranked: Ranking, needs: Needs) -> dict[str, Any]:

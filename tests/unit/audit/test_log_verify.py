@@ -16,7 +16,6 @@ from caio.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
 from caio.audit.export import entry_line
 from caio.audit.log_verify import Elsewhere, Export, verify_log
 from caio.audit.ports import Mode
-from caio.routing.certificate import decision_hash
 from tests.audit_samples import CERTIFICATE, NOW, TENANT, decision_record, outcome_record
 from tests.support.audit_exports import (
     KEY,
@@ -183,7 +182,7 @@ RECORDS: dict[str, list[Any]] = {
     "is not that of its certificate": [replace(DECISION, decision_hash="0" * 64)],
     "kind, tenant, subject or time": [replace(DECISION, tenant_id="other")],
     "the certificate is another tenant's": [
-        replace(DECISION, certificate=(c := CERTIFICATE | {"tenant": "other"}), decision_hash=decision_hash(c))
+        decision_record(certificate=CERTIFICATE | {"tenant": "other"}),
     ],
     "an outcome, but": [replace(DECISION, mode=Mode.ROUTE), OUTCOME],
     "outcome, but no": [replace(DECISION, admitted=False), OUTCOME],

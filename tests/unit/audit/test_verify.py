@@ -44,7 +44,8 @@ TRUSTED = {KEY.key_id: KEY.public_key}
 
 
 def opened(record, seq=0):
-    return OpenedLeaf(seq, record.document(), Commitment.to(record.canonical(), bytes([seq]) * 32))
+    payload = record.canonical()
+    return OpenedLeaf(seq, read_canonical(payload), Commitment.to(payload, bytes([seq]) * 32))
 
 
 def receipt(decision=None, outcome=None, key=KEY):
@@ -60,7 +61,7 @@ def without_outcome(**changes):
 def request_of_another_tenant():
     request = REQUEST_DOCUMENT | {"tenant_id": "other"}
     made = certificate(SWIFT, CAREFUL, CLOUD) | {"request": digest_of(REQUEST, request)}
-    return decision_record(request_document=request, certificate=made)
+    return decision_record(request=request, certificate=made)
 
 
 def resigned(document):
@@ -136,8 +137,8 @@ other_decision = "dec_01aryz6s410000000000000009"
         ("identity", edited("outcome", "seq", value=0)),
         ("identity", receipt(request_of_another_tenant())),
         ("certificate", receipt(decision_record(decision_hash="0" * 64))),
-        ("inputs", receipt(decision_record(request_document=REQUEST_DOCUMENT | {"input_bytes": 7}))),
-        ("inputs", receipt(decision_record(principal_document=PRINCIPAL_DOCUMENT | {"kind": "person"}))),
+        ("inputs", receipt(decision_record(request=REQUEST_DOCUMENT | {"input_bytes": 7}))),
+        ("inputs", receipt(decision_record(principal=PRINCIPAL_DOCUMENT | {"kind": "person"}))),
         ("inputs", receipt(decision_record(principal_id="somebody"))),
         ("inputs", receipt(decision_record(capability="text.summary"))),
         ("choice", receipt(decision_record(passed_over=0))),
