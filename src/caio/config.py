@@ -138,6 +138,15 @@ class Settings(BaseSettings):
             "one process in any minute; each of its keys and members may send a third of them.",
         ),
     ] = 1800
+    drain_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=3600,
+            description="How long a server that SIGTERM told to stop still serves while `/health/ready` answers 503: "
+            "a little more than your load balancer takes to notice.",
+        ),
+    ] = 0
     outbound_allow: Annotated[
         tuple[IPv4Network | IPv6Network, ...],
         NoDecode,
