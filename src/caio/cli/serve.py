@@ -1,8 +1,10 @@
 """``caio serve``: one installation and its API in this process.
 
 The socket is bound before anything else, so that a port in use costs nothing and the first API
-key is made only by a process that will serve. On SIGTERM or SIGINT requests that are under way get
-ten seconds to finish; a second signal ends them.
+key is made only by a process that will serve. On SIGTERM the server lets readiness go and serves on for
+``CAIO_DRAIN_SECONDS``, so that a load balancer sends to others before it is gone; on SIGINT, when a person
+ends it, that time is left out. Then it accepts nothing more, and requests that are under way get ten seconds
+to finish. A further signal leaves out whichever of these runs.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from ipaddress import ip_address
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +28,7 @@ from caio.foundation.errors import Misconfigured
 if TYPE_CHECKING:
     import uvicorn
 
-    from caio.api.hot_paths import App
+    from caio.api.draining import Draining
     from caio.config import Settings
 
 GRACE_SECONDS = 10
@@ -67,6 +70,7 @@ def serve(
 
 async def _serve(settings: Settings, listening: socket.socket, as_json: bool) -> None:
     from caio.api.app import create_app
+    from caio.api.draining import Draining
     from caio.bootstrap import open_installation
     from caio.tenancy.authentication import embedded_scope
 
@@ -85,16 +89,19 @@ async def _serve(settings: Settings, listening: socket.socket, as_json: bool) ->
             else:
                 _introduce(settings, listening, token)
 
-        await _server(create_app(installation), ready).serve(sockets=[listening])
+        app = Draining(create_app(installation))
+        await _server(app, ready, settings.drain_seconds).serve(sockets=[listening])
     if not as_json:
         output.note("CAIO has stopped.")
 
 
-def _server(app: App, ready: Callable[[], None]) -> uvicorn.Server:
+def _server(app: Draining, ready: Callable[[], None], drain_seconds: int) -> uvicorn.Server:
     """A server that calls ``ready`` when its socket accepts, and that signals stop without killing."""
     import uvicorn
 
     class Server(uvicorn.Server):
+        drained_at: float | None = None
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             ready()
@@ -110,13 +117,23 @@ def _server(app: App, ready: Callable[[], None]) -> uvicorn.Server:
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
+        async def on_tick(self, counter: int) -> bool:
+            if self.drained_at is not None and monotonic() >= self.drained_at:
+                self.should_exit = True
+            return await super().on_tick(counter)
+
         def handle_exit(self, sig: int, frame: Any) -> None:
-            self.force_exit = self.should_exit
-            self.should_exit = True
+            if sig == signal.SIGTERM and drain_seconds and self.drained_at is None and not self.should_exit:
+                app.begin()
+                self.drained_at = monotonic() + drain_seconds
+            else:
+                self.force_exit = self.should_exit
+                self.should_exit = True
 
     return Server(
         uvicorn.Config(
             app,
+            interface="asgi3",
             http="httptools",
             ws="none",
             lifespan="off",
