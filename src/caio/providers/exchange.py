@@ -107,7 +107,8 @@ async def expect_success(target: Target, call: Call, answer: Answer) -> None:
     except UpstreamFailed:
         body = b""  # the status says enough
     wait = retry_after(answer.header("Retry-After"), time.time())
-    raise failed_answer(subject_of(target), answer.status, body, secret=call.secret, wait=wait)
+    code = answer.header("x-amzn-errortype")
+    raise failed_answer(subject_of(target), answer.status, body, secret=call.secret, wait=wait, code=code)
 
 
 async def read_json(target: Target, answer: Answer) -> Any:

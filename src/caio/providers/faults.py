@@ -59,7 +59,29 @@ _BY_CODE = {
     "timeout_error": UpstreamFault.TIMEOUT,
     "context_length_exceeded": UpstreamFault.INVALID,
     "invalid_request_error": UpstreamFault.INVALID,
+    "request_too_large": UpstreamFault.INVALID,
+    "billing_error": UpstreamFault.QUOTA,
+    "not_found_error": UpstreamFault.UPSTREAM,
+    "api_error": UpstreamFault.UPSTREAM,
     "server_error": UpstreamFault.UPSTREAM,
+    # AWS names the shapes of its services' errors, and those of its signatures.
+    "AccessDeniedException": UpstreamFault.AUTH,
+    "ExpiredTokenException": UpstreamFault.AUTH,
+    "IncompleteSignatureException": UpstreamFault.AUTH,
+    "InvalidClientTokenId": UpstreamFault.AUTH,
+    "InvalidSignatureException": UpstreamFault.AUTH,
+    "MissingAuthenticationTokenException": UpstreamFault.AUTH,
+    "UnrecognizedClientException": UpstreamFault.AUTH,
+    "ServiceQuotaExceededException": UpstreamFault.QUOTA,
+    "ThrottlingException": UpstreamFault.QUOTA,
+    "ModelNotReadyException": UpstreamFault.OVERLOADED,
+    "ServiceUnavailableException": UpstreamFault.OVERLOADED,
+    "ModelTimeoutException": UpstreamFault.TIMEOUT,
+    "ValidationException": UpstreamFault.INVALID,
+    "InternalServerException": UpstreamFault.UPSTREAM,
+    "ModelErrorException": UpstreamFault.UPSTREAM,
+    "ModelStreamErrorException": UpstreamFault.UPSTREAM,
+    "ResourceNotFoundException": UpstreamFault.UPSTREAM,
 }
 
 _WORDS = {
@@ -94,9 +116,10 @@ def retry_after(value: str | None, now: float) -> float | None:
 
 
 def failed_answer(
-    subject: str, status: int, body: bytes, *, secret: str | None, wait: float | None = None
+    subject: str, status: int, body: bytes, *, secret: str | None, wait: float | None = None, code: str | None = None
 ) -> UpstreamFailed:
-    """The failure that an answer with a failed ``status`` means."""
+    """The failure that an answer with a failed ``status`` means. ``code`` is the error's name where a header tells
+    it (AWS's ``x-amzn-errortype``)."""
     try:
         document = msgspec.json.decode(body)
     except (ValueError, RecursionError):
@@ -107,19 +130,22 @@ def failed_answer(
             UpstreamFault.UPSTREAM,
             status=status,
         )
-    fault = _fault_of_code(document) or fault_of_status(status)
+    fault = _fault_named(code) or _fault_of_code(document) or fault_of_status(status)
     if status in (401, 403) and fault is not UpstreamFault.CONTENT_FILTER:
         fault = UpstreamFault.AUTH
     return _failure(subject, fault, document, secret, status=status, wait=wait)
 
 
-def failed_event(subject: str, document: Mapping[str, Any], *, secret: str | None) -> UpstreamFailed:
-    """The failure that an ``error`` member in a stream, or in an answer with status 200, means."""
+def failed_event(
+    subject: str, document: Mapping[str, Any], *, secret: str | None, code: str | None = None
+) -> UpstreamFailed:
+    """The failure that an ``error`` member in a stream, or in an answer with status 200, means. ``code`` is the
+    error's name where it stands apart (an exception in AWS's event streams)."""
     error = document.get("error")
-    code = error.get("code") if isinstance(error, Mapping) else None
-    fault = _fault_of_code(document)
-    if fault is None and isinstance(code, int) and 400 <= code < 600:
-        fault = fault_of_status(code)
+    number = error.get("code") if isinstance(error, Mapping) else None
+    fault = _fault_named(code) or _fault_of_code(document)
+    if fault is None and isinstance(number, int) and 400 <= number < 600:
+        fault = fault_of_status(number)
     return _failure(subject, fault or UpstreamFault.UPSTREAM, document, secret)
 
 
@@ -157,10 +183,18 @@ def _fault_of_code(document: Any) -> UpstreamFault | None:
     error = document.get("error", document)
     if not isinstance(error, Mapping):
         return None
-    for name in (error.get("code"), error.get("type")):
-        if isinstance(name, str) and name in _BY_CODE:
-            return _BY_CODE[name]
+    for name in (error.get("code"), error.get("type"), error.get("__type")):
+        if (fault := _fault_named(name)) is not None:
+            return fault
     return None
+
+
+def _fault_named(name: Any) -> UpstreamFault | None:
+    """The fault of an error's name. AWS writes its names ``namespace#Name:address``, and in streams ``name``."""
+    if not isinstance(name, str):
+        return None
+    plain = name.rpartition("#")[2].partition(":")[0]
+    return _BY_CODE.get(plain) or _BY_CODE.get(plain[:1].upper() + plain[1:])
 
 
 def _message_of(document: Any) -> str:

@@ -38,7 +38,8 @@ from caio.providers.exchange import (
 )
 from caio.providers.faults import failed_event
 from caio.providers.outbound import Answer, OutboundClient
-from caio.providers.sse import EventReader, EventTooLong
+from caio.providers.sse import EventReader
+from caio.providers.translated import event_data
 
 DONE = b"[DONE]"
 
@@ -101,7 +102,7 @@ class OpenAICompatible:
                 raise garbage(target, "answered another content type than an event stream")
             reader = EventReader()
             while piece := await answer.next_piece():
-                for data in _data(target, reader, piece):
+                for data in event_data(target, reader, piece):
                     if data == DONE:
                         await answer.finish()
                         return
@@ -135,14 +136,6 @@ def _shaped(target: Target, body: Any, stream: bool) -> dict[str, Any]:
         sent.pop("stream", None)
         sent.pop("stream_options", None)
     return sent
-
-
-def _data(target: Target, reader: EventReader, piece: bytes) -> list[bytes]:
-    """The data of the events that ``piece`` completes. An event with empty data is a heartbeat."""
-    try:
-        return [event.data for event in reader.feed(piece) if event.data]
-    except EventTooLong as error:
-        raise garbage(target, "sent a frame that is too long") from error
 
 
 def _chunk(target: Target, call: Call, data: bytes) -> Chunk:
