@@ -44,6 +44,7 @@ _NOUNS: dict[str, LeafKind] = {
     "hold": LeafKind.RETENTION,
     "content": LeafKind.ERASURE,
     "log": LeafKind.LOG,
+    "workflow": LeafKind.WORKFLOW,
 }
 
 

@@ -31,6 +31,7 @@ class LeafKind(StrEnum):
     MEMBER = "member"
     WEBHOOK = "webhook"
     BUDGET = "budget"
+    WORKFLOW = "workflow"
 
 
 class Mode(StrEnum):

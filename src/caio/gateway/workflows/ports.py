@@ -6,7 +6,7 @@ A run that has not ended belongs to whoever holds its lease; nobody else writes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -139,8 +139,8 @@ class WorkflowStore(Protocol):
         """Lengthen the leases of all runs of ``owner``; say what they are by now."""
         ...
 
-    async def release(self, owner: str, now: int) -> None:
-        """Let everybody take up what ``owner`` holds."""
+    async def release(self, owner: str, at: int, run_ids: Collection[str] | None = None) -> None:
+        """Let everybody take up what ``owner`` holds, or these of it, from ``at`` on."""
         ...
 
     async def tenant_of(self, run_id: str) -> str | None:
@@ -153,7 +153,8 @@ class WorkflowStore(Protocol):
         ...
 
     async def begin_step(self, scope: TenantScope, run_id: str, owner: str, step: StepRun, news: News) -> StepRun:
-        """The step as it was begun before, or begun now. Raises Conflict ``run_lost``."""
+        """The step as it was begun before, which is told as ``step.resumed``, or begun now. Raises Conflict
+        ``run_lost``."""
         ...
 
     async def end_step(self, scope: TenantScope, run_id: str, owner: str, step: StepRun, news: News) -> None:
@@ -164,6 +165,7 @@ class WorkflowStore(Protocol):
         """Write how the run ended. Raises Conflict ``run_lost``."""
         ...
 
-    async def forget(self, before: int, limit: int) -> int:
-        """Delete runs that ended before a time, with their steps and events; how many."""
+    async def forget(self, now: int, before: int, limit: int) -> int:
+        """Delete runs that ended before a time, or longer ago than their tenant keeps content, with their steps and
+        events; how many."""
         ...

@@ -60,6 +60,16 @@ class SqlIdempotency:
                 return KeptCall(holder.request_hash, holder.decision_id, sealed)
             # The holder released the key between our two statements: claim again.
 
+    async def kept(self, scope: TenantScope, key: str) -> KeptCall | None:
+        held = select(idempotency).where(
+            idempotency.c.tenant_id == scope.tenant_id, idempotency.c.idempotency_key == key
+        )
+        async with self._database.reading(scope) as connection:
+            row = (await connection.execute(held)).first()
+        if row is None:
+            return None
+        return KeptCall(row.request_hash, row.decision_id, None if row.sealed is None else bytes(row.sealed))
+
     async def release(self, scope: TenantScope, key: str, decision_id: str) -> None:
         """Give up the claim; a completed answer, or another call's claim, stays."""
         async with self._database.writing(scope) as connection:

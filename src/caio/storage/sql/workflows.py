@@ -21,11 +21,11 @@ Laws (each has a test of the same name, for both databases)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from caio.audit.ports import Leaf
@@ -36,10 +36,13 @@ from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.places import Place
 from caio.storage.sql.statements import conflict_aware_insert
+from caio.storage.sql.tables import retention
 from caio.storage.sql.tables_calls import workflow_events, workflow_runs, workflow_steps
 from caio.storage.sql.tables_tenancy import tenants
 
 _CARRYING = PlatformScope("runs of workflows")
+
+_DAY = 86_400 * 1_000_000
 
 _RUN = tuple(column for column in workflow_runs.columns)
 _KEY = tuple_(workflow_runs.c.tenant_id, workflow_runs.c.run_id)
@@ -188,12 +191,11 @@ class SqlWorkflows:
                 held |= {row.run_id: RunStatus(row.status) for row in await connection.execute(change)}
         return held
 
-    async def release(self, owner: str, now: int) -> None:
-        change = (
-            update(workflow_runs)
-            .where(workflow_runs.c.owner == owner, workflow_runs.c.leased_until.is_not(None))
-            .values(owner="", leased_until=now)
-        )
+    async def release(self, owner: str, at: int, run_ids: Collection[str] | None = None) -> None:
+        mine = [workflow_runs.c.owner == owner, workflow_runs.c.leased_until.is_not(None)]
+        if run_ids is not None:
+            mine.append(workflow_runs.c.run_id.in_(run_ids))
+        change = update(workflow_runs).where(*mine).values(owner="", leased_until=at)
         for place in await self._database.places():
             async with self._database.writing(_CARRYING, place) as connection:
                 await connection.execute(change)
@@ -233,6 +235,8 @@ class SqlWorkflows:
         async with self._database.writing(scope) as connection:
             await _hold(connection, scope, run_id, owner, step.started_at)
             if (row := (await connection.execute(known)).first()) is not None:
+                if row.status == StepStatus.RUNNING.value:
+                    await _tell(connection, scope, run_id, step.started_at, News("step.resumed", news.document))
                 return _step(row)
             await connection.execute(insert(workflow_steps).values(_step_row(scope, run_id, step)))
             await _tell(connection, scope, run_id, step.started_at, news)
@@ -266,10 +270,14 @@ class SqlWorkflows:
             await _tell(connection, scope, run.run_id, run.updated_at, news)
             await append_within(connection, leaf)
 
-    async def forget(self, before: int, limit: int) -> int:
+    async def forget(self, now: int, before: int, limit: int) -> int:
         forgotten = 0
+        own_days = exists().where(
+            retention.c.tenant_id == workflow_runs.c.tenant_id,
+            workflow_runs.c.updated_at < now - retention.c.days * _DAY,
+        )
         over = select(workflow_runs.c.tenant_id, workflow_runs.c.run_id).where(
-            workflow_runs.c.leased_until.is_(None), workflow_runs.c.updated_at < before
+            workflow_runs.c.leased_until.is_(None), or_(workflow_runs.c.updated_at < before, own_days)
         )
         for place in await self._database.places():
             async with self._database.reading(_CARRYING, place) as connection:
@@ -286,7 +294,7 @@ class SqlWorkflows:
 def _free(owner: str, now: int, *, alone: bool) -> ColumnElement[bool]:
     """Open runs that nobody carries out."""
     expired = workflow_runs.c.leased_until <= now
-    another = workflow_runs.c.owner != owner
+    another = workflow_runs.c.owner.not_in((owner, ""))
     return and_(workflow_runs.c.leased_until.is_not(None), or_(expired, another) if alone else expired)
 
 
