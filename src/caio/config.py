@@ -138,6 +138,30 @@ class Settings(BaseSettings):
             "one process in any minute; each of its keys and members may send a third of them.",
         ),
     ] = 1800
+    first_token_seconds: Annotated[
+        float,
+        Field(
+            ge=0.01,
+            le=600,
+            description="How long a service may take to the first content of a stream; then the next one is asked.",
+        ),
+    ] = 60.0
+    stream_idle_seconds: Annotated[
+        float,
+        Field(
+            ge=0.01,
+            le=600,
+            description="How long a service may pause within a stream; then the stream ends with an error.",
+        ),
+    ] = 30.0
+    max_calls_at_once: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Calls that one process has in flight at most, streams too; more are refused with 503 "
+            "`overloaded` before their bodies are read.",
+        ),
+    ] = 4096
     drain_seconds: Annotated[
         int,
         Field(

@@ -38,6 +38,7 @@ PURE = (
     "audit/signing.py",
     "audit/tiles.py",
     "audit/verify.py",
+    "gateway/health.py",
     "audit/witnessing.py",
     "events/envelope.py",
     "events/schedule.py",

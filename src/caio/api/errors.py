@@ -18,6 +18,7 @@ from caio.foundation.errors import (
     InvalidInput,
     LimitExceeded,
     NoServiceSatisfies,
+    NotReady,
     UpstreamFailed,
     UpstreamFault,
 )
@@ -90,6 +91,8 @@ def headers_of(error: CaioError) -> dict[str, str]:
         headers["RateLimit-Limit"] = str(error.limit)
         headers["RateLimit-Remaining"] = "0"
         headers["RateLimit-Reset"] = str(error.retry_after)
+    if isinstance(error, NotReady) and error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allow
     if error.category is Category.UNAUTHENTICATED:

@@ -115,7 +115,14 @@ class HotPaths:
                     return
             else:
                 self._unserved.check(caller.tenant)
-                await self._served(handler, request, caller)
+                starts = self._platform.starts
+                waits = starts.begin(caller.scope.tenant_id)
+                try:
+                    if waits is not None:
+                        await waits
+                    await self._served(handler, request, caller)
+                finally:
+                    starts.ended()
         except ClientGone:
             request.status = 499
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
@@ -265,7 +272,12 @@ class _Request:
         """Send the frames as they come; stop, and cancel upstream, when the caller goes away."""
         self.decision_id = opened.decision_id
         headers = _decision_headers(opened.decision_id, opened.service_id, opened.version, opened.standing)
-        await self.unless_gone(self._send_frames(opened, headers))
+        try:
+            # A send waits for a caller who does not read; the stream's slot is not kept for that.
+            async with asyncio.timeout(opened.seconds_left):
+                await self.unless_gone(self._send_frames(opened, headers))
+        except TimeoutError:
+            raise ClientGone from None
 
     async def _send_frames(self, opened: OpenStream, headers: Headers) -> None:
         frames = opened.frames

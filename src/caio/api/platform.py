@@ -12,6 +12,7 @@ from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
 from caio.events.ports import EventStore
 from caio.gateway.pipeline import Gateway
+from caio.gateway.starts import Starts
 from caio.gateway.streams import Streams
 from caio.metering.statements import Statements
 from caio.registry.audit_entries import AuditEntries
@@ -61,6 +62,8 @@ class Platform(Protocol):
     def gateway(self) -> Gateway: ...
     @property
     def streams(self) -> Streams: ...
+    @property
+    def starts(self) -> Starts: ...
     @property
     def catalog(self) -> Catalog: ...
     @property

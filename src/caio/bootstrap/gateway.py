@@ -16,16 +16,21 @@ from caio.config import Settings
 from caio.foundation.errors import Misconfigured
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import Books
+from caio.gateway.breakers import Breakers
 from caio.gateway.credentials import Credentials
 from caio.gateway.pipeline import Gateway
-from caio.gateway.ports import HeldCalls
-from caio.gateway.streams import Streams
+from caio.gateway.ports import HeldCalls, SharedHealth
+from caio.gateway.sharing import Sharing
+from caio.gateway.starts import Starts
+from caio.gateway.streams import Patience, Streams
+from caio.gateway.waiting import SlotQueues, WakingAdmission
 from caio.providers import providers
 from caio.providers.outbound import OutboundClient
 from caio.registry.histories import Histories
 from caio.registry.service_limits import ServiceLimits
 from caio.registry.views import Views
 from caio.storage.memory.admission import InProcessAdmission
+from caio.storage.memory.health import Board, BoardHealth
 
 if TYPE_CHECKING:
     from caio.storage.redis.admission import RedisAdmission
@@ -41,6 +46,7 @@ class RequestPath:
     service_limits: ServiceLimits
     gateway: Gateway
     streams: Streams
+    starts: Starts
 
 
 async def open_gateway(
@@ -56,36 +62,46 @@ async def open_gateway(
     histories = Histories(stores.snapshots, stores.seen_attempts if several else None)
     views = Views(stores.contracts, stores.policies, stores.snapshots, alone=not several)
     stack.push_async_callback(views.stop)
-    limiter, held = await _limiter(stack, settings, storage)
+    limiter, held, shared = await _limiter(stack, settings, storage)
     admission = limiter or InProcessAdmission(stores.admission_records)
+    breakers, queues, starts = Breakers(), SlotQueues(), Starts(settings.max_calls_at_once)
+    waking = WakingAdmission(admission, queues)
+    for each in (Sharing(breakers, shared), starts):
+        await each.start()
+        stack.push_async_callback(each.stop)
     limits = ServiceLimits(stores.service_limits, stores.contracts, audit.acts, now, time.monotonic)
-    books = Books(audit.journal, audit.vault, admission, histories, now, os.urandom)
+    books = Books(audit.journal, audit.vault, waking, histories, now, os.urandom)
     attempts = Attempts(providers(outbound), Credentials(stores.secrets, audit.vault))
     gateway = Gateway(
         views,
         histories,
-        admission,
+        waking,
         limits,
         attempts,
         books,
         stores.idempotency,
         audit.vault,
         metering.storage_gauge,
+        breakers,
+        queues,
         now,
         new_id,
     )
-    return RequestPath(views, histories, admission, limiter, held, limits, gateway, Streams(gateway))
+    streams = Streams(gateway, Patience(settings.first_token_seconds, settings.stream_idle_seconds))
+    return RequestPath(views, histories, admission, limiter, held, limits, gateway, streams, starts)
 
 
 async def _limiter(
     stack: AsyncExitStack, settings: Settings, storage: Storage
-) -> tuple[RedisAdmission, HeldCalls] | tuple[None, None]:
-    """What several processes keep their limits in, and who ends what they leave behind looks into."""
+) -> tuple[RedisAdmission | None, HeldCalls | None, SharedHealth]:
+    """What several processes keep their limits in, who ends what they leave behind looks into, and where they tell
+    each other of services that fail."""
     if settings.redis_url is None:
-        return None, None
+        return None, None, BoardHealth(Board())
     try:
         from caio.storage.redis.admission import RedisAdmission
         from caio.storage.redis.client import Client
+        from caio.storage.redis.health import HealthInRedis
         from caio.storage.redis.heartbeats import Heartbeats
         from caio.storage.redis.held import HeldInRedis
     except ModuleNotFoundError as error:
@@ -96,4 +112,4 @@ async def _limiter(
     admission = RedisAdmission(client, Heartbeats(client, process_identity()), records, settings.processes)
     stack.push_async_callback(admission.stop)
     await admission.start()
-    return admission, HeldInRedis(client, admission, now)
+    return admission, HeldInRedis(client, admission, now), HealthInRedis(client)

@@ -15,6 +15,7 @@ from caio.bootstrap.metering import Metering
 from caio.config import Settings
 from caio.events.ports import EventStore
 from caio.gateway.pipeline import Gateway
+from caio.gateway.starts import Starts
 from caio.gateway.streams import Streams
 from caio.metering.statements import Statements
 from caio.registry.audit_entries import AuditEntries
@@ -71,6 +72,7 @@ class Installation:
     what_if: WhatIf
     gateway: Gateway
     streams: Streams
+    starts: Starts
     authenticator: Authenticator
     addresses: CallerAddresses
     turns: Turns

@@ -101,6 +101,7 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
             limiter=path.limiter,
             gateway=path.gateway,
             streams=path.streams,
+            starts=path.starts,
             audit_log=registry.audit_log,
             audit_exports=registry.audit_exports,
             audit_entries=registry.audit_entries,

@@ -220,9 +220,15 @@ class DeadlineExceeded(CaioError):
 
 
 class NotReady(CaioError):
+    """``retry_after`` is in whole seconds, at least 1, where it is known when to come back."""
+
     code = "not_ready"
     category = Category.UNAVAILABLE
     retryable = True
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = None if retry_after is None else max(1, retry_after)
 
 
 class Erased(CaioError):

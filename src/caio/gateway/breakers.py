@@ -13,11 +13,11 @@ Laws (each has a test of the same name)
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from caio.foundation.errors import UpstreamFailed
-from caio.gateway.health import Breaker, Cause, Leave
+from caio.gateway.health import Breaker, Change, Leave
 from caio.routing.model import Offer, Ranked
 
 #: Breakers kept, over all tenants.
@@ -29,19 +29,6 @@ MOST_UNTOLD = 1_000
 _Place = tuple[str, str]
 
 
-class Change(NamedTuple):
-    """What a process tells others of a breaker: that it opened, for what, until when and for which time in a row; or
-    with no cause that it closed. Times in microseconds."""
-
-    tenant_id: str
-    service_id: str
-    version: str
-    cause: Cause | None
-    until: int
-    times: int
-    changed_at: int
-
-
 class Breakers:
     """Those of one process. ``now`` is in microseconds since the epoch."""
 
@@ -50,6 +37,8 @@ class Breakers:
         self._of: dict[str, dict[_Place, Breaker]] = {}
         self._held = 0
         self._untold: dict[tuple[str, str, str], Change] = {}
+        #: Set while there is something to tell.
+        self.changed = asyncio.Event()
 
     def order(self, tenant_id: str, ranked: Sequence[Ranked], now: int) -> Sequence[int]:
         """The positions of those that may be called, best first."""
@@ -72,6 +61,10 @@ class Breakers:
         troubled = self._of.get(tenant_id, {})
         found = (troubled.get((each.offer.service_id, each.offer.version)) for each in ranked)
         return min((0 if each is None else each.wait(now) for each in found), default=0)
+
+    def has_trouble(self, tenant_id: str) -> bool:
+        """Whether any of its services has failed lately."""
+        return tenant_id in self._of
 
     def is_shut(self, tenant_id: str, offer: Offer, now: int) -> bool:
         """Whether the service must not be called, or only as a probe."""
@@ -120,6 +113,7 @@ class Breakers:
     def untold(self) -> Sequence[Change]:
         """What others have not been told yet; it counts as told from now on."""
         changes, self._untold = list(self._untold.values()), {}
+        self.changed.clear()
         return changes
 
     def tell_again(self, changes: Sequence[Change]) -> None:
@@ -172,6 +166,7 @@ class Breakers:
             tenant_id, service_id, version, breaker.cause, breaker.until, breaker.times, breaker.changed_at
         )
         self._bound_untold()
+        self.changed.set()
 
     def _bound_untold(self) -> None:
         while len(self._untold) > MOST_UNTOLD:

@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
 
@@ -192,3 +193,16 @@ class Breaker:
         if self.cause is None:
             return Cause.FAILING_SHARE if self.faults >= FAILED_OF_WINDOW else None
         return self.cause if self.cause is Cause.FAILING_SHARE else Cause.IN_A_ROW  # a probe that failed
+
+
+class Change(NamedTuple):
+    """What a process tells others of a breaker: that it opened, for what, until when and for which time in a row; or
+    with no cause that it closed. Times in microseconds."""
+
+    tenant_id: str
+    service_id: str
+    version: str
+    cause: Cause | None
+    until: int
+    times: int
+    changed_at: int

@@ -31,6 +31,7 @@ from caio.foundation.errors import (
 )
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import KEPT_ANSWER, Books, Ending
+from caio.gateway.breakers import Breakers
 from caio.gateway.course import Course, Decided, acceptable
 from caio.gateway.doors import Doors
 from caio.gateway.ports import (
@@ -41,6 +42,7 @@ from caio.gateway.ports import (
     NewId,
 )
 from caio.gateway.run import Answer, Run, Tried, Wanted
+from caio.gateway.waiting import SlotQueues
 from caio.metering.storage_measure import StorageGauge
 from caio.registry.histories import Histories
 from caio.registry.service_limits import ServiceLimits
@@ -65,6 +67,8 @@ class Gateway:
         idempotency: IdempotencyStore,
         vault: TenantVault,
         storage: StorageGauge,
+        breakers: Breakers,
+        queues: SlotQueues,
         clock: Clock,
         new_id: NewId,
     ) -> None:
@@ -78,7 +82,9 @@ class Gateway:
         self._new_id = new_id
         self.attempts = attempts
         self.books = books
-        self.course = Course(admission, service_limits, attempts, self._doors, clock)
+        self.breakers = breakers
+        self.queues = queues
+        self.course = Course(admission, service_limits, attempts, self._doors, breakers, queues, clock)
 
     async def decide(
         self,
@@ -139,7 +145,7 @@ class Gateway:
             replayed = await self._claim(wanted, decision_id)
             if replayed is not None:
                 return replayed
-            return await self._answer(await self.course.admitted(wanted, await self.decided(wanted, decision_id)))
+            return await self._answer(await self.admitted(wanted, decision_id))
         except BaseException:
             if wanted.idempotency_key is not None:
                 release = self._idempotency.release(wanted.caller.scope, wanted.idempotency_key, decision_id)
@@ -165,6 +171,19 @@ class Gateway:
             raise InvalidInput(message, violations, code="invalid_payload")
         return decided
 
+    async def admitted(self, wanted: Wanted, decision_id: str | None = None) -> Run:
+        """Decide and admit. Raises what ``decided`` and ``Course.admitted`` raise; a decision whose services are all
+        left alone is journalled."""
+        decided = await self.decided(wanted, decision_id)
+        try:
+            return await self.course.admitted(wanted, decided)
+        except NotReady as error:
+            if error.code == "services_unavailable":
+                error.decision_id = decided.decision_id
+                decision, at = decided.decision, decided.decided_at
+                await self.books.enter(wanted, decision, decided.decision_id, at, Mode.ORCHESTRATE)
+            raise
+
     def enter(self, run: Run) -> asyncio.Future[None]:
         """Start journalling the run's decision; await the result before releasing anything."""
         return asyncio.ensure_future(
@@ -182,6 +201,7 @@ class Gateway:
                 kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
                 await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
         except (Exception, asyncio.CancelledError) as error:
+            self.course.left(run)
             await self.books.abandon(run, entering, ended_by(error))
             # The journal raises one NotReady for a whole group of callers: it names none of their decisions.
             if isinstance(error, CaioError) and not isinstance(error, NotReady):
@@ -196,6 +216,7 @@ class Gateway:
         while True:
             tried = await self.attempts.call(run)
             run.tried.append(tried)
+            self.course.told(run, tried)
             if tried.fault is None and acceptable(tried, run.decision.on_violation):
                 return tried
             await self.course.followed(run, tried)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from caio.foundation.money import Usage
 from caio.foundation.scope import TenantScope
+from caio.gateway.health import Change
 from caio.tenancy.limits import Unit, Window
 from caio.tenancy.ports import Outage
 
@@ -280,6 +281,10 @@ class IdempotencyStore(Protocol):
         concurrent claims exactly one gets None. The answer is completed by the outcome's leaf."""
         ...
 
+    async def kept(self, scope: TenantScope, key: str) -> KeptCall | None:
+        """What the key stands for, without taking it."""
+        ...
+
     async def release(self, scope: TenantScope, key: str, decision_id: str) -> None:
         """Give up a claim whose call ended without an answer worth keeping."""
         ...
@@ -313,6 +318,17 @@ class HeldCalls(Protocol):
 
     async def end(self, scope: TenantScope, grant_id: str, actual: Actual) -> None:
         """Settle one by its id; one that is not held changes nothing."""
+        ...
+
+
+class SharedHealth(Protocol):
+    """Where processes tell each other of breakers that open and close, by tenant. NotReady while it is away."""
+
+    async def tell(self, changes: Sequence[Change]) -> None: ...
+
+    async def told(self) -> Sequence[Change]:
+        """What anybody, this process too, has told since it was asked last, and perhaps some of what was told
+        before; of each breaker the last, oldest first. At first all that is kept."""
         ...
 
 

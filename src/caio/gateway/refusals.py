@@ -18,6 +18,7 @@ SERVICE = "service:"
 #: What a window is called while what was admitted before is being looked up.
 RECOVERING = "recovering"
 
+_CONCURRENT = " concurrent"
 _WORDS = {Unit.REQUESTS: "requests", Unit.TOKENS: "tokens", Unit.COMPUTE_MS: "milliseconds of compute"}
 
 
@@ -44,11 +45,16 @@ def window_full(meter: Meter, window: Window, wait: int) -> ServiceBusy:
 
 def slots_taken(slots: Slots) -> ServiceBusy:
     """As many calls at once as may be. Raises LimitExceeded unless they are a service's."""
-    name = f"{_short(slots.subject)} concurrent".strip()
+    name = (_short(slots.subject) + _CONCURRENT).strip()
     if is_service(slots.subject):
         return ServiceBusy(name, slots.limit, 1)
     message = f"{_whose(slots.subject)} limit of {slots.limit} calls at once is reached"
     raise LimitExceeded(message, window=name, limit=slots.limit, retry_after=1)
+
+
+def is_for_slots(busy: ServiceBusy) -> bool:
+    """Whether a service is refused only until one of its calls ends."""
+    return busy.window.endswith(_CONCURRENT)
 
 
 def out_of_money(ask: Ask, available: int) -> BudgetExhausted:

@@ -98,7 +98,8 @@ class Tried:
 
 @dataclass(slots=True)
 class Run:
-    """An admitted request and its course through the ranked services."""
+    """An admitted request and its course through the ranked services. It ``waited`` so many seconds before it was
+    admitted; ``probe`` says whether its present attempt is its service's probe (``health``)."""
 
     wanted: Wanted
     decision: Decision
@@ -109,6 +110,8 @@ class Run:
     most: Most
     tried: list[Tried] = field(default_factory=list)
     started: float = field(default_factory=monotonic)
+    waited: float = 0.0
+    probe: bool = False
 
     @property
     def candidate(self) -> Ranked:
@@ -117,11 +120,11 @@ class Run:
     @property
     def remaining(self) -> float:
         """Seconds until the request's deadline; may be negative."""
-        return self.wanted.request.deadline_ms / 1000 - (monotonic() - self.started)
+        return self.wanted.request.deadline_ms / 1000 - self.waited - (monotonic() - self.started)
 
     @property
     def elapsed_ms(self) -> int:
-        return int((monotonic() - self.started) * 1000)
+        return int((self.waited + monotonic() - self.started) * 1000)
 
 
 def estimated_tokens(size: int) -> int:

@@ -7,7 +7,11 @@ the headers can tell the truth about who answers. Until then a broken stream is 
 next ranked service takes over. After content has been released a break ends the stream with an
 explicit error event and no end mark; it never looks complete. ``[DONE]`` is released only after
 the outcome is durable. A caller who goes away cancels the upstream call, and what was produced
-until then is settled.
+until then is settled. One who does not read is taken for gone a little after the request's
+deadline (``OpenStream.seconds_left``): whoever sends the frames sees to that.
+
+A service has ``Patience`` for its first content and between any two chunks, and never longer than
+the deadline or the contract's ``timeout_ms`` leave. Comments and heartbeats of the protocol are no chunks.
 """
 
 from __future__ import annotations
@@ -27,6 +31,17 @@ from caio.gateway.course import acceptable
 from caio.gateway.pipeline import Gateway, durable_in_time, ended_by
 from caio.gateway.ports import Chunk, Standing
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
+
+#: How much longer than the request's deadline a stream may take to be read, in seconds.
+GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how many seconds a service is waited for: until there is content, and from chunk to chunk."""
+
+    first_token_seconds: float = 60.0
+    idle_seconds: float = 30.0
 
 
 @dataclass(slots=True)
@@ -54,25 +69,32 @@ class _Upstream:
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """A stream whose first content is at hand. Iterate ``frames`` to the end, or close it."""
+    """A stream whose first content is at hand. Iterate ``frames`` to the end, or close it; at the latest at
+    ``ends_at``, by the monotonic clock."""
 
     decision_id: str
     service_id: str
     version: str
     frames: AsyncGenerator[bytes, None]
-    standing: Standing | None = None
+    standing: Standing | None
+    ends_at: float
+
+    @property
+    def seconds_left(self) -> float:
+        return self.ends_at - monotonic()
 
 
 class Streams:
     """Opens streams along the gateway's path."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, patience: Patience) -> None:
         self._gateway = gateway
+        self._patience = patience
 
     async def open(self, wanted: Wanted) -> OpenStream:
         """Raises what ``Gateway.orchestrate`` raises, before anything was released."""
         gateway = self._gateway
-        run = await gateway.course.admitted(wanted, await gateway.decided(wanted))
+        run = await gateway.admitted(wanted)
         entering = gateway.enter(run)
         upstream: _Upstream | None = None
         try:
@@ -80,6 +102,7 @@ class Streams:
                 upstream = await self._first_content(run)
                 await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
         except (Exception, asyncio.CancelledError) as error:
+            gateway.course.left(run)
             try:
                 if upstream is not None:
                     await _close(upstream)
@@ -91,7 +114,8 @@ class Streams:
             raise
         offer, frames = run.candidate.offer, self._frames(run, upstream)
         await anext(frames)  # a generator that was begun finishes the run even when nobody reads on
-        return OpenStream(run.decision_id, offer.service_id, offer.version, frames, run.grant.standing)
+        ends_at = monotonic() + run.remaining + GRACE_SECONDS
+        return OpenStream(run.decision_id, offer.service_id, offer.version, frames, run.grant.standing, ends_at)
 
     async def _first_content(self, run: Run) -> _Upstream:
         """The first service, in rank order, that gets as far as content within its guarantee."""
@@ -108,13 +132,14 @@ class Streams:
             if upstream is not None:
                 await _close(upstream)
             run.tried.append(tried)
+            self._gateway.course.told(run, tried)
             await self._gateway.course.followed(run, tried, repeatable=False)
 
     async def _connect(self, run: Run, started: float) -> _Upstream:
         provider, endpoint, call = await self._gateway.attempts.prepare(run)
         upstream = _Upstream(provider.stream(endpoint.target, call), endpoint, started)
         try:
-            async with asyncio.timeout(call.timeout):
+            async with asyncio.timeout(min(call.timeout, self._patience.first_token_seconds)):
                 async for chunk in upstream.chunks:
                     upstream.held.append(chunk)
                     upstream.note(chunk)
@@ -150,25 +175,31 @@ class Streams:
             finally:
                 tried = self._tried(run, upstream, fault)
                 run.tried.append(tried)
+                if status is Status.CANCELLED:
+                    self._gateway.course.left(run)
+                else:
+                    self._gateway.course.told(run, tried)
                 if status is Status.OK and tried.breaches:
                     status = Status.VIOLATED
                 await self._gateway.books.finish(run, Ending(status, tried.usage, tried.cost))
         yield telling.end() if fault is None else telling.broken(fault, run.decision_id)
 
     async def _rest(self, run: Run, upstream: _Upstream) -> AsyncGenerator[Chunk, None]:
-        """The held chunks, then the others as they come, until the request's deadline."""
+        """The held chunks, then the others as they come, until the request's deadline or a stall."""
         for chunk in upstream.held:
             yield chunk
         upstream.held.clear()
         while True:
             # Around each wait and never around a yield: the caller's pace is not the service's fault.
+            left, idle = max(run.remaining, 0.001), self._patience.idle_seconds
             try:
-                async with asyncio.timeout(max(run.remaining, 0.001)):
+                async with asyncio.timeout(min(left, idle)):
                     chunk = await anext(upstream.chunks)
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                raise UpstreamFailed("the stream passed the request's deadline", UpstreamFault.TIMEOUT) from None
+                what = "passed the request's deadline" if left <= idle else f"stalled for {idle:g} s"
+                raise UpstreamFailed(f"the stream {what}", UpstreamFault.TIMEOUT) from None
             upstream.note(chunk)
             yield chunk
 

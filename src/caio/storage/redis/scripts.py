@@ -40,6 +40,8 @@ ORPHANS = _load("orphans")
 HELD = _load("held")
 BEAT = _load("beat", prelude=False)
 FORGET = _load("forget", prelude=False)
+TELL_HEALTH = _load("tell_health", prelude=False)
+TOLD_HEALTH = _load("told_health", prelude=False)
 
 
 def account_keys(tenant_id: str) -> tuple[str, str, str]:
