@@ -2,13 +2,14 @@
 
 Theory of operation
 -------------------
-A host is resolved by our own resolver, every address it has is judged (``addresses``), and the
-connection is made to exactly those addresses: there is no second look-up between check and use,
-so a name that changes its answer gains nothing. One refused address refuses the name. The socket
-itself is checked once more where it is made, so that the law does not depend on how aiohttp is built.
-The ``Host`` header and the TLS server name stay the name; certificates are always verified.
+An address is read by one strict parser, and what that read is what is called. A host is resolved by our own
+resolver, every address it has is judged (``addresses``), and the connection is made to exactly those addresses
+(``dialling``): there is no second look-up between check and use, so a name that changes its answer gains
+nothing. One refused address refuses the name. The ``Host`` header and the TLS server name stay the name;
+certificates are always verified.
 
-A connection that is kept for reuse stays with the addresses it was checked for.
+A connection that is kept for reuse (``pool``) stays with the addresses it was checked for. When the service
+has closed it in the meantime, and nothing of an answer came, the request is sent once more on a new one.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -16,6 +17,7 @@ Laws (each has a test of the same name)
 - one_refused_address_refuses_the_name.
 - redirects_are_not_followed, the_environment_is_ignored, cookies_are_forgotten.
 - answers_are_bounded: status line and headers, body bytes, and time.
+- a_stale_connection_costs_a_second_try: one, and only while nothing was answered.
 - no_library_error_escapes: everything is UpstreamFailed; its chain holds no header.
 
 Not checked: which ports are called, and whether a public host forwards to a private one.
@@ -24,40 +26,64 @@ Not checked: which ports are called, and whether a public host forwards to a pri
 from __future__ import annotations
 
 import asyncio
-import io
 import re
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self, TypeVar
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
+from typing import Self
+from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from caio._version import __version__
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
-from caio.providers.addresses import HostRefused, Network, Refusal, literal, read_address, refusal
-
-T = TypeVar("T")
-
-#: Host and port to addresses, as text. Raises OSError when the name has none.
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+from caio.providers.addresses import Address, HostRefused, Network, literal, refusal
+from caio.providers.dialling import Dialler, NameRefused, NoAddress, Origin, Resolve, system_addresses
+from caio.providers.http1 import Connection
+from caio.providers.pool import Pool
 
 DRAIN_SECONDS = 0.05
-LARGE_BODY = 1 << 20
 
+#: Addresses whose reading is kept.
+_PLACES_KEPT = 4096
+
+_PORTS = {"http": 80, "https": 443}
+
+_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/]+)(?P<path>.*)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.%]+\]|[^\[\]:]+)(:(?P<port>[0-9]{0,5}))?", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z0-9!$%&'()*+,/:;=?@\[\]~\-._]*")
+_SAFE = "!$%&'()*+,/:;=?@[]~-._"  # what _PLAIN holds beside letters and digits
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_HEADERS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\r\n)*")
+_METHOD = re.compile(r"[A-Z]+")
+
+#: Headers that the client sets, or that say where a message ends.
+_OWN = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    }
+)
+
+_FAILED = {
+    Connection.CUT: "ended the connection before its answer was complete",
+    Connection.GARBAGE: "answered something that is not HTTP, or headers that are too large",
+    Connection.LATE: "did not answer in time",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundLimits:
-    """Bounds on every exchange: seconds, bytes and connections."""
+    """Bounds on every exchange: seconds, bytes and connections. ``connect_seconds`` is for the look-up of the
+    name, and as much again for the connection."""
 
     connect_seconds: float = 5.0
     answer_bytes: int = 16 << 20
@@ -66,12 +92,6 @@ class OutboundLimits:
     connections: int = 4096
     connections_per_host: int = 2048
     keepalive_seconds: float = 15.0
-
-
-async def system_addresses(host: str, port: int) -> Sequence[str]:
-    """The addresses the operating system knows for ``host``."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
 
 
 def blocked(subject: str, what: str, *, allowable: bool = False) -> UpstreamFailed:
@@ -85,26 +105,89 @@ def blocked(subject: str, what: str, *, allowable: bool = False) -> UpstreamFail
     return UpstreamFailed(f"{subject} was not called: {what}{advice}", UpstreamFault.BLOCKED)
 
 
-class Answer:
-    """An answer whose head has arrived. Reading it raises UpstreamFailed only."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A checked address without its query, and the beginnings of the requests to it, by method."""
 
-    def __init__(self, response: aiohttp.ClientResponse, subject: str, most: int) -> None:
-        self._response = response
+    origin: Origin
+    host: str
+    path: str
+    heads: dict[str, str] = field(default_factory=dict)
+
+
+class Answer:
+    """An exchange: entering it sends the request and waits for the answer's head, whatever its status; leaving
+    it before the end of the answer cancels the call. All of it raises UpstreamFailed only."""
+
+    __slots__ = ("_bodiless", "_client", "_connection", "_deadline", "_left", "_origin", "_raw", "_subject", "status")
+
+    def __init__(
+        self,
+        client: OutboundClient,
+        origin: Origin,
+        raw: bytes,
+        subject: str,
+        deadline: float,
+        most: int,
+        *,
+        bodiless: bool,
+    ) -> None:
+        self._client = client
+        self._origin = origin
+        self._raw = raw
         self._subject = subject
+        self._deadline = deadline
         self._left = most
-        self.status = response.status
+        self._bodiless = bodiless
+        self._connection: Connection
+        self.status = 0
+
+    async def __aenter__(self) -> Self:
+        client = self._client
+        kept = client.pool.idle(self._origin)
+        connection = kept or await client.connected(self._origin, self._subject, self._deadline)
+        failure = await self._sent(connection)
+        if failure is Connection.CUT and kept is not None and not kept.answered:
+            connection = await client.connected(self._origin, self._subject, self._deadline, new=True)
+            failure = await self._sent(connection)
+        if failure is not None:
+            raise self._failed(failure)
+        self.status = connection.status
+        return self
+
+    async def _sent(self, connection: Connection) -> UpstreamFault | None:
+        """Send the request and wait for the head of its answer; the connection is ended when there is none."""
+        self._connection = connection
+        connection.begin(self._raw, self._deadline, bodiless=self._bodiless)
+        try:
+            await connection.arrived()
+        except BaseException:
+            connection.end()
+            raise
+        if connection.failure is not None:
+            connection.end()
+        return connection.failure
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection.end():
+            self._client.pool.give_back(self._connection, self._origin)
 
     def header(self, name: str) -> str | None:
-        return self._response.headers.get(name)
+        value = self._connection.headers.get(name.lower().encode())
+        return None if value is None else value.decode("latin-1")
 
     @property
     def media_type(self) -> str:
         """The content type in lower case without its parameters; empty when there is none."""
-        return (self.header("Content-Type") or "").partition(";")[0].strip().lower()
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
     async def next_piece(self) -> bytes:
         """Some bytes as they arrived; empty at the end. Too many are GARBAGE, a cut is UPSTREAM."""
-        piece = await _translated(self._response.content.readany(), self._subject)
+        piece = await self._connection.next_piece()
+        if not piece and self._connection.failure is not None:
+            raise self._failed(self._connection.failure)
         self._left -= len(piece)
         if self._left < 0:
             raise UpstreamFailed(f"{self._subject} answered more than is accepted", UpstreamFault.GARBAGE)
@@ -112,27 +195,28 @@ class Answer:
 
     async def read(self) -> bytes:
         """The whole body."""
-        pieces = []
-        while piece := await self.next_piece():
-            pieces.append(piece)
-        return b"".join(pieces)
+        piece = await self.next_piece()
+        if not self._connection.is_taken:
+            pieces = [piece]
+            while piece := await self.next_piece():
+                pieces.append(piece)
+            piece = b"".join(pieces)
+        return piece
 
     async def finish(self) -> None:
         """Read what is left of an answer that is complete in substance, for a moment only, so that
         the connection can be used again. What arrives late, or too much, costs the connection."""
+        if self._connection.complete:
+            return
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while await self.next_piece():
                     pass
         except (TimeoutError, UpstreamFailed):
-            self._response.close()
+            self._connection.abort()
 
-    def leave(self) -> None:
-        """Give the connection back, or cut it when the answer was not read to its end."""
-        if self._response.content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
+    def _failed(self, fault: UpstreamFault) -> UpstreamFailed:
+        return UpstreamFailed(f"{self._subject} {_FAILED[fault]}", fault)
 
 
 class OutboundClient:
@@ -152,10 +236,16 @@ class OutboundClient:
     ) -> None:
         self._allow = tuple(allow)
         self._limits = limits or OutboundLimits()
-        self._resolver = _CheckedResolver(self._allow, resolve, self._limits.connect_seconds)
-        self._tls = tls
-        self._session: aiohttp.ClientSession | None = None
+        self._dialler = Dialler(self._allow, resolve, tls, self._limits.connect_seconds)
+        self._places: dict[str, _Place] = {}
+        self._origins: WeakValueDictionary[tuple[bool, str, int], Origin] = WeakValueDictionary()
         self._closed = False
+        self.pool = Pool(
+            self._dial,
+            self._limits.connections,
+            self._limits.connections_per_host,
+            self._limits.keepalive_seconds,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,11 +258,9 @@ class OutboundClient:
     async def close(self) -> None:
         """Close every connection; calls that are under way fail. The client cannot be used again."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        await self.pool.close()
 
-    @asynccontextmanager
-    async def request(
+    def request(
         self,
         method: str,
         url: str,
@@ -181,180 +269,122 @@ class OutboundClient:
         seconds: float,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> AsyncIterator[Answer]:
-        """Send one request and give its answer, whatever its status.
+    ) -> Answer:
+        """One request, to be sent by ``async with``.
 
-        ``subject`` names the other side in messages; ``seconds`` bounds the whole exchange. Leaving
-        the block before the end of the answer cancels the call. Raises UpstreamFailed: BLOCKED,
-        UNREACHABLE, TIMEOUT, GARBAGE (not HTTP, oversized) or UPSTREAM (cut).
+        ``subject`` names the other side in messages; ``seconds`` bounds the whole exchange, from now on. Raises
+        UpstreamFailed, here or when entered: BLOCKED, UNREACHABLE, TIMEOUT, GARBAGE (not HTTP, oversized) or
+        UPSTREAM (cut).
         """
         if seconds <= 0:
             raise UpstreamFailed(f"{subject} was not called: no time was left", UpstreamFault.TIMEOUT)
-        address = self._checked_url(url, subject)
-        response = await _translated(self._send(method, address, seconds, _checked(headers, subject), body), subject)
-        answer = Answer(response, subject, self._limits.answer_bytes)
-        try:
-            yield answer
-        finally:
-            answer.leave()
-
-    async def _send(
-        self, method: str, url: URL, seconds: float, headers: Mapping[str, str], body: bytes | None
-    ) -> aiohttp.ClientResponse:
-        # aiohttp warns about bodies it writes in one piece; from a file it writes them in parts.
-        data = io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
-        return await self._open_session().request(
-            method,
-            url,
-            data=data,
-            headers=headers,
-            allow_redirects=False,
-            # The threshold beyond which aiohttp rounds deadlines up to whole seconds: never.
-            timeout=aiohttp.ClientTimeout(
-                total=seconds, sock_connect=self._limits.connect_seconds, ceil_threshold=float("inf")
-            ),
-        )
-
-    def _checked_url(self, text: str, subject: str) -> URL:
-        """``text`` as the very object that is called, so that two parsers cannot disagree."""
-        # Silently dropped characters and backslashes are read differently by different parsers.
-        if _CONTROL.search(text):
+        if self._closed:
+            raise UpstreamFailed("The outbound client is closed", UpstreamFault.UNREACHABLE)
+        if _CONTROL.search(url):
+            # Silently dropped characters and backslashes are read differently by different parsers.
             raise blocked(subject, "its address holds a character that no URL may hold")
+        base, _, query = url.partition("#")[0].partition("?")
+        place = self._places.get(base) or self._place(base, subject)
+        head = None if query else place.heads.get(method)
+        raw = (head or _head(place, method, query, subject)) + _lines(headers, subject)
+        if body is None:
+            sent = f"{raw}\r\n".encode("ascii")
+        else:
+            sent = b"%bContent-Length: %d\r\n\r\n%b" % (raw.encode("ascii"), len(body), body)
+        deadline = asyncio.get_running_loop().time() + seconds
+        most = self._limits.answer_bytes
+        return Answer(self, place.origin, sent, subject, deadline, most, bodiless=method == "HEAD")
+
+    async def connected(self, origin: Origin, subject: str, deadline: float, *, new: bool = False) -> Connection:
+        """A connection for a call of ``subject``, a ``new`` one or whichever is free first."""
         try:
-            url = URL(text)
-        except ValueError:
-            url = URL()
-        if url.scheme not in ("http", "https") or not url.raw_host:
-            raise blocked(subject, "its address is not an http or https URL with a host")
-        if url.raw_user is not None or url.raw_password is not None:
-            raise blocked(subject, "its address holds a user name or password; use a secret reference instead")
-        try:
-            address = literal(url.raw_host)
+            async with asyncio.timeout_at(deadline):
+                return await (self.pool.opened(origin) if new else self.pool.freed(origin))
+        except NameRefused as error:
+            reason = error.refusal
+            raise blocked(subject, f"its name stands for {reason.what}", allowable=reason.allowable) from None
         except HostRefused as error:
-            raise blocked(subject, str(error)) from error
+            raise blocked(subject, str(error)) from None
+        except NoAddress:
+            what, fault = "could not be reached: its name has no address", UpstreamFault.UNREACHABLE
+        except TimeoutError:
+            what, fault = "did not answer in time", UpstreamFault.TIMEOUT
+        except ssl.SSLError:
+            what = "could not be reached: its TLS certificate or handshake is not valid"
+            fault = UpstreamFault.UNREACHABLE
+        except (OSError, RuntimeError):  # uvloop raises RuntimeError, too
+            what, fault = "could not be reached: it accepts no connection", UpstreamFault.UNREACHABLE
+        raise UpstreamFailed(f"{subject} {what}", fault)
+
+    async def _dial(self, origin: Origin, lost: Callable[[Connection], None]) -> Connection:
+        limits = self._limits
+        return await self._dialler.dial(origin, lambda: Connection(limits.headers, limits.header_bytes, lost))
+
+    def _place(self, base: str, subject: str) -> _Place:
+        """The reading of an address without its query, if it may be called."""
+        url = _URL.fullmatch(base)
+        authority = None if url is None else url["authority"]
+        if authority is not None and "@" in authority:
+            raise blocked(subject, "its address holds a user name or password; use a secret reference instead")
+        where = None if authority is None else _AUTHORITY.fullmatch(authority)
+        if url is None or where is None:
+            raise blocked(subject, "its address is not an http or https URL with a host")
+        if not where["host"].isascii():  # before it is lowered: there are letters whose lower case is ASCII
+            raise blocked(subject, "its host has letters beyond ASCII; write it in its ASCII form, xn--…")
+        scheme, host = url["scheme"].lower(), where["host"].lower()
+        port = int(where["port"] or _PORTS[scheme])
+        if not 0 < port < 1 << 16:
+            raise blocked(subject, "its address names a port that there is not")
+        origin = self._origin(scheme == "https", host.strip("[]"), port, subject)
+        place = _Place(origin, host if port == _PORTS[scheme] else f"{host}:{port}", _quoted(url["path"] or "/"))
+        if len(self._places) >= _PLACES_KEPT:
+            self._places.clear()
+        self._places[base] = place
+        return place
+
+    def _origin(self, is_tls: bool, host: str, port: int, subject: str) -> Origin:
+        try:
+            address = literal(host)
+        except HostRefused as error:
+            raise blocked(subject, str(error)) from None
+        self._check(address, subject)
+        origin = self._origins.get((is_tls, host, port))
+        if origin is None:
+            origin = self._origins[is_tls, host, port] = Origin(is_tls, host, port, address)
+        return origin
+
+    def _check(self, address: Address | None, subject: str) -> None:
         reason = None if address is None else refusal(address, self._allow)
         if reason is not None:
             raise blocked(subject, f"its address is {reason.what}", allowable=reason.allowable)
-        return url
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        """The session, made at first use: it belongs to the running loop."""
-        if self._closed:
-            raise UpstreamFailed("The outbound client is closed", UpstreamFault.UNREACHABLE)
-        if self._session is None:
-            limits = self._limits
-            connector = aiohttp.TCPConnector(
-                resolver=self._resolver,
-                use_dns_cache=False,  # each new connection is resolved and checked for itself
-                limit=limits.connections,
-                limit_per_host=limits.connections_per_host,
-                keepalive_timeout=limits.keepalive_seconds,
-                socket_factory=self._checked_socket,
-                ssl=self._tls or True,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                # Bodies are taken as sent: a decompressed answer would escape the size limit.
-                headers={"User-Agent": f"caio/{__version__}", "Accept-Encoding": "identity"},
-                auto_decompress=False,
-                trust_env=False,
-                max_line_size=limits.header_bytes,
-                max_field_size=limits.header_bytes,
-                max_headers=limits.headers,
-            )
-        return self._session
-
-    def _checked_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
-        """The socket for one connection attempt; PermissionError for what slipped past the resolver."""
-        family, kind, protocol, _, address = info
-        if refusal(read_address(str(address[0])), self._allow) is not None:
-            raise PermissionError("the address was refused where the connection is made")
-        return socket.socket(family, kind, protocol)
 
 
-class _CheckedResolver(AbstractResolver):
-    """Resolves a name once and passes on its addresses only if every one of them may be called."""
-
-    def __init__(self, allow: Sequence[Network], resolve: Resolve, seconds: float) -> None:
-        self._allow = allow
-        self._resolve = resolve
-        self._seconds = seconds
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        async with asyncio.timeout(self._seconds):
-            texts = await self._resolve(host, port)
-        if not texts:
-            raise OSError("the name has no address")
-        results = []
-        for text in dict.fromkeys(texts):
-            address = read_address(text)
-            reason = refusal(address, self._allow)
-            if reason is not None:
-                raise _NameRefused(reason)
-            results.append(
-                ResolveResult(
-                    hostname=host,
-                    host=str(address),
-                    port=port,
-                    family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                    proto=socket.IPPROTO_TCP,
-                    flags=socket.AI_NUMERICHOST,
-                )
-            )
-        return results
-
-    async def close(self) -> None:
-        """Nothing is held."""
+def _head(place: _Place, method: str, query: str, subject: str) -> str:
+    """A request's first lines; kept, for addresses without a query: those hold what is asked."""
+    if not _METHOD.fullmatch(method):
+        raise blocked(subject, "its method is not one that HTTP knows")
+    target = f"{place.path}?{_quoted(query)}" if query else place.path
+    # Bodies are taken as sent: a decompressed answer would escape the size limit.
+    head = (
+        f"{method} {target} HTTP/1.1\r\nHost: {place.host}\r\n"
+        f"User-Agent: caio/{__version__}\r\nAccept-Encoding: identity\r\n"
+    )
+    if not query:
+        place.heads[method] = head
+    return head
 
 
-class _NameRefused(Exception):
-    """Carries a refusal out through aiohttp, which does not know the subject of the call."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.what)
-        self.refusal = refusal
+def _quoted(part: str) -> str:
+    return part if _PLAIN.fullmatch(part) else quote(part, safe=_SAFE)
 
 
-def _checked(headers: Mapping[str, str] | None, subject: str) -> Mapping[str, str]:
-    """``headers``, if none can break out of its line. The message holds names only."""
-    for name, value in (headers or {}).items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise blocked(subject, "a header or its value holds a character that no header may hold")
-    return headers or {}
-
-
-async def _translated(work: Awaitable[T], subject: str) -> T:
-    """``work``, with aiohttp's errors as UpstreamFailed."""
-    try:
-        return await work
-    except _NameRefused as error:
-        failure = blocked(subject, f"its name stands for {error.refusal.what}", allowable=error.refusal.allowable)
-    except HostRefused as error:
-        failure = blocked(subject, str(error))
-    except (aiohttp.ClientError, OSError, RuntimeError) as error:  # uvloop raises RuntimeError, too
-        what, fault = _reading(error)
-        failure = UpstreamFailed(f"{subject} {what}", fault)
-    # Raised outside the handler: aiohttp's errors hold the request's headers, and so the secret.
-    raise failure
-
-
-def _reading(error: Exception) -> tuple[str, UpstreamFault]:
-    """What happened, in words, and its place in the taxonomy. The order is from special to general."""
-    match error:
-        case TimeoutError():
-            return "did not answer in time", UpstreamFault.TIMEOUT
-        case aiohttp.ClientConnectorDNSError():
-            return "could not be reached: its name has no address", UpstreamFault.UNREACHABLE
-        case aiohttp.ClientSSLError() | ssl.SSLError():
-            return "could not be reached: its TLS certificate or handshake is not valid", UpstreamFault.UNREACHABLE
-        case aiohttp.ClientConnectorError():
-            return "could not be reached: it accepts no connection", UpstreamFault.UNREACHABLE
-        case aiohttp.InvalidURL():
-            return "was not called: its address is not valid", UpstreamFault.BLOCKED
-        case aiohttp.ClientResponseError():
-            return "answered something that is not HTTP, or headers that are too large", UpstreamFault.GARBAGE
-        case _:
-            return "ended the connection before its answer was complete", UpstreamFault.UPSTREAM
+def _lines(headers: Mapping[str, str] | None, subject: str) -> str:
+    """``headers`` as lines, if none can break out of its own. The message holds names only."""
+    if not headers:
+        return ""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or not _HEADERS.fullmatch(lines):
+        raise blocked(subject, "a header or its value holds a character that no header may hold")
+    if not _OWN.isdisjoint(map(str.lower, headers)):
+        raise blocked(subject, "a header was given that only the connection may set")
+    return lines

@@ -3,11 +3,12 @@
 import asyncio
 import ssl
 import time
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
+from caio.providers.dialling import checked_socket
 from caio.providers.outbound import OutboundClient, OutboundLimits
 from tests.support.upstreams import raw_server, self_signed, upstream
 
@@ -127,11 +128,10 @@ async def test_one_refused_address_refuses_the_name(bad):
 
 
 async def test_the_socket_is_checked_where_it_is_made():
-    client = OutboundClient(LOCAL)
     for address in ("127.0.0.2", "10.0.0.1"):
         with pytest.raises(PermissionError):
-            client._checked_socket((2, 1, 6, "", (address, 80)))
-    client._checked_socket((2, 1, 6, "", ("127.0.0.1", 80))).close()
+            checked_socket(ip_address(address), LOCAL)
+    checked_socket(ip_address("127.0.0.1"), LOCAL).close()
 
 
 @pytest.mark.parametrize("answer", [[], OSError("no such name")])
