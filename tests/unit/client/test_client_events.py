@@ -1,0 +1,75 @@
+"""The laws of client.sse and client.streams."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caio.client import StreamBroken
+from caio.client.sse import MOST_BYTES, Event, Events
+from caio.client.streams import ChatEvents
+
+LINES = ["data: a", "data:b", "data: ü", "event: told", "id: 7", "id: 8", ": a comment", "retry: 3", "data", "", ""]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from(["\n", "\r\n", "\r"])), max_size=20),
+    st.lists(st.integers(1, 7), min_size=1),
+)
+def test_pieces_do_not_matter(lines: list[tuple[str, str]], sizes: list[int]) -> None:
+    raw = ("".join(line + end for line, end in lines) + ".\n").encode()
+    whole, piecewise, found, at = Events().feed(raw), Events(), [], 0
+    while at < len(raw):
+        size = sizes[at % len(sizes)]
+        found += piecewise.feed(raw[at : at + size])
+        at += size
+    assert found == whole
+
+
+def test_events_are_read_as_the_standard_says() -> None:
+    raw = b": hello\n\nid: 4\nevent: step\ndata: a\ndata:b\n\ndata: c\n\nid\ndata:  d\n\ndata: cut"
+    assert Events().feed(raw) == [Event("a\nb", "step", "4"), Event("c", "message", "4"), Event(" d", "message", "")]
+
+
+def test_an_event_is_bounded() -> None:
+    events, piece = Events(), b"x" * (MOST_BYTES // 4)
+    events.feed(b"data: ")
+    with pytest.raises(StreamBroken):
+        for _ in range(5):
+            events.feed(piece)
+    lines = Events()
+    with pytest.raises(StreamBroken):
+        for _ in range(5):
+            lines.feed(b"data: " + piece + b"\n")
+
+
+@pytest.mark.parametrize("raw", [b"", b'data: {"choices": []}\n\n', b'data: {"choices": []}\n\ndata: [DONE]'])
+def test_a_cut_stream_never_looks_complete(raw: bytes) -> None:
+    events = ChatEvents()
+    assert all(chunk.choices == [] for chunk in events.feed(raw))
+    with pytest.raises(StreamBroken, match="not complete"):
+        events.close()
+
+
+def test_an_end_mark_ends_it() -> None:
+    events = ChatEvents()
+    assert list(events.feed(b'data: [DONE]\n\ndata: {"choices": []}\n\n')) == []
+    events.close()
+
+
+def test_a_break_that_is_told_is_raised_with_its_code() -> None:
+    told = b'data: {"error": {"message": "it fell silent", "code": "deadline_exceeded", "decision_id": "dec_1"}}\n\n'
+    with pytest.raises(StreamBroken) as raised:
+        list(ChatEvents().feed(told))
+    assert (str(raised.value), raised.value.code, raised.value.decision_id) == (
+        "it fell silent",
+        "deadline_exceeded",
+        "dec_1",
+    )
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b'{"choices": 3}', b"\xff"])
+def test_what_is_no_chunk_breaks_it(data: bytes) -> None:
+    with pytest.raises(StreamBroken):
+        list(ChatEvents().feed(b"data: " + data + b"\n\n"))
