@@ -14,6 +14,7 @@ from caio.events.ports import EventStore
 from caio.gateway.pipeline import Gateway
 from caio.gateway.starts import Starts
 from caio.gateway.streams import Streams
+from caio.gateway.workflows.runs import Workflows
 from caio.metering.statements import Statements
 from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
@@ -82,6 +83,8 @@ class Platform(Protocol):
     def observed(self) -> ObservedServices: ...
     @property
     def what_if(self) -> WhatIf: ...
+    @property
+    def workflows(self) -> Workflows: ...
     @property
     def statements(self) -> Statements: ...
     @property

@@ -17,6 +17,7 @@ from caio.events.ports import EventStore
 from caio.gateway.pipeline import Gateway
 from caio.gateway.starts import Starts
 from caio.gateway.streams import Streams
+from caio.gateway.workflows.runs import Workflows
 from caio.metering.statements import Statements
 from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
@@ -70,6 +71,7 @@ class Installation:
     decisions: Decisions
     observed: ObservedServices
     what_if: WhatIf
+    workflows: Workflows
     gateway: Gateway
     streams: Streams
     starts: Starts

@@ -18,6 +18,7 @@ from caio.bootstrap.registry import start_expiry, wire_registry
 from caio.bootstrap.storage import open_storage
 from caio.bootstrap.tenancy import begin, start_key_uses, wire_tenancy
 from caio.bootstrap.worker import wire_worker
+from caio.bootstrap.workflows import wire_workflows
 from caio.config import Settings, read_settings
 from caio.observability.logging import configure_logging
 from caio.providers.outbound import OutboundClient
@@ -69,11 +70,12 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
         registry = wire_registry(storage, audit, metering, path.views)
         tenure = wire_lifecycle(storage, audit, tenancy, path, registry)
         stack.push_async_callback(path.gateway.books.settled)
+        workflows = wire_workflows(storage, audit, tenancy, path)
         events = await open_events(stack, settings, storage, audit, outbound)
         worker = None
         if works:
             await start_expiry(stack, storage, audit)
-            worker = wire_worker(storage, audit, metering, events, path, tenure)
+            worker = wire_worker(settings, storage, audit, metering, events, path, tenure, workflows)
             await worker.start()
             stack.push_async_callback(worker.stop)
         yield Installation(
@@ -111,4 +113,5 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
             decisions=registry.decisions,
             observed=registry.observed,
             what_if=registry.what_if,
+            workflows=workflows.service,
         )

@@ -11,6 +11,8 @@ from caio.bootstrap.gateway import RequestPath
 from caio.bootstrap.lifecycle import Tenure
 from caio.bootstrap.metering import Metering
 from caio.bootstrap.storage import Storage
+from caio.bootstrap.workflows import RunningWorkflows, loops_of
+from caio.config import Settings
 from caio.gateway.interrupted import InterruptedCalls
 from caio.gateway.ports import HeldCalls
 from caio.gateway.reaper import EVERY_SECONDS, Reaper
@@ -23,7 +25,14 @@ _HOUR = 3600.0
 
 
 def wire_worker(
-    storage: Storage, audit: Audit, metering: Metering, events: Events, path: RequestPath, tenure: Tenure
+    settings: Settings,
+    storage: Storage,
+    audit: Audit,
+    metering: Metering,
+    events: Events,
+    path: RequestPath,
+    tenure: Tenure,
+    workflows: RunningWorkflows,
 ) -> Worker:
     """A worker that is not started yet."""
     stores, relay = storage.stores, events.relay
@@ -37,6 +46,7 @@ def wire_worker(
             Loop("storage measurement", 10.0, metering.storage_measure.step, drains=False),
             Loop("ends of tenants", 5.0, tenure.lifecycle.pass_once, drains=False),
             Loop("pruning of events", _HOUR, relay.prune, first_after=60.0),
+            *loops_of(workflows, settings, storage),
             *of_several,
         ]
     )
