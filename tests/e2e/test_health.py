@@ -15,6 +15,7 @@ async def test_ready_names_what_it_depends_on(caio):
     assert {name: each["status"] for name, each in health["components"].items()} == {
         "database": "healthy",
         "journal": "healthy",
+        "calls": "healthy",
         "audit_log": "healthy",
         "worker": "healthy",
     }

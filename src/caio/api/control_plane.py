@@ -34,6 +34,7 @@ from caio.api.routes import (
     observed,
     policies,
     routing,
+    service_health,
     service_limits,
     services,
     tenant,
@@ -54,6 +55,7 @@ DESCRIPTION = (
 _ROUTES = (
     services,
     service_limits,
+    service_health,
     observed,
     policies,
     routing,

@@ -14,6 +14,8 @@ from caio.cli.publications import Checked, Kind
 from caio.cli.server import asked_with, segment
 from caio.foundation.errors import InvalidInput
 
+_STATES = {"closed": "called", "open": "left alone", "half_open": "tried with one call"}
+
 app = group("Register, list, update and retire services by their contracts.")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The contract's service_id.")]
@@ -104,6 +106,28 @@ def observed(
         output.print_json(report)
     else:
         print_report(report)
+
+
+@app.command("health")
+def health(
+    service_id: Id,
+    version: Annotated[str | None, typer.Option(help="A version other than the newest.")] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Show whether a service is called at present: its breaker, and who waits for it."""
+    path = f"{SERVICES.path}/{segment(service_id)}/health"
+    found = asked_with(url, api_key).get(path, version=version).document
+    if as_json:
+        output.print_json(found)
+        return
+    output.say(f"{found['service_id']}@{found['version']} is {_STATES[found['state']]}")
+    output.say(f"faults: {found['faults']} of the last {found['remembered']} calls; waiting: {found['waiting']}")
+    if found["cause"] is not None:
+        until = output.moment(found["until"])
+        output.say(f"cause: {found['cause'].replace('_', ' ')}; one call is let through after {until}")
+        output.next_step(f"caio services observed {service_id}", "caio decisions list")
 
 
 @app.command("limits")

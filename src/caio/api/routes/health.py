@@ -45,7 +45,8 @@ async def ready(platform: ThePlatform) -> JSONResponse:
     `degraded`, but takes no process out of service: every decision is durable in the journal, and what
     lacks is only its proof, which another process could not give either. So it is with the worker's loops,
     where they run in this process: events and sums come later. And with the shared limiter: while it is away,
-    tenants are served their share or not at all, by every process alike.
+    tenants are served their share or not at all, by every process alike. A process that sends calls away for
+    having too many is `degraded`, too: it serves as many as it can.
     """
 
     async def journal() -> None:
@@ -64,8 +65,13 @@ async def ready(platform: ThePlatform) -> JSONResponse:
         if platform.limiter is not None and (trouble := platform.limiter.degraded()):
             raise NotReady(trouble)
 
+    async def calls() -> None:
+        if platform.starts.is_shedding:
+            raise NotReady("this process has more calls than it can serve, and sends some away")
+
     components = {"database": await _check(platform.ping_database), "journal": await _check(journal)}
     serving = all(each.status == "healthy" for each in components.values())
+    components["calls"] = await _check(calls)
     components["audit_log"] = await _check(audit_log)
     if platform.worker is not None:
         components["worker"] = await _check(worker)
