@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -21,6 +21,7 @@ from caio.foundation.errors import Misconfigured
 
 #: A bucket by its name (as S3 permits it) and, after a slash, the prefix of its keys.
 _BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[^\s]*))?")
+_COMMAND = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SILO_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _WITNESS = re.compile(r"(?P<url>https?://[^\s=]+)=(?P<key>[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+)")
 
@@ -238,6 +239,16 @@ class Settings(BaseSettings):
             "([how](../how-to/sign-in-with-oidc.md)). Needs the extra `oidc`.",
         ),
     ] = ()
+    process_commands: Annotated[
+        dict[str, tuple[str, ...]],
+        NoDecode,
+        Field(
+            description="Local commands that contracts of the protocol `process` may name: a JSON object of names to "
+            "lists of a program, by its absolute path, and its arguments "
+            "([how](../how-to/register-a-service.md#a-local-command)). For one process on SQLite only: not "
+            "together with `CAIO_DATABASE_URL`, `CAIO_REDIS_URL` or `CAIO_OIDC_ISSUERS`.",
+        ),
+    ] = {}
     trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...],
         NoDecode,
@@ -255,9 +266,9 @@ class Settings(BaseSettings):
         "info"
     )
 
-    @field_validator("oidc_issuers", mode="before")
+    @field_validator("oidc_issuers", "process_commands", mode="before")
     @classmethod
-    def _read_issuers(cls, value: object) -> object:
+    def _read_json(cls, value: object) -> object:
         try:
             return json.loads(value) if isinstance(value, str) else value
         except ValueError as error:
@@ -268,6 +279,19 @@ class Settings(BaseSettings):
     def _each_once(cls, value: tuple[OidcIssuer, ...]) -> tuple[OidcIssuer, ...]:
         if len({each.issuer for each in value}) != len(value):
             raise ValueError("an issuer is named twice")
+        return value
+
+    @field_validator("process_commands")
+    @classmethod
+    def _runnable(cls, value: dict[str, tuple[str, ...]], info: ValidationInfo) -> dict[str, tuple[str, ...]]:
+        # A command's memory is shared by all who call it, and its rights are this process's own.
+        if value and any(info.data.get(name) for name in ("database_url", "redis_url", "oidc_issuers")):
+            raise ValueError("is for one process on SQLite, without a database URL, a Redis or identity providers")
+        for name, argv in value.items():
+            if not _COMMAND.fullmatch(name):
+                raise ValueError("a command's name is 1 to 63 of a-z, 0-9, ., - and _")
+            if not argv or not Path(argv[0]).is_absolute() or any("\0" in each for each in argv):
+                raise ValueError(f"{name}: must be a list of a program, by its absolute path, and its arguments")
         return value
 
     @field_validator("outbound_allow", "trusted_proxies", mode="before")

@@ -66,3 +66,40 @@ def test_other_witnesses_are_refused(witness):
 def test_a_key_of_kms_has_a_name():
     with pytest.raises(Misconfigured, match=r"CAIO_KMS_KEY_ID"):
         read_settings(kms_key_id="")
+
+
+def test_commands_are_named_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAIO_PROCESS_COMMANDS", '{"classify": ["/usr/bin/classify", "--fast"]}')
+    assert read_settings().process_commands == {"classify": ("/usr/bin/classify", "--fast")}
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "{",
+        "[]",
+        '{"A b": ["/x"]}',
+        '{"a": []}',
+        '{"a": ["x"]}',
+        '{"a": "/bin/x"}',
+        '{"a": ["/x", 1]}',
+        '{"a": ["/x\\u0000"]}',
+    ],
+)
+def test_commands_of_another_form_are_refused(commands: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAIO_PROCESS_COMMANDS", commands)
+    with pytest.raises(Misconfigured, match="CAIO_PROCESS_COMMANDS"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"database_url": "postgresql://127.0.0.1/x"},
+        {"redis_url": "redis://127.0.0.1:1"},
+        {"oidc_issuers": '[{"issuer": "https://id.example", "audiences": ["caio"]}]'},
+    ],
+)
+def test_commands_are_for_one_process_on_sqlite(other: dict[str, str]) -> None:
+    with pytest.raises(Misconfigured, match=r"CAIO_PROCESS_COMMANDS: .*one process on SQLite"):
+        read_settings(process_commands='{"a": ["/bin/a"]}', **other)

@@ -24,7 +24,7 @@ from caio.gateway.sharing import Sharing
 from caio.gateway.starts import Starts
 from caio.gateway.streams import Patience, Streams
 from caio.gateway.waiting import SlotQueues, WakingAdmission
-from caio.providers import providers
+from caio.providers import Processes, providers
 from caio.providers.outbound import OutboundClient
 from caio.registry.histories import Histories
 from caio.registry.service_limits import ServiceLimits
@@ -71,7 +71,9 @@ async def open_gateway(
         stack.push_async_callback(each.stop)
     limits = ServiceLimits(stores.service_limits, stores.contracts, audit.acts, now, time.monotonic)
     books = Books(audit.journal, audit.vault, waking, histories, now, os.urandom)
-    attempts = Attempts(providers(outbound), Credentials(stores.secrets, audit.vault))
+    processes = Processes(settings.process_commands)
+    stack.push_async_callback(processes.close)
+    attempts = Attempts(providers(outbound, processes), Credentials(stores.secrets, audit.vault))
     gateway = Gateway(
         views,
         histories,

@@ -78,14 +78,7 @@ class OpenAICompatible:
         async with self._open(target, call, stream=False) as answer:
             await expect_success(target, call, answer)
             document = await read_json(target, answer)
-        if not isinstance(document, dict):
-            raise garbage(target, "answered JSON that is not an object")
-        if document.get("error"):
-            raise failed_event(subject_of(target), document, secret=call.secret)
-        essential = _ESSENTIAL.get(call.operation)
-        if essential is not None and not isinstance(document.get(essential), list):
-            raise garbage(target, f"answered without the list {essential!r}")
-        return ProviderAnswer(document, _usage(document.get("usage")))
+        return read_answer(target, call, document)
 
     async def stream(self, target: Target, call: Call) -> AsyncIterator[Chunk]:
         """The chunks up to ``[DONE]``; raises UpstreamFailed, also when the stream ends before it.
@@ -106,7 +99,7 @@ class OpenAICompatible:
                     if data == DONE:
                         await answer.finish()
                         return
-                    yield _chunk(target, call, data)
+                    yield read_chunk(target, call, data)
         raise UpstreamFailed(f"{subject_of(target)} ended its stream before it was complete", UpstreamFault.UPSTREAM)
 
     def _open(self, target: Target, call: Call, *, stream: bool) -> AbstractAsyncContextManager[Answer]:
@@ -138,7 +131,22 @@ def _shaped(target: Target, body: Any, stream: bool) -> dict[str, Any]:
     return sent
 
 
-def _chunk(target: Target, call: Call, data: bytes) -> Chunk:
+def read_answer(target: Target, call: Call, document: Any) -> ProviderAnswer:
+    """An answer in OpenAI's shape; raises UpstreamFailed for an error in it, or another shape."""
+    if not isinstance(document, dict):
+        raise garbage(target, "answered JSON that is not an object")
+    if document.get("error"):
+        raise failed_event(subject_of(target), document, secret=call.secret)
+    essential = _ESSENTIAL.get(call.operation)
+    if essential is not None and not isinstance(document.get(essential), list):
+        raise garbage(target, f"answered without the list {essential!r}")
+    return ProviderAnswer(document, read_usage(document.get("usage")))
+
+
+def read_chunk(target: Target, call: Call, data: bytes) -> Chunk:
+    """A chunk in OpenAI's shape, on one line; raises UpstreamFailed for an error in it, or another shape."""
+    # Line ends are space between JSON's tokens; passed on, they would end the line of the event that tells the chunk.
+    data = data.replace(b"\n", b" ").replace(b"\r", b" ")
     try:
         data.decode()  # msgspec does not look into the strings that it skips
         frame = _frames.decode(data)
@@ -153,12 +161,13 @@ def _chunk(target: Target, call: Call, data: bytes) -> Chunk:
         data=data,
         has_content=any(delta.get(name) for delta in deltas for name in _CONTENT),
         text="".join(text for delta in deltas if isinstance(text := delta.get("content") or delta.get("refusal"), str)),
-        usage=_usage(frame.usage),
+        usage=read_usage(frame.usage),
         finish_reason=next((choice.finish_reason for choice in frame.choices or () if choice.finish_reason), None),
     )
 
 
-def _usage(document: Any) -> Usage | None:
+def read_usage(document: Any) -> Usage | None:
+    """The tokens of a ``usage`` object, by OpenAI's names or those that many others use."""
     return usage_from(document, "prompt_tokens", "completion_tokens") or usage_from(
         document, "input_tokens", "output_tokens"
     )
