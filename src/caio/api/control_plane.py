@@ -42,6 +42,7 @@ from caio.api.routes import (
     usage,
     webhooks,
     what_if,
+    workflows,
 )
 from caio.api.turns import HoldingTurns
 from caio.foundation.errors import CaioError, InvalidInput, NotFound, Violation
@@ -74,6 +75,7 @@ _ROUTES = (
     events,
     webhooks,
     models,
+    workflows,
     health,
 )
 

@@ -22,6 +22,8 @@ from caio.api.routes.tenants import AdminWish, CancellationWish, SuspensionWish,
 from caio.api.routes.webhooks import SecretRotationWish, WebhookWish
 from caio.api.wanted import ChatBody, EmbeddingsBody
 from caio.gateway.intake import OrchestrateBody
+from caio.gateway.plan_intake import PlanBody
+from caio.gateway.workflows.definition import RunBody
 
 _PROBLEM = {
     "type": "object",
@@ -152,6 +154,8 @@ _BODIES = (
     AdminWish,
     SuspensionWish,
     CancellationWish,
+    PlanBody,
+    RunBody,
 )
 _UNAUTHENTICATED = ("/health", "/health/live", "/health/ready", "/.well-known/caio-keys.json")
 _CALLING = ("402", "502", "504")

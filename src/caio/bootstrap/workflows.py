@@ -40,7 +40,7 @@ def wire_workflows(storage: Storage, audit: Audit, tenancy: Tenancy, path: Reque
     solver = guided if solver_is_installed() else None
     reads = Reads(acts, audit.journal)
     return RunningWorkflows(
-        Workflows(stores.workflows, path.gateway, records, acts, reads, now, new_id, solver),
+        Workflows(stores.workflows, path.gateway, records, acts, stores.acts, reads, now, new_id, solver),
         Conductor(
             stores.workflows,
             path.gateway,

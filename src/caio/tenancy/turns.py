@@ -12,7 +12,8 @@ log, publications, trials) costs the process too, and writes to the tenant's log
 share of that small, in each process by itself:
 
 - a *rate*: requests in any minute, of the tenant and, a third of that, of each of its principals;
-- *turns*: so many requests at once, and of those that are heavy (they read or compute at length) fewer. Whoever
+- *turns*: so many requests at once, and of those that are heavy (they read or compute at length) fewer. Those that
+  listen for as long as something goes on have turns of their own. Whoever
   finds no turn waits a little, in the order of coming, and is then refused.
 
 Laws (each has a test of the same name)
@@ -63,6 +64,7 @@ class Weight(Enum):
 
     ANY = ("control plane concurrent", 16)
     HEAVY = ("control plane heavy", 2)
+    LISTENING = ("control plane listeners", 32)
 
 
 class Rates:

@@ -27,10 +27,12 @@ from typing import Any
 import msgspec
 
 from caio.audit.acts import Act, Acts
+from caio.audit.ports import ActStore
 from caio.audit.reads import Reads
 from caio.foundation.errors import InvalidInput, NoServiceSatisfies, NotFound
 from caio.foundation.quantity import decimal_text
 from caio.gateway.pipeline import Gateway
+from caio.gateway.plan_intake import read_plan
 from caio.gateway.ports import Clock, NewId
 from caio.gateway.workflows.definition import read_workflow
 from caio.gateway.workflows.ports import Event, News, Run, RunStatus, StepRun, WorkflowStore
@@ -77,6 +79,7 @@ class Workflows:
         gateway: Gateway,
         records: Records,
         acts: Acts,
+        recorded: ActStore,
         reads: Reads,
         clock: Clock,
         new_id: NewId,
@@ -86,6 +89,7 @@ class Workflows:
         self._gateway = gateway
         self._records = records
         self._acts = acts
+        self._recorded = recorded
         self._reads = reads
         self._clock = clock
         self._new_id = new_id
@@ -131,6 +135,18 @@ class Workflows:
             raise InvalidInput("this Idempotency-Key was used for a different request", code="idempotency_key_reused")
         self.wake()
         return begun, begun.run_id != run_id
+
+    async def plan(self, caller: Caller, source: bytes) -> PlanDecision:
+        """Plan several stages; a refusal is an answer. That it was made is recorded before it is given out. Raises
+        InvalidInput with every violation, TooLarge ``plan_too_hard``."""
+        caller.require(Permission.ORCHESTRATE)
+        scope = caller.scope
+        request, policies = read_plan(source, tenant_id=scope.tenant_id, currency=caller.tenant.currency)
+        made = await self._gateway.plan(caller, request, policies, solver=self._solver)
+        details = {"stages": len(request.stages), "outcome": "refused" if made.is_refused else "planned"}
+        act = Act("workflow.planned", caller.principal.principal_id, made.plan_hash, details)
+        await self._recorded.record(scope, await self._acts.leaf(scope, act))
+        return made
 
     async def get(self, caller: Caller, run_id: str) -> RunView:
         """Raises NotFound, for another's run as for one that never was."""
