@@ -8,9 +8,10 @@ BIN := .venv/bin
 DATA ?= .caio
 # Workers of the test run: one a core unless told otherwise, for instance `make test WORKERS=4`.
 WORKERS ?= logical
+CALLS ?= 1000000
 BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
 
-.PHONY: help setup setup-services runtime demo dev check test verify mutation bench clean requirements
+.PHONY: help setup setup-services runtime demo dev check test verify soak mutation bench clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z<>-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,10 +41,13 @@ check: setup ## Format, lint, types, architecture, pinned requirements
 	$(BIN)/pytest -q -n 0 tests/architecture/test_requirements.py
 
 test: setup setup-services ## Run the tests: what CI runs
-	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not long"
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not long and not soak"
 
 verify: setup setup-services ## Run the long tests
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m long
+
+soak: setup setup-services ## Load, kill and restart for an hour or two; CALLS=100000 for fewer calls than a million
+	@CAIO_SOAK_CALLS=$(CALLS) $(BIN)/pytest -q -s -m soak tests/soak
 
 mutation: setup ## Try the kernel's mutants against its tests; survivors are listed (half an hour on two cores)
 	@$(BIN)/python -m scripts.mutation

@@ -1,4 +1,4 @@
-"""Several real processes of CAIO over one PostgreSQL and one Redis: servers, a worker, all of them ended for sure.
+"""Real processes of CAIO over one database, and one Redis where they are several: all of them ended for sure.
 
 One parent imports everything and forks for each process, so that a start does not pay for imports each time. A
 process dies with its parent, and that with the test process, however it ends. Nothing here shares memory with
@@ -130,16 +130,17 @@ class Running:
 
 
 class Processes:
-    """The processes of one installation, in ``folder``; ``token`` is the first API key."""
+    """The processes of one installation, in ``folder``; ``token`` is the first API key. Without a URL of PostgreSQL
+    the database is SQLite, and without one of Redis there is one process at a time."""
 
-    def __init__(self, folder: Path, postgres_url: str, redis_url: str, **settings: str) -> None:
+    def __init__(self, folder: Path, postgres_url: str | None, redis_url: str | None, **settings: str) -> None:
         self.folder = folder
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "CAIO_DATA_DIR": str(folder / "data"),
-            "CAIO_DATABASE_URL": postgres_url,
-            "CAIO_REDIS_URL": redis_url,
+            **({"CAIO_DATABASE_URL": postgres_url} if postgres_url else {}),
+            **({"CAIO_REDIS_URL": redis_url} if redis_url else {}),
             "CAIO_OUTBOUND_ALLOW": "127.0.0.0/8",
             "CAIO_LOG_LEVEL": "warning",
             "CAIO_ANCHOR": "none",

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 TOKENS = 60
+
+AnyUpstream = TypeVar("AnyUpstream", bound="Upstream")
 
 
 def frame(text: str, **more: object) -> bytes:
@@ -131,6 +133,16 @@ class Upstream:
         await response.write(LAST + COUNT + DONE)
         return response
 
+    async def steady(self, request: web.Request) -> web.StreamResponse:
+        """A stream with the number of milliseconds in the path between its tokens."""
+        response = await self._begin(request)
+        await response.write(ROLE)
+        for number in range(TOKENS):
+            await asyncio.sleep(int(request.path.split("/")[2]) / 1000)
+            await response.write(frame(f"t{number} "))
+        await response.write(LAST + COUNT + DONE)
+        return response
+
     async def split(self, request: web.Request) -> web.StreamResponse:
         """Every byte in a packet of its own."""
         response = await self._begin(request)
@@ -185,7 +197,13 @@ class Upstream:
 
 @asynccontextmanager
 async def upstream(tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
-    service = Upstream()
+    async with serving(Upstream(), tls) as service:
+        yield service
+
+
+@asynccontextmanager
+async def serving(service: AnyUpstream, tls: ssl.SSLContext | None = None) -> AsyncIterator[AnyUpstream]:
+    """``service``, listening."""
     application = web.Application(client_max_size=8 << 20)
     application.router.add_route("*", "/{tail:.*}", service.handle)
     runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.2, access_log=None)
