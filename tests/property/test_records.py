@@ -34,6 +34,7 @@ outcomes = st.builds(
     OutcomeRecord,
     *(texts, texts, naturals, st.sampled_from(Status), texts, naturals, st.lists(attempts, max_size=3).map(tuple)),
     *(st.builds(Usage, naturals, naturals, naturals), naturals, naturals, st.none() | commitments),
+    st.none() | texts,
 )
 
 

@@ -58,6 +58,8 @@ def _outcome(record: OutcomeRecord) -> Document:
     if record.answer is not None:
         document["answer_commitment"] = record.answer.value.hex()
         document["answer_salt"] = record.answer.salt.hex()
+    if record.answer_from is not None:
+        document["answer_from"] = record.answer_from
     return document
 
 

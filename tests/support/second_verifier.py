@@ -143,7 +143,7 @@ ended = (
     | {"usage": members(each("input_tokens output_tokens milliseconds", count))}
     | {"finished_at": count, "latency_ms": count, "reserved": amount, "charged": amount}
 )
-outcome_record = members(ended, answer_commitment=digest, answer_salt=digest)
+outcome_record = members(ended, answer_commitment=digest, answer_salt=digest, answer_from=text)
 journal_entry = {"salt": digest, "seq": count, "commitment": digest}
 receipt_form = members(
     {"v": one_of(1), "kind": one_of("caio-receipt"), "tenant": text, "decision_id": text, "issued_at": count}

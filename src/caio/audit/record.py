@@ -235,6 +235,7 @@ class AttemptRecord:
 
 class _OutcomeForm(Form, frozen=True):
     answer_commitment: str | UnsetType
+    answer_from: str | UnsetType
     answer_salt: str | UnsetType
     attempts: Sequence[Form]
     charged: str
@@ -253,7 +254,8 @@ class _OutcomeForm(Form, frozen=True):
 @dataclass(frozen=True, slots=True)
 class OutcomeRecord:
     """How an admitted call ended. ``reserved`` is the last reservation (a fallback may have changed
-    it); ``answer`` commits to what was sent to the caller, None when nothing was."""
+    it); ``answer`` commits to what was sent to the caller, None when nothing was. ``answer_from`` is the decision
+    whose answer was given again, without calling anybody."""
 
     tenant_id: str
     decision_id: str
@@ -266,6 +268,7 @@ class OutcomeRecord:
     reserved: int
     charged: int
     answer: Commitment | None
+    answer_from: str | None = None
 
     kind = LeafKind.OUTCOME
 
@@ -282,6 +285,7 @@ class OutcomeRecord:
         exact(self.finished_at, self.latency_ms, used.input_tokens, used.output_tokens, used.milliseconds)
         form = _OutcomeForm(
             answer_commitment=UNSET if answer is None else answer.value.hex(),
+            answer_from=UNSET if self.answer_from is None else self.answer_from,
             answer_salt=UNSET if answer is None else answer.salt.hex(),
             attempts=[attempt.form() for attempt in self.attempts],
             charged=decimal_text(self.charged),

@@ -138,6 +138,7 @@ class Outcome(Struct, frozen=True):
     charged: Amount
     answer_commitment: Digest | msgspec.UnsetType = msgspec.UNSET
     answer_salt: Digest | msgspec.UnsetType = msgspec.UNSET
+    answer_from: Text | msgspec.UnsetType = msgspec.UNSET
 
 
 class DecisionEntry(Struct, frozen=True):
