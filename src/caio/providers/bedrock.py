@@ -18,7 +18,7 @@ Laws (each has a test of the same name)
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
@@ -144,9 +144,10 @@ def _credentials(target: Target, call: Call) -> tuple[AwsKey | None, Call]:
     )
 
 
-def _messages(target: Target, reader: MessageReader, piece: bytes) -> list[Message]:
+def _messages(target: Target, reader: MessageReader, piece: bytes) -> Iterator[Message]:
     try:
-        return reader.feed(piece)
+        yield from reader.feed(piece)
+        return
     except EventStreamBroken as error:
         failure = garbage(target, f"sent a broken event stream: {error}")
     raise failure

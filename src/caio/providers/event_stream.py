@@ -19,6 +19,7 @@ Source: "Event stream encoding", https://smithy.io/2.0/aws/amazon-eventstream.ht
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -53,15 +54,15 @@ class MessageReader:
         self._most = most
         self._waiting = bytearray()
 
-    def feed(self, piece: bytes) -> list[Message]:
-        """The messages that ``piece`` completes, in order; raises EventStreamBroken."""
+    def feed(self, piece: bytes) -> Iterator[Message]:
+        """The messages that ``piece`` completes, in order, to be read to the end; raises EventStreamBroken where one
+        is broken, after those before it."""
         self._waiting += piece
-        messages, at = [], 0
+        at = 0
         while (size := self._size(at)) is not None and at + size <= len(self._waiting):
-            messages.append(_message(bytes(self._waiting[at : at + size])))
+            yield _message(bytes(self._waiting[at : at + size]))
             at += size
         del self._waiting[:at]
-        return messages
 
     @property
     def between_messages(self) -> bool:

@@ -21,7 +21,8 @@ def test_reads_as_botocore_does(drawn: list[tuple[dict[str, str], bytes]], data:
     theirs = EventStreamBuffer()
     theirs.add_data(stream)
     expected = [Message(dict(each.headers), each.payload) for each in theirs]
-    reader, found, rest = MessageReader(), [], stream
+    reader, rest = MessageReader(), stream
+    found: list[Message] = []
     while rest:
         size = data.draw(st.integers(1, len(rest)))
         found += reader.feed(rest[:size])
@@ -36,21 +37,21 @@ def test_a_flipped_bit_is_noticed(drawn: list[tuple[dict[str, str], bytes]], dat
     place = data.draw(st.integers(0, len(stream) * 8 - 1))
     stream[place // 8] ^= 1 << place % 8
     with pytest.raises(EventStreamBroken):
-        MessageReader().feed(bytes(stream))
+        list(MessageReader().feed(bytes(stream)))
 
 
 def test_messages_are_bounded() -> None:
     whole = message({}, b"x" * 100)
-    assert len(MessageReader(len(whole)).feed(whole)) == 1
+    assert len(list(MessageReader(len(whole)).feed(whole))) == 1
     with pytest.raises(EventStreamBroken, match="longer than"):
-        MessageReader(len(whole) - 1).feed(whole[:12])
+        list(MessageReader(len(whole) - 1).feed(whole[:12]))
 
 
 def test_every_kind_of_header_is_passed_over() -> None:
     sizes = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
     block = b"".join(b"\x01k" + bytes([kind]) + b"\0" * size for kind, size in sizes.items())
     block += b"\x01b\x06\x00\x02\xff\xff" + b"\x01t\x07\x00\x03yes"
-    assert MessageReader().feed(framed(block)) == [Message({"t": "yes"}, b"")]
+    assert list(MessageReader().feed(framed(block))) == [Message({"t": "yes"}, b"")]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_every_kind_of_header_is_passed_over() -> None:
 )
 def test_headers_that_cannot_be_read(block: bytes) -> None:
     with pytest.raises(EventStreamBroken, match="headers"):
-        MessageReader().feed(framed(block))
+        list(MessageReader().feed(framed(block)))
 
 
 def framed(block: bytes) -> bytes:
