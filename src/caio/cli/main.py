@@ -45,6 +45,7 @@ COMMANDS: dict[str, dict[str, Place]] = {
         "route": Place("requests", "route", "Decide where a request would go, and record it, without a call."),
         "decide": Place("decide", "decide", "Decide offline, from files."),
         "plan": Place("plan", "plan", "Plan a chain or graph of stages offline, from files."),
+        "workflows": Place("workflows", "app", "Run a chain or graph of capabilities, and watch it go."),
         "what-if": Place("what_if", "what_if", "Try a change on the decisions that were made, before making it."),
     },
     "Prove": {

@@ -42,6 +42,7 @@ from caio.foundation.errors import (
 TIMEOUT_SECONDS = 630
 PAGE = 200
 _PART = 65536
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,17 @@ class Server:
                 return
 
     def send(
-        self, method: str, path: str, body: bytes | None = None, *, kind: str = "json", if_match: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        kind: str = "json",
+        if_match: str | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> Answer:
         """Raises the error that the server answered, or NotReady when there is no server."""
-        headers = self._headers("application/json")
+        headers = {**self._headers("application/json"), **headers}
         if body is not None:
             headers["Content-Type"] = f"application/{kind}"
         if if_match is not None:
@@ -100,12 +108,15 @@ class Server:
         return Answer(document, response.headers.get("ETag"))
 
     @contextmanager
-    def stream(self, path: str, accept: str, /, **query: object) -> Iterator[Iterator[bytes]]:
+    def stream(
+        self, path: str, accept: str, headers: Mapping[str, str] = _NO_HEADERS, /, **query: object
+    ) -> Iterator[Iterator[bytes]]:
         """A body that is no document, in parts as they come. Raises as ``send``; the iterator raises NotReady
         when the connection breaks."""
         with closing(self._connection()) as connection:
             with self._answering():
-                response = self._ask(connection, "GET", path + _query(query), None, self._headers(accept))
+                stated = {**self._headers(accept), **headers}
+                response = self._ask(connection, "GET", path + _query(query), None, stated)
             if response.status != http.HTTPStatus.OK:
                 with self._answering():
                     raw = response.read()
@@ -115,7 +126,7 @@ class Server:
     def _read_in_parts(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         while True:
             with self._answering():
-                part = response.read(_PART)
+                part = response.read1(_PART)  # what there is: some streams go on for long
             if not part:
                 return
             yield part
