@@ -493,7 +493,7 @@ async def stage(name: str, folder: Path, limits: ProcessLimits | None = None) ->
             bounds = limits or ProcessLimits(line_bytes=LIMIT, pause_seconds=0.05)
             processes = Processes({"classify": played.argv}, bounds)
             played.provider = processes
-            played.target = _target(name, "", auth_scheme="none", secret_ref=None, command="classify")
+            played.target = target_for(name, "", auth_scheme="none", secret_ref=None, command="classify")
             try:
                 yield played
             finally:
@@ -502,11 +502,11 @@ async def stage(name: str, folder: Path, limits: ProcessLimits | None = None) ->
         async with _served(HttpStage(dialect)) as (serving, url):
             serving.provider = providers(outbound)[name]
             aws = {"auth_scheme": "aws", "path": "", "region": "eu-west-1"} if name == "bedrock" else {}
-            serving.target = _target(name, url, **aws)
+            serving.target = target_for(name, url, **aws)
             yield serving
 
 
-def _target(protocol: str, url: str, **more: Any) -> Target:
+def target_for(protocol: str, url: str, **more: Any) -> Target:
     fields = {
         "path": "/chat",
         "method": "POST",
