@@ -105,12 +105,14 @@ def exchange(
     clock: Clock = time.monotonic,
     chance: Chance = random.random,
 ) -> Steps:
-    """The steps of a call; returns an answer that is none of an error. Raises ClientError."""
+    """The steps of a call; returns an answer that is none of an error. Raises ClientError, whose
+    cause is the error of the attempt before."""
     ends, failed, lost = clock() + timeout, 0, False
+    before: ClientError | None = None
     while True:
         left = ends - clock()
         if left <= 0:
-            raise _too_late(timeout)
+            raise _too_late(timeout) from before
         error: ClientError
         try:
             received = yield Attempt(left)
@@ -128,7 +130,8 @@ def exchange(
         failed += 1
         wait = patience.wait(failed, ends - clock(), asked, chance()) if again else None
         if wait is None:
-            raise error
+            raise error from before
+        before = error
         yield Pause(wait)
 
 

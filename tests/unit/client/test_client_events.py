@@ -33,15 +33,12 @@ def test_events_are_read_as_the_standard_says() -> None:
 
 
 def test_an_event_is_bounded() -> None:
-    events, piece = Events(), b"x" * (MOST_BYTES // 4)
-    events.feed(b"data: ")
-    with pytest.raises(StreamBroken):
-        for _ in range(5):
-            events.feed(piece)
-    lines = Events()
-    with pytest.raises(StreamBroken):
-        for _ in range(5):
-            lines.feed(b"data: " + piece + b"\n")
+    almost = b"x" * (MOST_BYTES - 10)
+    for before, further in ((b"data: " + almost, b"xxxxx"), (b"data: " + almost + b"\n", b"data: xxxxx\n")):
+        events = Events()
+        assert events.feed(before) == []
+        with pytest.raises(StreamBroken):
+            events.feed(further)
 
 
 @pytest.mark.parametrize("raw", [b"", b'data: {"choices": []}\n\n', b'data: {"choices": []}\n\ndata: [DONE]'])
