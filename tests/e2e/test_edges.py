@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yarl
 
-from caio.api.wanted import from_chat, from_orchestrate
+from caio.api.openai.chat import from_chat
+from caio.api.wanted import from_orchestrate
 from caio.audit.ports import Leaf
 from caio.foundation.errors import NotReady
-from caio.gateway.run import Answer
+from caio.gateway.run import Answer, Wanted
 from caio.gateway.streams import _Upstream
 from caio.tenancy.authentication import embedded_caller, embedded_scope
 from tests.e2e.conftest import Served, chat_contract, contract
@@ -49,6 +50,11 @@ class Gate:
 
 async def caller(caio: Served) -> Any:
     return embedded_caller(await caio.installation.stores.tenants.get(embedded_scope()))
+
+
+async def chat(caio: Served) -> Wanted:
+    """A streamed chat, as the surface reads it."""
+    return await from_chat(caio.installation.model_names, CHAT, {}, await caller(caio))
 
 
 async def last_outcome(caio: Served) -> Any:
@@ -163,14 +169,14 @@ async def test_a_caller_who_leaves_while_a_streams_decision_is_written_leaves_an
 ) -> None:
     await register_chat(caio, "talker", "/stream")
     gate = Gate(caio, monkeypatch)
-    wanted = from_chat(CHAT, {}, await caller(caio), None, "")
+    wanted = await chat(caio)
     calling = asyncio.create_task(caio.installation.streams.open(wanted))
     await assert_leaving_is_settled(caio, gate, calling)
 
 
 async def test_a_stream_that_is_closed_before_it_is_read_is_settled(caio: Served) -> None:
     await register_chat(caio, "stalls", "/stall")
-    opened = await caio.installation.streams.open(from_chat(CHAT, {}, await caller(caio), None, ""))
+    opened = await caio.installation.streams.open(await chat(caio))
     assert await reserved(caio) > 0
     await opened.frames.aclose()
     await asyncio.wait_for(caio.service.left.wait(), 5)
@@ -182,7 +188,7 @@ async def test_a_stream_that_breaks_within_the_program_has_failed(
     caio: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await register_chat(caio, "talker", "/stream")
-    opened = await caio.installation.streams.open(from_chat(CHAT, {}, await caller(caio), None, ""))
+    opened = await caio.installation.streams.open(await chat(caio))
 
     def broken(self: Any, chunk: Any) -> None:
         raise ZeroDivisionError

@@ -134,9 +134,9 @@ def test_a_wrong_key_is_an_authentication_error(served):
 
 
 def test_an_unknown_model_is_refused_by_name(client):
-    with pytest.raises(openai.UnprocessableEntityError) as refused:
+    with pytest.raises(openai.NotFoundError) as refused:
         client.chat.completions.create(model="gpt-unheard-of", messages=QUESTION)
-    assert refused.value.code == "no_service_satisfies"
+    assert (refused.value.code, refused.value.param) == ("model_not_found", "model")
     assert "gpt-unheard-of" in refused.value.message
 
 

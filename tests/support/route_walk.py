@@ -21,8 +21,8 @@ from caio.foundation.ids import ulid
 #: What needs no credential, and nothing else.
 PUBLIC = {"/health", "/health/live", "/health/ready", "/.well-known/caio-keys.json"}
 
-#: Parameters of paths that name nothing of a tenant's own: a place in the caller's own log.
-PLACES = {"seq": "0", "path": "tile/0/000"}
+#: Parameters of paths that name nothing of a tenant's own: a place in the caller's own log, what is never kept.
+PLACES = {"seq": "0", "path": "tile/0/000", "response_id": "resp_1"}
 
 Ask = Callable[..., Awaitable[Any]]
 
@@ -75,7 +75,7 @@ def operations(document: Mapping[str, Any]) -> list[Operation]:
 def random_id(parameter: str) -> str:
     """An id of the parameter's shape that nothing has."""
     kind = parameter.removesuffix("_id")
-    if kind in ("service", "policy", "tenant"):
+    if kind in ("service", "policy", "tenant", "alias", "model"):
         return f"nothing-{os.urandom(4).hex()}"
     prefixes = {"decision": "dec", "hold": "hold", "webhook": "wh", "invitation": "inv", "member": "member"}
     return ulid(prefixes.get(kind, kind), time.time_ns() // 1000, os.urandom(10))
@@ -143,6 +143,14 @@ async def _invitation(owner: Owner) -> str:
     return str((await owner.post("/api/v1/invitations", wish))["invitation_id"])
 
 
+async def _alias(owner: Owner) -> str:
+    name = f"own-{os.urandom(4).hex()}"
+    body = {"target": {"capability": "chat"}}
+    async with owner.http.put(f"/api/v1/models/aliases/{name}", json=body) as answer:
+        assert answer.status == 200, await answer.text()
+    return name
+
+
 #: How an instance of each kind of id comes into being in a tenant; gives its id.
 KINDS: dict[str, Callable[[Owner], Awaitable[str]]] = {
     "service_id": _service,
@@ -154,6 +162,8 @@ KINDS: dict[str, Callable[[Owner], Awaitable[str]]] = {
     "webhook_id": _webhook,
     "tenant_id": _tenant,
     "invitation_id": _invitation,
+    "alias": _alias,
+    "model": _alias,
 }
 
 
@@ -170,6 +180,7 @@ def _published_service(ids: Mapping[str, str], url: str) -> Any:
 #: Bodies of operations that read them before they look for what the path names: from the ids and a service's URL.
 BODIES: dict[str, Callable[[Mapping[str, str], str], Any]] = {
     "PUT /api/v1/services/{service_id}": _published_service,
+    "PUT /api/v1/models/aliases/{alias}": lambda ids, _: {"target": {"capability": "chat"}},
     "PUT /api/v1/policies/{policy_id}": lambda ids, _: policy(ids["policy_id"], 2),
 }
 

@@ -20,6 +20,7 @@ from caio.api.errors import MethodNotAllowed, as_caio_error, headers_of, openai_
 from caio.api.platform import Platform
 from caio.api.request_log import log_request, new_request_id
 from caio.api.routes import (
+    aliases,
     audit_custody,
     audit_entries,
     audit_log,
@@ -75,6 +76,7 @@ _ROUTES = (
     events,
     webhooks,
     models,
+    aliases,
     workflows,
     health,
 )

@@ -144,4 +144,15 @@ def openai_error(error: CaioError) -> dict[str, Any]:
         first = error.reasons[0]
         message += f" (for example {first.service_id}: needs {first.subject} {first.required}, offers {first.offered})"
     extra = {name: details[name] for name in ("errors", "reasons", "decision_id") if name in details}
-    return {"error": {"message": message, "type": kind, "param": None, "code": error.code, **extra}}
+    return {"error": {"message": message, "type": kind, "param": _param(error), "code": error.code, **extra}}
+
+
+def _param(error: CaioError) -> str | None:
+    """The member of the body, or the header, that is at fault, as OpenAI names it: ``messages[0].role``."""
+    if error.code == "model_not_found":
+        return "model"
+    if not isinstance(error, InvalidInput) or not error.violations:
+        return None
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in error.violations[0].pointer.split("/")[1:]]
+    named = "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in parts)
+    return named.removeprefix(".header.").removeprefix(".") or None

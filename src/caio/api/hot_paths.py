@@ -1,7 +1,7 @@
 """The calls that carry traffic, as a lean ASGI application in front of the control plane.
 
-Three paths are answered here with nothing between the socket and the gateway but this file:
-``/api/v1/orchestrate``, ``/v1/chat/completions`` and ``/v1/embeddings``. Everything else goes on
+Four paths are answered here with nothing between the socket and the gateway but this file:
+``/api/v1/orchestrate``, ``/v1/chat/completions``, ``/v1/embeddings`` and ``/v1/responses``. Everything else goes on
 to the control plane. FastAPI's machinery would cost more than the whole decision.
 
 Whoever was just refused and cannot be admitted yet is refused before the body is read, with bytes that are
@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -37,13 +37,15 @@ from caio.api.errors import (
     rate_limit_headers,
     status_of,
 )
+from caio.api.openai.chat import from_chat
+from caio.api.openai.embeddings import from_embeddings
+from caio.api.openai.naming import ModelNames
+from caio.api.openai.responses import from_responses
 from caio.api.platform import Platform
 from caio.api.presented import Presented
 from caio.api.request_log import RefusalLog, log_request, new_request_id
 from caio.api.wanted import (
     fingerprint_of,
-    from_chat,
-    from_embeddings,
     from_orchestrate,
     idempotency_key,
     receipt_in_body,
@@ -51,7 +53,7 @@ from caio.api.wanted import (
 from caio.foundation.errors import CaioError, Category, LimitExceeded, TooLarge
 from caio.foundation.quantity import decimal_text
 from caio.gateway.ports import Standing
-from caio.gateway.run import Answer
+from caio.gateway.run import Answer, Wanted
 from caio.gateway.streams import OpenStream
 from caio.tenancy.principals import Caller, Permission
 from caio.tenancy.turns import Unserved
@@ -69,6 +71,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 ORCHESTRATE = "/api/v1/orchestrate"
 CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
+RESPONSES = "/v1/responses"
 
 _JSON = b"application/json"
 
@@ -76,10 +79,13 @@ _JSON = b"application/json"
 _PREPARED = 4096
 
 #: What a call fails with before it is admitted, by its caller's fault.
-_FAULTS = {Category.INVALID, Category.TOO_LARGE, Category.REFUSED, Category.EXHAUSTED}
+_FAULTS = {Category.INVALID, Category.NOT_FOUND, Category.TOO_LARGE, Category.REFUSED, Category.EXHAUSTED}
 
 Headers = list[tuple[bytes, bytes]]
 Handler = Callable[["_Request", Caller, bytes], Awaitable[None]]
+#: From a body to what the gateway is asked for: the names of models, the body, its headers, who asks, the
+#: idempotency key and what that is bound to.
+Reading = Callable[[ModelNames, bytes, Mapping[str, str], Caller, str | None, str], Awaitable[Wanted]]
 
 
 class ClientGone(Exception):
@@ -92,7 +98,12 @@ class HotPaths:
     def __init__(self, platform: Platform, control_plane: App) -> None:
         self._platform = platform
         self._control_plane = control_plane
-        self._handlers = {ORCHESTRATE: self._orchestrate, CHAT: self._chat, EMBEDDINGS: self._embeddings}
+        self._handlers: dict[str, Handler] = {
+            ORCHESTRATE: self._orchestrate,
+            CHAT: partial(self._openai, from_chat),
+            EMBEDDINGS: partial(self._openai, from_embeddings),
+            RESPONSES: partial(self._openai, from_responses),
+        }
         self._refusals = RefusalLog()
         self._unserved = Unserved(lambda: time.monotonic_ns() // 1000)
 
@@ -167,16 +178,13 @@ class HotPaths:
         before = answer.content.removesuffix(msgspec.json.encode(_address(answer.decision_id)) + b"}")
         return replace(answer, content=before + msgspec.json.encode(receipt) + b"}")
 
-    async def _chat(self, request: _Request, caller: Caller, raw: bytes) -> None:
-        wanted = from_chat(raw, request.headers, caller, *request.idempotency(caller, raw))
+    async def _openai(self, read: Reading, request: _Request, caller: Caller, raw: bytes) -> None:
+        """Answer as OpenAI does: whole, or in pieces."""
+        wanted = await read(self._platform.model_names, raw, request.headers, caller, *request.idempotency(caller, raw))
         if wanted.request.stream:
             await request.stream(await request.unless_gone(self._platform.streams.open(wanted)))
         else:
             await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
-
-    async def _embeddings(self, request: _Request, caller: Caller, raw: bytes) -> None:
-        wanted = from_embeddings(raw, request.headers, caller, *request.idempotency(caller, raw))
-        await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
 
 def _orchestrated(answer: Answer, currency: str) -> bytes:

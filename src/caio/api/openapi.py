@@ -12,7 +12,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from caio.api.hot_paths import CHAT, EMBEDDINGS, ORCHESTRATE
+from caio.api.hot_paths import CHAT, EMBEDDINGS, ORCHESTRATE, RESPONSES
+from caio.api.openai.bodies import ChatBody, EmbeddingsBody, ResponsesBody
+from caio.api.openai.wishes import PLACES
 from caio.api.routes.audit_custody import ErasureWish, HoldWish, RetentionWish
 from caio.api.routes.invitations import AcceptanceWish, InvitationWish
 from caio.api.routes.keys import KeyWish, RotationWish
@@ -20,7 +22,7 @@ from caio.api.routes.members import MemberChange
 from caio.api.routes.tenant import OwnTenantPatch
 from caio.api.routes.tenants import AdminWish, CancellationWish, SuspensionWish, TenantPatch, TenantWish
 from caio.api.routes.webhooks import SecretRotationWish, WebhookWish
-from caio.api.wanted import ChatBody, EmbeddingsBody
+from caio.gateway.aliases import AliasBody
 from caio.gateway.intake import OrchestrateBody
 from caio.gateway.plan_intake import PlanBody
 from caio.gateway.workflows.definition import RunBody
@@ -108,6 +110,17 @@ _RECEIPT_IN_BODY = {
     "schema": {"type": "string", "enum": ["body"]},
 }
 
+_ROUTING_WISHES = [
+    {
+        "name": header,
+        "in": "header",
+        "required": False,
+        "description": f"`{'.'.join(place)}` of `metadata.caio`; a header wins, of lists both hold.",
+        "schema": {"type": "string"},
+    }
+    for header, place in PLACES.items()
+]
+
 _TENANT = {
     "name": "X-Tenant-ID",
     "in": "header",
@@ -138,6 +151,8 @@ _BODIES = (
     OrchestrateBody,
     ChatBody,
     EmbeddingsBody,
+    ResponsesBody,
+    AliasBody,
     KeyWish,
     RotationWish,
     MemberChange,
@@ -201,7 +216,20 @@ def _hot_operations() -> dict[str, Any]:
     embeddings = _operation(
         "openai", "OpenAI-compatible embeddings", "EmbeddingsBody", {"application/json": {"schema": {"type": "object"}}}
     )
-    return {ORCHESTRATE: {"post": orchestrate}, CHAT: {"post": chat}, EMBEDDINGS: {"post": embeddings}}
+    responses = _operation(
+        "openai",
+        "OpenAI-compatible responses, answered by services that chat; nothing is kept",
+        "ResponsesBody",
+        {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}},
+    )
+    for operation in (chat, embeddings, responses):
+        operation["parameters"] += _ROUTING_WISHES
+    return {
+        ORCHESTRATE: {"post": orchestrate},
+        CHAT: {"post": chat},
+        EMBEDDINGS: {"post": embeddings},
+        RESPONSES: {"post": responses},
+    }
 
 
 def _operation(tag: str, summary: str, model: str, content: dict[str, Any]) -> dict[str, Any]:
@@ -233,7 +261,7 @@ def _describe_failures(path: str, operation: dict[str, Any]) -> None:
     kind = "application/json" if openai else "application/problem+json"
     schema = {"$ref": f"#/components/schemas/{'OpenAIError' if openai else 'Problem'}"}
     for status, meaning in _FAILURES.items():
-        calls = path in (ORCHESTRATE, CHAT, EMBEDDINGS)
+        calls = path in (ORCHESTRATE, CHAT, EMBEDDINGS, RESPONSES)
         if path in _UNAUTHENTICATED or (status in _CALLING and not calls) or status in responses:
             continue
         responses[status] = {"description": meaning, "content": {kind: {"schema": schema}}}

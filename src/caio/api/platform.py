@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from caio.api.openai.naming import ModelNames
 from caio.audit.journal import Journal
 from caio.audit.sequencer import Sequencer
 from caio.audit.signing import Keyring
@@ -16,6 +17,7 @@ from caio.gateway.starts import Starts
 from caio.gateway.streams import Streams
 from caio.gateway.workflows.runs import Workflows
 from caio.metering.statements import Statements
+from caio.registry.aliases import Aliases
 from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
 from caio.registry.audit_log import AuditLog
@@ -67,6 +69,10 @@ class Platform(Protocol):
     def starts(self) -> Starts: ...
     @property
     def catalog(self) -> Catalog: ...
+    @property
+    def aliases(self) -> Aliases: ...
+    @property
+    def model_names(self) -> ModelNames: ...
     @property
     def service_limits(self) -> ServiceLimits: ...
     @property

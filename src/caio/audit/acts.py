@@ -31,6 +31,7 @@ SYSTEM = "system"
 _NOUNS: dict[str, LeafKind] = {
     "contract": LeafKind.PUBLICATION,
     "policy": LeafKind.PUBLICATION,
+    "alias": LeafKind.PUBLICATION,
     "tenant": LeafKind.TENANT,
     "key": LeafKind.KEY,
     "member": LeafKind.MEMBER,

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from caio.api.openai.naming import ModelNames
 from caio.audit.acts import Acts
 from caio.audit.journal import Journal
 from caio.audit.sealing import TenantVault
@@ -19,6 +20,7 @@ from caio.gateway.starts import Starts
 from caio.gateway.streams import Streams
 from caio.gateway.workflows.runs import Workflows
 from caio.metering.statements import Statements
+from caio.registry.aliases import Aliases
 from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
 from caio.registry.audit_log import AuditLog
@@ -67,6 +69,8 @@ class Installation:
     admission: InProcessAdmission | RedisAdmission
     limiter: RedisAdmission | None
     catalog: Catalog
+    aliases: Aliases
+    model_names: ModelNames
     service_limits: ServiceLimits
     decisions: Decisions
     observed: ObservedServices

@@ -67,7 +67,7 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
         await audit.sequencer.start()
         if not settings.several_processes:
             await recover(storage, audit, path)
-        registry = wire_registry(storage, audit, metering, path.views)
+        registry = wire_registry(settings, storage, audit, metering, path.views)
         tenure = wire_lifecycle(storage, audit, tenancy, path, registry)
         stack.push_async_callback(path.gateway.books.settled)
         workflows = wire_workflows(storage, audit, tenancy, path)
@@ -109,6 +109,8 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
             audit_entries=registry.audit_entries,
             custody=registry.custody,
             catalog=registry.catalog,
+            aliases=registry.aliases,
+            model_names=registry.model_names,
             service_limits=path.service_limits,
             decisions=registry.decisions,
             observed=registry.observed,

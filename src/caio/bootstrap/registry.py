@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from caio.api.openai.naming import ModelNames
 from caio.audit.reads import Reads
 from caio.bootstrap.audit import Audit
 from caio.bootstrap.clock import new_id, now
 from caio.bootstrap.metering import Metering
 from caio.bootstrap.storage import Storage
+from caio.config import Settings
 from caio.registry.advice import Advisor
+from caio.registry.aliases import Aliases
 from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
 from caio.registry.audit_log import AuditLog
@@ -33,10 +37,14 @@ class Registry:
     decisions: Decisions
     observed: ObservedServices
     what_if: WhatIf
+    aliases: Aliases
+    model_names: ModelNames
 
 
-def wire_registry(storage: Storage, audit: Audit, metering: Metering, views: Views) -> Registry:
+def wire_registry(settings: Settings, storage: Storage, audit: Audit, metering: Metering, views: Views) -> Registry:
     stores, vault, acts = storage.stores, audit.vault, audit.acts
+    alone = not settings.several_processes
+    aliases = Aliases(stores.aliases, stores.contracts, views, acts, now, time.monotonic, alone=alone)
     log, reads = AuditLog(stores.log, audit.sequencer), Reads(acts, audit.journal)
     published = stores.contracts, stores.policies, stores.snapshots
     return Registry(
@@ -44,10 +52,21 @@ def wire_registry(storage: Storage, audit: Audit, metering: Metering, views: Vie
         AuditExports(stores.audit_index, stores.journal, vault, log, reads, audit.keyring, now),
         AuditEntries(stores.audit_index, stores.journal, vault, reads),
         Custody(stores.custody, acts, vault, now, new_id),
-        Catalog(stores.contracts, stores.policies, views.changed, now, Advisor(views), acts, metering.storage_gauge),
+        Catalog(
+            stores.contracts,
+            stores.policies,
+            views.changed,
+            now,
+            Advisor(views),
+            acts,
+            metering.storage_gauge,
+            aliases.refuse_an_aliass_name,
+        ),
         Decisions(stores.journal, vault, *published, audit.keyring, log, reads),
         ObservedServices(stores.contracts, stores.observed, now),
         WhatIf(stores.journal, vault, *published, now),
+        aliases,
+        ModelNames(views, aliases, stores.contracts),
     )
 
 

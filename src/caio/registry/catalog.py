@@ -8,7 +8,7 @@ last that was published.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,8 @@ class Examined:
 
 class Catalog:
     """The tenants' contracts and policies. ``changed(scope, shared)`` is called after each change;
-    ``clock`` gives microseconds since the epoch."""
+    ``clock`` gives microseconds since the epoch; ``refuse_name`` raises Conflict for a service id that the tenant
+    uses for something else."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Catalog:
         advisor: Advisor,
         acts: Acts,
         storage: StorageGauge,
+        refuse_name: Callable[[TenantScope, str], Awaitable[None]] | None = None,
     ) -> None:
         self.contracts = contracts
         self.policies = policies
@@ -70,6 +72,7 @@ class Catalog:
         self._advisor = advisor
         self._acts = acts
         self._storage = storage
+        self._refuse_name = refuse_name
 
     async def register(self, caller: Caller, source: Source) -> Accepted:
         """A new service, within the tenant's quotas of services and storage. Raises InvalidInput, Conflict
@@ -77,6 +80,8 @@ class Catalog:
         parsed = parse_contract(source)
         _check_sharing(parsed.value, caller)
         contract = self._contract(parsed.value)
+        if self._refuse_name is not None:
+            await self._refuse_name(caller.scope, contract.name)
         leaf = await self._publishing(caller, "contract.published", contract, shared=contract.shared)
         published = await self.contracts.publish_first(caller.scope, contract, caller.tenant.quotas.services, leaf)
         return self._accept(caller.scope, published, parsed.warnings)

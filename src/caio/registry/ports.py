@@ -47,11 +47,12 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """That a version is active: whose, under which name, and the hash of its document."""
+    """That a version is active: whose, under which name, the hash of its document, and since when."""
 
     tenant_id: str
     name: str
     digest: str
+    published_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ KINDS = (
     "services",
     "policies",
     "service_limits",
+    "aliases",
     "decisions",
     "usage",
     "holds",

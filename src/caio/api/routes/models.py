@@ -1,23 +1,27 @@
-"""``/v1/models``: the tenant's services as OpenAI clients list models."""
+"""``/v1/models``: what the ``model`` of a call may name, as OpenAI's clients list models; and below ``/v1/responses``
+what there is not."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel
 
 from caio.api.dependencies import ThePlatform, caller_with
-from caio.api.wanted import AUTO
+from caio.api.openai.naming import Listed
+from caio.foundation.errors import NotFound
 from caio.tenancy.principals import Caller, Permission
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
 Asker = Annotated[Caller, Depends(caller_with(Permission.SERVICES_READ))]
+Orchestrator = Annotated[Caller, Depends(caller_with(Permission.ORCHESTRATE))]
 
 
 class Model(BaseModel):
-    """Something the ``model`` field may name."""
+    """Something the ``model`` field may name. ``created`` is when it was published, in seconds since the epoch, and
+    0 for ``auto``."""
 
     id: str
     object: Literal["model"] = "model"
@@ -32,18 +36,22 @@ class ModelListing(BaseModel):
 
 @router.get("/models")
 async def list_models(caller: Asker, platform: ThePlatform) -> ModelListing:
-    """The services that speak OpenAI's protocol, and ``auto:<capability>`` for what they can do."""
-    active = await platform.catalog.contracts.active(caller.scope)
-    speaking = [each for each in active if each.publication.document["api"]["protocol"] == "openai"]
-    services = [
-        Model(
-            id=each.publication.name,
-            created=each.publication.published_at // 1_000_000,
-            owned_by=each.publication.document.get("owner", each.tenant_id),
-        )
-        for each in speaking
-    ]
-    capabilities = sorted({item["type"] for each in speaking for item in each.publication.document["capabilities"]})
-    return ModelListing(
-        data=[*services, *(Model(id=f"{AUTO}:{name}", created=0, owned_by="caio") for name in capabilities)]
-    )
+    """The services that answer OpenAI-shaped calls, the tenant's aliases, and ``auto``."""
+    return ModelListing(data=[_model(each) for each in await platform.model_names.listed(caller.scope)])
+
+
+@router.get("/models/{model}")
+async def retrieve_model(caller: Asker, platform: ThePlatform, model: Annotated[str, Path(max_length=128)]) -> Model:
+    """One of them; a service also as ``id@version``."""
+    return _model(await platform.model_names.one(caller.scope, model))
+
+
+@router.get("/responses/{response_id}")
+async def retrieve_response(_: Orchestrator, response_id: Annotated[str, Path(max_length=128)]) -> None:
+    """Always not found: responses are given and not kept."""
+    message = f"the response {response_id!r} is not kept: responses are given once, and decisions hold commitments only"
+    raise NotFound(message, code="response_not_kept")
+
+
+def _model(listed: Listed) -> Model:
+    return Model(id=listed.id, created=listed.created, owned_by=listed.owned_by)

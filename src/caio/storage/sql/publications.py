@@ -155,9 +155,11 @@ class SqlPublications:
         return sorted(map(_published, rows), key=lambda each: (each.publication.name, each.tenant_id))
 
     async def standing(self, scope: TenantScope) -> Sequence[Standing]:
-        columns = select(versions.c.tenant_id, versions.c.name, versions.c.digest)
+        columns = select(versions.c.tenant_id, versions.c.name, versions.c.digest, versions.c.published_at)
         query = self._active(columns.join_from(versions, heads, _of_head(versions)), scope)
-        standing = [Standing(row.tenant_id, row.name, row.digest) for row in await self._seen(scope, query)]
+        standing = [
+            Standing(row.tenant_id, row.name, row.digest, row.published_at) for row in await self._seen(scope, query)
+        ]
         return sorted(standing, key=lambda each: (each.name, each.tenant_id))
 
     async def by_digest(self, scope: TenantScope, digests: Sequence[str]) -> Mapping[str, Published]:

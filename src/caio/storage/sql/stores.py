@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from caio.audit.ports import JournalStore, LogStore
 from caio.storage.sql.acts import SqlActs
 from caio.storage.sql.admission_records import SqlAdmissionRecords
+from caio.storage.sql.aliases import SqlAliases
 from caio.storage.sql.audit_index import SqlAuditIndex
 from caio.storage.sql.custody import SqlCustody
 from caio.storage.sql.database import Database
@@ -53,6 +54,7 @@ class Stores:
     seen_attempts: SqlSeenAttempts
     idempotency: SqlIdempotency
     admission_records: SqlAdmissionRecords
+    aliases: SqlAliases
     service_limits: SqlServiceLimits
     secrets: SqlSecrets
     acts: SqlActs
@@ -85,6 +87,7 @@ def open_stores(database: Database) -> Stores:
         seen_attempts=SqlSeenAttempts(database),
         idempotency=SqlIdempotency(database),
         admission_records=SqlAdmissionRecords(database),
+        aliases=SqlAliases(database),
         service_limits=SqlServiceLimits(database),
         secrets=SqlSecrets(database),
         acts=SqlActs(database),

@@ -14,6 +14,7 @@ from sqlalchemy import Table, literal, select, tuple_
 from caio.foundation.scope import TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.tables import holds, publications, retention
+from caio.storage.sql.tables_calls import model_aliases
 from caio.storage.sql.tables_tenancy import api_keys, invitations, members, service_limits, usage, webhooks
 
 #: Rows read at once.
@@ -32,6 +33,7 @@ _KINDS: dict[str, tuple[Table, str]] = {
     "contract": (publications, "name version digest document tags shared published_at"),
     "policy": (publications, "name version digest document tags shared published_at"),
     "service_limits": (service_limits, "service_id limits updated_at"),
+    "aliases": (model_aliases, "alias document revision created_at updated_at"),
     "usage": (
         usage,
         "day principal_id service_id capability calls failed input_tokens output_tokens compute_ms cost breaches",
