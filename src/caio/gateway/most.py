@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from caio.routing.model import Decision, Offer, OnViolation, Ranked, Request
+from caio.routing.model import Decision, Offer, Ranked, Request
 
 #: Tokens taken for an answer that neither the request nor the contract bounds.
 UNBOUNDED_ANSWER = 4_096
@@ -37,9 +37,8 @@ def most_of(request: Request, decision: Decision, position: int) -> Most:
         tokens = max([worst_tokens(request, each.offer) for each in foreseen])
     else:
         tokens = worst_tokens(request, foreseen[0].offer)
-    moves = len(foreseen) > 1 or decision.on_violation is OnViolation.RETRY
-    longest = request.deadline_ms if moves else min(request.deadline_ms, foreseen[0].offer.timeout_ms)
-    return Most(max([each.worst_cost for each in foreseen]), tokens, longest)
+    # To its deadline: it may be repeated, and handed on.
+    return Most(max([each.worst_cost for each in foreseen]), tokens, request.deadline_ms)
 
 
 def worst_tokens(request: Request, offer: Offer) -> int:
