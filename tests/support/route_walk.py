@@ -77,7 +77,7 @@ def random_id(parameter: str) -> str:
     kind = parameter.removesuffix("_id")
     if kind in ("service", "policy", "tenant", "alias", "model"):
         return f"nothing-{os.urandom(4).hex()}"
-    prefixes = {"decision": "dec", "hold": "hold", "webhook": "wh", "invitation": "inv", "member": "member"}
+    prefixes = {"decision": "dec", "hold": "hold", "webhook": "wh", "invitation": "inv", "member": "member", "run": "wfr"}
     return ulid(prefixes.get(kind, kind), time.time_ns() // 1000, os.urandom(10))
 
 
@@ -151,6 +151,12 @@ async def _alias(owner: Owner) -> str:
     return name
 
 
+async def _run(owner: Owner) -> str:
+    await _service(owner)
+    step = {"id": "only", "request": {"capability": "text.sentiment"}, "payload": {"text": "Fine."}}
+    return str((await owner.post("/api/v1/workflows/runs", {"workflow": {"steps": [step]}}))["run_id"])
+
+
 #: How an instance of each kind of id comes into being in a tenant; gives its id.
 KINDS: dict[str, Callable[[Owner], Awaitable[str]]] = {
     "service_id": _service,
@@ -162,6 +168,7 @@ KINDS: dict[str, Callable[[Owner], Awaitable[str]]] = {
     "webhook_id": _webhook,
     "tenant_id": _tenant,
     "invitation_id": _invitation,
+    "run_id": _run,
     "alias": _alias,
     "model": _alias,
 }

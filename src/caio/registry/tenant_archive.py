@@ -55,6 +55,9 @@ KINDS = (
     "holds",
     "retention",
     "webhooks",
+    "workflow_runs",
+    "workflow_steps",
+    "workflow_events",
 )
 
 FILES = tuple(f"{kind}.jsonl" for kind in KINDS)

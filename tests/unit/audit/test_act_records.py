@@ -36,6 +36,7 @@ KINDS = {
     "hold.placed": LeafKind.RETENTION,
     "content.erased": LeafKind.ERASURE,
     "log.restarted": LeafKind.LOG,
+    "workflow.started": LeafKind.WORKFLOW,
 }
 
 

@@ -15,6 +15,7 @@ from caio.foundation.scope import TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.tables import holds, publications, retention
 from caio.storage.sql.tables_calls import model_aliases
+from caio.storage.sql.tables_calls import workflow_events, workflow_runs, workflow_steps
 from caio.storage.sql.tables_tenancy import api_keys, invitations, members, service_limits, usage, webhooks
 
 #: Rows read at once.
@@ -44,6 +45,15 @@ _KINDS: dict[str, tuple[Table, str]] = {
     ),
     "retention": (retention, "days erased_before"),
     "webhooks": (webhooks, "webhook_id url types created_at created_by disabled_at"),
+    "workflow_runs": (
+        workflow_runs,
+        "run_id principal_id status code plan_hash most_cost created_at updated_at deadline_at",
+    ),
+    "workflow_steps": (
+        workflow_steps,
+        "run_id step status code decision_id service_id charged started_at finished_at",
+    ),
+    "workflow_events": (workflow_events, "run_id seq at kind document"),
 }
 _JSON = frozenset({"roles", "limits", "policies", "document", "tags", "types"})
 _DIRECTORY = frozenset({members, invitations, api_keys})
