@@ -29,6 +29,7 @@ from caio.foundation.errors import (
     UpstreamFailed,
     UpstreamFault,
 )
+from caio.foundation.scope import TenantScope
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import KEPT_ANSWER, Books, Ending
 from caio.gateway.breakers import Breakers
@@ -48,7 +49,7 @@ from caio.registry.histories import Histories
 from caio.registry.service_limits import ServiceLimits
 from caio.registry.views import Reference, Views
 from caio.routing.engine import decide
-from caio.routing.model import History
+from caio.routing.model import History, Offer
 from caio.routing.plans import PlanDecision, PlanRequest, Solver, plan
 from caio.tenancy.principals import Caller
 
@@ -111,6 +112,10 @@ class Gateway:
         await self._views.compiled(scope, view, named)
         decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
         return Decided(decision_id or self._new_id("dec"), now, decision)
+
+    async def offers(self, scope: TenantScope) -> Sequence[Offer]:
+        """The services that a decision of the tenant may choose from now, its own and shared ones, by id."""
+        return (await self._views.current(scope)).snapshot.offers
 
     async def plan(
         self,
