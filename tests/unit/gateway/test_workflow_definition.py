@@ -91,7 +91,7 @@ def test_every_violation_is_listed(steps: list[dict[str, Any]], changes: dict[st
 
 def test_a_cycle_names_its_steps() -> None:
     with pytest.raises(
-        InvalidInput, match="'a' after 'b' after 'c' after 'a'|'b' after 'c' after 'a' after 'b'|'c' after"
+        InvalidInput, match=r"'a' after 'b' after 'c' after 'a'|'b' after 'c' after 'a' after 'b'|'c' after"
     ):
         read(step("a", taking("b")), step("b", taking("c")), step("c", taking("a")))
 

@@ -64,7 +64,8 @@ def test_parts_of_a_text_are_texts_and_numbers() -> None:
     template = {"$text": ["It is ", {"$from": "a", "pointer": "/n"}, "."]}
     assert flaws(template, {"a"}) == []
     assert fill(template, {"a": {"n": 7}}) == "It is 7."
-    for wrong in (True, None, [], {}):
+    wrongs: list[Any] = [True, None, [], {}]
+    for wrong in wrongs:
         with pytest.raises(Unresolved, match="a part of a text"):
             fill(template, {"a": {"n": wrong}})
 
