@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,9 +41,9 @@ class Served:
 
 
 @contextmanager
-def serve(data_dir: Path, **settings: str) -> Iterator[Served]:
+def serve(data_dir: Path, *, program: Sequence[str] = ("-m", "caio"), **settings: str) -> Iterator[Served]:
     """Run ``caio serve`` on ``data_dir`` and a free port until the block ends; ``settings`` by their names."""
-    command = [sys.executable, "-m", "caio", "serve", "--json", "--port", "0"]
+    command = [sys.executable, *program, "serve", "--json", "--port", "0"]
     command += ["--data-dir", str(data_dir), "--allow-private", "127.0.0.0/8"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CAIO_")}
     environment |= {f"CAIO_{name.upper()}": value for name, value in settings.items()}

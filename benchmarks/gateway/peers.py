@@ -48,10 +48,7 @@ def litellm(upstream_url: str, folder: Path) -> Iterator[Running]:
     """LiteLLM's proxy with one model; raises Unavailable."""
     place = CACHE / "litellm"
     program = place / "bin" / "litellm"
-    if not _is_installed(place, LITELLM):
-        _install([sys.executable, "-m", "venv", str(place)], place)
-        pip = [str(place / "bin" / "python"), "-m", "pip", "install", "-q", "--only-binary", ":all:", LITELLM]
-        _install(pip, place, LITELLM)
+    install_python(place, LITELLM)
     model = {"model": "openai/mock", "api_base": f"{upstream_url}/v1", "api_key": "none"}
     (folder / "litellm.json").write_text(  # JSON is YAML
         json.dumps({"model_list": [{"model_name": "mock", "litellm_params": model}]}), encoding="utf-8"
@@ -82,6 +79,14 @@ def portkey(upstream_url: str, folder: Path) -> Iterator[Running]:
 
 
 PEERS: Mapping[str, Callable[[str, Path], AbstractContextManager[Running]]] = {"LiteLLM": litellm, "Portkey": portkey}
+
+
+def install_python(place: Path, what: str) -> None:
+    """A package in an environment of its own, once; raises Unavailable."""
+    if not _is_installed(place, what):
+        _install([sys.executable, "-m", "venv", str(place)], place)
+        pip = [str(place / "bin" / "python"), "-m", "pip", "install", "-q", "--only-binary", ":all:", what]
+        _install(pip, place, what)
 
 
 def _is_installed(place: Path, what: str) -> bool:

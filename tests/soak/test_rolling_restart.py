@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +15,8 @@ from tests.support.processes import Processes
 from tests.support.upstreams import upstream
 
 #: The balancer asks ten times a second; a busy machine answers late.
-DRAIN_SECONDS = 2
+DRAIN_SECONDS = 5
+PAUSE_SECONDS = 0.1
 
 
 @pytest.mark.parametrize("rounds", [pytest.param(1, marks=pytest.mark.long), pytest.param(20, marks=pytest.mark.soak)])
@@ -23,19 +25,22 @@ async def test_a_rolling_restart_fails_no_call(rounds: int, tmp_path: Path, post
     with Processes(tmp_path, postgres_url, redis_url, drain_seconds=str(DRAIN_SECONDS)) as processes:
         await asyncio.to_thread(processes.upgrade)
         await asyncio.to_thread(processes.start, 2)
-        async with upstream() as service:
+        async with AsyncExitStack() as running:
+            service = await running.enter_async_context(upstream())
             key = await tenant_of(processes.servers[0].url, processes.token, service)
-            balancer.urls = [server.url for server in processes.servers]
-            async with balancer.watching(), calling(answered, key, balancer.next):
+            for server in processes.servers:
+                await running.enter_async_context(balancer.watching(server.url))
+            async with calling(answered, key, balancer.next, PAUSE_SECONDS):
                 for _ in range(2 * rounds):
                     already, oldest = len(answered), processes.servers.pop(0)
                     await asyncio.to_thread(processes.stop, oldest)
                     await asyncio.to_thread(processes.start, 1)
-                    balancer.urls = [server.url for server in processes.servers]
+                    await running.enter_async_context(balancer.watching(processes.servers[-1].url))
                     while len(answered) < already + 20:
                         await asyncio.sleep(0.05)
             assert answered.failed == []
             assert answered.begun == answered.whole
-            server = processes.servers[0]
-            async with aiohttp.ClientSession(server.url, headers={"Authorization": f"Bearer {key}"}) as http:
+            async with aiohttp.ClientSession(
+                processes.servers[0].url, headers={"Authorization": f"Bearer {key}"}
+            ) as http:
                 assert differences(answered, await told_by(http)) == []

@@ -39,9 +39,9 @@ class Answered:
 
 
 @asynccontextmanager
-async def calling(answered: Answered, token: str, server: Callable[[], str]) -> AsyncIterator[None]:
-    """Sixteen callers, a quarter of them of streams, each asking ``server`` whom to call next; they finish the call
-    that they are at when the block ends."""
+async def calling(answered: Answered, token: str, server: Callable[[], str], pause: float = 0.0) -> AsyncIterator[None]:
+    """Sixteen callers, a quarter of them of streams, each asking ``server`` whom to call next, ``pause`` seconds after
+    the last answer; they finish the call that they are at when the block ends."""
     stop = asyncio.Event()
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as http:
@@ -51,6 +51,7 @@ async def calling(answered: Answered, token: str, server: Callable[[], str]) -> 
             while not stop.is_set():
                 try:
                     await kind(http, server(), answered)
+                    await asyncio.sleep(pause)
                 except (aiohttp.ClientError, OSError) as error:
                     answered.failed.append(f"{type(error).__name__}: {error}")
                     await asyncio.sleep(0.05)  # nobody hammers at a server that is gone
@@ -150,41 +151,38 @@ class Balancer:
     EVERY_SECONDS = 0.1
 
     def __init__(self) -> None:
-        self.urls: list[str] = []
-        self._ready: list[str] = []
+        self._ready: dict[str, bool] = {}
         self._turns = itertools.count()
 
     def next(self) -> str:
         """Whom to send to now; raises OSError when there is nobody."""
-        if not self._ready:
+        ready = [url for url, is_ready in self._ready.items() if is_ready]
+        if not ready:
             raise ConnectionRefusedError("no server is ready")
-        return self._ready[next(self._turns) % len(self._ready)]
+        return ready[next(self._turns) % len(ready)]
 
     @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
+    async def watching(self, url: str) -> AsyncIterator[None]:
+        """Have the server among those that are sent to, once it is ready, until the block ends."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
-            await self._look(http)
-            looking = asyncio.create_task(self._go_on(http))
+            self._ready[url] = await _is_ready(http, url)
+            watching = asyncio.create_task(self._watch(http, url))
             try:
                 yield
             finally:
-                looking.cancel()
-                await asyncio.wait({looking})
+                watching.cancel()
+                await asyncio.wait({watching})
+                del self._ready[url]
 
-    async def _go_on(self, http: aiohttp.ClientSession) -> None:
+    async def _watch(self, http: aiohttp.ClientSession, url: str) -> None:
         while True:
             await asyncio.sleep(self.EVERY_SECONDS)
-            await self._look(http)
+            self._ready[url] = await _is_ready(http, url)
 
-    async def _look(self, http: aiohttp.ClientSession) -> None:
-        async def is_ready(url: str) -> bool:
-            try:
-                async with http.get(url + "/health/ready") as answer:
-                    return answer.status == 200
-            except (aiohttp.ClientError, OSError):
-                return False
 
-        urls = [*self.urls]
-        self._ready = [
-            url for url, ready in zip(urls, await asyncio.gather(*map(is_ready, urls)), strict=True) if ready
-        ]
+async def _is_ready(http: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with http.get(url + "/health/ready") as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, OSError):
+        return False
