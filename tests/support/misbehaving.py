@@ -18,6 +18,21 @@ from tests.support.upstreams import DONE, ROLE, TOKENS, Upstream, frame, self_si
 class Misbehaving(Upstream):
     """Paths name what happens, as in ``Upstream``."""
 
+    async def flaky(self, request: web.Request) -> web.StreamResponse:
+        """``/flaky/STATUS/TIMES/WAIT``: so many times that status, with Retry-After unless WAIT is ``-``."""
+        _, _, status, times, wait = request.path.split("/")
+        calls = sum(each.path == request.path for each, _ in self.received)
+        if calls > int(times):
+            return await self.counted(request)
+        headers = {} if wait == "-" else {"Retry-After": wait}
+        return web.json_response({"error": "not now"}, status=int(status), headers=headers)
+
+    async def flood(self, request: web.Request) -> web.StreamResponse:
+        """Tokens without end."""
+        response = await self._begin(request)
+        while True:
+            await response.write(frame("x" * 16_384))
+
     async def broken(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"error": {"message": "broke"}}, status=500)
 

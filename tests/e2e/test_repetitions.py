@@ -1,0 +1,136 @@
+"""Which calls are made again at the same service, and when."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caio.gateway.breakers import Breakers
+from tests.e2e.conftest import OUTPUT_SCHEMA, Served, served
+from tests.support.books import books_of
+from tests.support.misbehaving import Misbehaving, closed_port
+from tests.support.upstreams import serving
+
+DETERMINISTIC = {"guarantees": {"accuracy": {"min": "0.8"}, "determinism": {"seed_required": False}}}
+
+
+@pytest.fixture
+async def caio(tmp_path: Path, template: tuple[Path, str]) -> AsyncIterator[Served]:
+    folder, token = template
+    shutil.copytree(folder, tmp_path / "data")
+    async with serving(Misbehaving()) as service, served(tmp_path / "data", token, service) as running:
+        yield running
+
+
+def _api(url: str, path: str, method: str = "POST") -> dict[str, Any]:
+    endpoint = {"path": path, "method": method, "output_schema": OUTPUT_SCHEMA}
+    return {"protocol": "http-json", "base_url": url, "endpoints": [endpoint], "timeout_ms": 5000}
+
+
+async def _attempts(caio: Served, decision_id: str) -> list[str | None]:
+    receipt = (await caio.get(f"/api/v1/decisions/{decision_id}/receipt"))[1]
+    return [each.get("fault") for each in receipt["outcome"]["payload"]["attempts"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "changes", "faults", "status"),
+    [
+        ("/flaky/500/1/-", "POST", {}, ["upstream"], 502),
+        ("/flaky/500/1/-", "GET", {}, ["upstream", None], 200),
+        ("/flaky/500/1/-", "POST", DETERMINISTIC, ["upstream", None], 200),
+        ("/flaky/500/9/-", "GET", {}, ["upstream"] * 3, 502),
+        ("/flaky/503/1/-", "POST", {}, ["overloaded"], 502),
+        ("/flaky/503/1/0.1", "POST", {}, ["overloaded", None], 200),
+        ("/flaky/503/1/9", "GET", {}, ["overloaded"], 502),
+        ("/flaky/429/1/0", "GET", {}, ["quota"], 502),
+        ("/flaky/400/1/-", "GET", {}, ["invalid"], 422),
+        ("/flaky/404/1/-", "GET", {}, ["upstream"], 502),
+    ],
+)
+async def test_a_repetition_needs_a_fault_that_may_pass(
+    caio: Served, path: str, method: str, changes: dict[str, Any], faults: list[str | None], status: int
+) -> None:
+    await caio.register("only", **({"api": _api(caio.service.url, path, method)} | changes))
+    answered, document, headers = await caio.orchestrate()
+    assert answered == status, document
+    assert await _attempts(caio, headers["x-caio-decision-id"]) == faults
+    assert len(caio.service.received) == len(faults)
+    books = await books_of(caio.installation)
+    assert (books.spent, books.reserved) == (1_000_000 if status == 200 else 0, 0)
+
+
+async def test_an_unreachable_service_is_tried_again(caio: Served) -> None:
+    with closed_port() as url:
+        await caio.register("only", api=_api(url, "/"))
+        status, _, headers = await caio.orchestrate()
+    assert status == 502
+    assert await _attempts(caio, headers["x-caio-decision-id"]) == ["unreachable"] * 3
+
+
+async def test_none_before_the_service_said(caio: Served) -> None:
+    await caio.register("only", api=_api(caio.service.url, "/flaky/503/1/0.3"))
+    started = time.monotonic()
+    assert (await caio.orchestrate())[0] == 200
+    assert time.monotonic() - started >= 0.3
+
+
+async def test_none_that_would_pass_the_deadline(caio: Served) -> None:
+    await caio.register("only", api=_api(caio.service.url, "/flaky/503/1/1.5"))
+    started = time.monotonic()
+    status, _, headers = await caio.orchestrate(deadline_ms=1_400)
+    assert status == 502
+    assert time.monotonic() - started < 1.4
+    assert await _attempts(caio, headers["x-caio-decision-id"]) == ["overloaded"]
+
+
+async def test_a_repetition_asks_admission_again(caio: Served) -> None:
+    one = {"rate_limit": {"per_minute": 1}, "requires": {"gpu": False, "internet": False}}
+    await caio.register("only", api=_api(caio.service.url, "/flaky/500/1/-", "GET"), constraints=one)
+    status, _, headers = await caio.orchestrate()
+    assert status == 502
+    assert await _attempts(caio, headers["x-caio-decision-id"]) == ["upstream"]
+
+
+async def test_the_callers_hurry_is_no_fault_of_the_service(caio: Served) -> None:
+    await caio.register("slow", "/slow")
+    for _ in range(6):
+        assert (await caio.orchestrate(deadline_ms=50))[0] == 504
+    assert _breakers(caio).of_service("default", "slow") == {}
+    # Its own time is another matter.
+    await caio.register("slower", api=_api(caio.service.url, "/slow") | {"timeout_ms": 50}, capabilities=["text.other"])
+    for _ in range(5):
+        assert (await caio.orchestrate(capability="text.other"))[0] == 504
+    status, problem, _ = await caio.orchestrate(capability="text.other")
+    assert (status, problem["code"]) == (503, "services_unavailable")
+
+
+async def test_open_services_are_passed_over(caio: Served) -> None:
+    """At admission and at a fallback, and a probe brings a service back."""
+    cheapest = {"weights": {"cost": 1}}
+    dear, dearest = ({"currency": "USD", "per_request": price} for price in ("0.002", "0.003"))
+    await caio.register("first", api=_api(caio.service.url, "/flaky/500/5/-"))
+    await caio.register("second", "/status/500", cost=dear)
+    await caio.register("third", cost=dearest)
+    for _ in range(5):
+        _, answer, _ = await caio.orchestrate(objective=cheapest)
+        assert (answer["service"]["id"], answer["attempts"]) == ("third", 3)
+    for _ in range(2):
+        _, answer, _ = await caio.orchestrate(objective=cheapest)
+        assert (answer["service"]["id"], answer["attempts"]) == ("third", 1)
+    receipt = (await caio.get(f"/api/v1/decisions/{answer['decision_id']}/receipt"))[1]
+    assert receipt["decision"]["payload"]["passed_over"] == 2
+    breaker = _breakers(caio).of_service("default", "first")["1.0.0"]
+    breaker.until = 0  # as if its wait were over
+    _, answer, _ = await caio.orchestrate(objective=cheapest)
+    assert (answer["service"]["id"], answer["attempts"]) == ("first", 1)
+    _, health = await caio.get("/api/v1/services/first/health")
+    assert (health["state"], health["cause"], health["until"]) == ("closed", None, None)
+
+
+def _breakers(caio: Served) -> Breakers:
+    return caio.installation.gateway.breakers
