@@ -58,4 +58,4 @@ def serve(data_dir: Path, *, program: Sequence[str] = ("-m", "caio"), **settings
         yield Served(ready["url"], ready.get("api_key") or "", process.pid)
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.communicate(timeout=30)

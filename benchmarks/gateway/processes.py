@@ -35,7 +35,7 @@ def module(name: str, *arguments: str) -> Iterator[Child]:
         yield Child(child.pid, int(child.stdout.readline()))
     finally:
         child.terminate()
-        child.wait(timeout=10)
+        child.communicate(timeout=10)
 
 
 def free_port() -> int:
