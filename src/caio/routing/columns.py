@@ -29,6 +29,8 @@ Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 Rows = NDArray[np.intp]
+#: One number a candidate: a list where they are few (``few``), else a column.
+Values = list[int] | Numbers
 
 #: An undeclared upper limit, above every quantity that a contract can state.
 UNLIMITED = 2**63 - 1

@@ -6,13 +6,15 @@ order, two bytes a verdict, eight a score and eight a price.
 
 from __future__ import annotations
 
+from itertools import chain
+from struct import pack
 from typing import Any
 
 import numpy as np
 
 from caio.foundation.hashing import FEASIBLE, VERDICTS, digest
 from caio.routing.certificate import CLAUSES
-from caio.routing.columns import Numbers
+from caio.routing.columns import Values
 from caio.routing.questions import KINDS, Questions
 from caio.routing.sieve import Verdicts
 
@@ -21,8 +23,10 @@ def verdicts_hash(verdicts: Verdicts) -> str:
     return digest(VERDICTS, verdicts.astype(">u2").tobytes())
 
 
-def feasible_hash(scores: Numbers, prices: Numbers) -> str:
-    rows = np.empty((scores.size, 2), ">i8")
+def feasible_hash(scores: Values, prices: Values) -> str:
+    if isinstance(scores, list) and isinstance(prices, list):
+        return digest(FEASIBLE, pack(f">{2 * len(scores)}q", *chain.from_iterable(zip(scores, prices, strict=True))))
+    rows = np.empty((len(scores), 2), ">i8")
     rows[:, 0], rows[:, 1] = scores, prices
     return digest(FEASIBLE, rows.tobytes())
 

@@ -23,21 +23,25 @@ Time, ids, randomness and history are arguments. Payloads never get here, only t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
-from caio.foundation.canonical import canonical_plain
+import msgspec
+from msgspec import Raw
+
+from caio.foundation.canonical import Form, canonical_plain
 from caio.foundation.hashing import DECISION, PRINCIPAL, REQUEST, digest
-from caio.routing import composition
 from caio.routing.certificate import RANKED_ROWS, VERSION
 from caio.routing.commitments import feasible_hash
 from caio.routing.matching import Needs
 from caio.routing.model import Decision, History, Offer, OnViolation, Principal, Request
 from caio.routing.optimization import Ranking
 from caio.routing.reasons import Exclusions
-from caio.routing.rules import Rule
+from caio.routing.rules import Rule, RuleSet
 from caio.routing.shapes import Shape, shape_key
 from caio.routing.snapshot import Snapshot, compile_snapshot
+from caio.routing.sorts import Sort
 from caio.routing.variables import principal_variables, request_variables
 
 __all__ = ["Snapshot", "compile_snapshot", "decide"]
@@ -58,63 +62,102 @@ def decide(
     """
     if request.tenant_id != snapshot.tenant_id:
         raise ValueError("the request and the snapshot belong to different tenants")
-    rules, columns = snapshot.rule_set(named), snapshot.columns
-    document = request.document()
-    request_json = canonical_plain(document)
+    rules, caller, sort = snapshot.rule_set(named), _caller(principal), snapshot.sort(request)
+    request_json = sort.written(request)
     request_hash = digest(REQUEST, request_json)
-    caller, principal_json, principal_hash = _caller(principal)
-    force = rules.in_force({"request": request_variables(document), "principal": caller})
-    needs = Needs.of(request)
-    shape = snapshot.shape(
-        shape_key(columns, needs, principal, force),
-        lambda: Shape.of(columns, needs, principal, force, len(rules.ordered)),
+    shape = _shape(snapshot, sort, request, request_json, caller, rules)
+    sifted, scores, prices = shape.valued(
+        request, snapshot.columns, partial(snapshot.observed, history), history.digest
     )
-    sifted, prices = shape.with_prices(needs)
-    scores = shape.scores(sifted, prices, needs, columns, snapshot.observed(history), history.digest)
-    seed = request.seed if request.seed is not None else request_hash
+    seed = request_hash if request.seed is None else request.seed
     ranked = Ranking(snapshot.offers, sifted.feasible, scores, prices, seed)
     on_violation = shape.on_violation or request.on_violation or OnViolation.REPORT
-    certificate = canonical_plain(
-        {
-            "v": VERSION,
-            "tenant": snapshot.tenant_id,
-            "request": request_hash,
-            "principal": principal_hash,
-            "services": snapshot.services_hash,
-            "policies": rules.digest,
-            "history": history.digest,
-            "service_count": len(snapshot.offers),
-            "seed": seed,
-            "weights": dict(shape.weights),
-            "on_violation": on_violation.value,
-            "verdicts": sifted.commitment,
-            "excluded": [dict(each) for each in sifted.excluded],
-            **_outcome(ranked, needs),
-        }
-    )
-    excluded = Exclusions(snapshot.offers, sifted.verdicts, shape.asked, needs, principal, rules.ordered)
+    best = ranked[0] if len(ranked) else None
+    certificate = _Certificate(
+        excluded=sifted.excluded,
+        feasible={"count": len(ranked), "hash": feasible_hash(scores, prices)},
+        guarantees=NOTHING if best is None else shape.promises(ranked.row(0), best.offer).at(best.worst_cost),
+        history=history.digest,
+        on_violation=on_violation.value,
+        plan=[] if best is None else [_step(best.offer)],
+        policies=rules.digest,
+        principal=caller.hash,
+        ranked=ranked.best(RANKED_ROWS),
+        request=request_hash,
+        seed=seed,
+        service_count=len(snapshot.offers),
+        services=snapshot.services_hash,
+        tenant=snapshot.tenant_id,
+        v=VERSION,
+        verdicts=sifted.commitment,
+        weights=shape.weights_json,
+    ).canonical()
+    excluded = Exclusions(snapshot.offers, sifted.verdicts, shape.asked, request, principal, rules.ordered)
     decision_hash = digest(DECISION, certificate)
-    return Decision(ranked, excluded, certificate, decision_hash, on_violation, request_json, principal_json)
+    return Decision(ranked, excluded, certificate, decision_hash, on_violation, request_json, caller.canonical)
 
 
-@lru_cache(maxsize=1024)
-def _caller(principal: Principal) -> tuple[Mapping[str, Any], bytes, str]:
-    """What expressions read as the principal, its canonical bytes, and their hash."""
-    document = principal.document()
-    canonical = canonical_plain(document)
-    return principal_variables(document), canonical, digest(PRINCIPAL, canonical)
+NOTHING = Raw(b"{}")
 
 
-def _outcome(ranked: Ranking, needs: Needs) -> dict[str, Any]:
-    shown = ranked.best(RANKED_ROWS)
-    best = ranked[0] if shown else None
-    return {
-        "feasible": {"count": len(ranked), "hash": feasible_hash(ranked.scores, ranked.prices)},
-        "ranked": shown,
-        "plan": [] if best is None else [_step(best.offer)],
-        "guarantees": {} if best is None else composition.guarantees(best, needs),
-    }
+class _Certificate(Form, frozen=True):
+    """``certificate.FIELDS``."""
+
+    excluded: Raw
+    feasible: Mapping[str, int | str]
+    guarantees: Raw
+    history: str
+    on_violation: str
+    plan: Sequence[Mapping[str, str]]
+    policies: str
+    principal: str
+    ranked: Sequence[Sequence[Any]]
+    request: str
+    seed: str
+    service_count: int
+    services: str
+    tenant: str
+    v: int
+    verdicts: str
+    weights: Raw
 
 
 def _step(offer: Offer) -> dict[str, str]:
-    return {"service": offer.service_id, "version": offer.version, "contract": offer.contract_hash}
+    return {"contract": offer.contract_hash, "service": offer.service_id, "version": offer.version}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Caller:
+    """A principal, what expressions read as it, its canonical bytes and their hash. Equal to itself alone."""
+
+    principal: Principal
+    variables: Mapping[str, Any]
+    canonical: bytes
+    hash: str
+
+
+@lru_cache(maxsize=1024)
+def _caller(principal: Principal) -> _Caller:
+    document = principal.document()
+    canonical = canonical_plain(document)
+    return _Caller(principal, principal_variables(document), canonical, digest(PRINCIPAL, canonical))
+
+
+def _shape(
+    snapshot: Snapshot, sort: Sort, request: Request, request_json: bytes, caller: _Caller, rules: RuleSet
+) -> Shape:
+    """The request's shape. Where no rule and no limit of size tells requests of its sort apart, it is found
+    without evaluating a rule."""
+    key = (sort, caller, rules.digest) if rules.is_blind and request.input_bytes <= sort.least_input else None
+    known = None if key is None else snapshot.known(key)
+    if known is not None:
+        return known
+    variables = {"request": request_variables(msgspec.json.decode(request_json)), "principal": caller.variables}
+    force = rules.in_force(variables)
+    shape = snapshot.shape(
+        shape_key(sort, request, caller.principal, force),
+        lambda: Shape.of(snapshot.columns, Needs.of(request), caller.principal, force, len(rules.ordered)),
+    )
+    if key is not None and sort.is_worth_keeping:
+        snapshot.know(key, shape)
+    return shape

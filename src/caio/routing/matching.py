@@ -52,11 +52,10 @@ class Needs:
         features = request.features | {"streaming"} if request.stream else request.features
         return cls(request, tuple(sorted(bounds.items())), tuple(sorted(features)))
 
-    @property
-    def most(self) -> int:
-        """The largest price that clause ``cost`` lets pass, in nano-units."""
-        stated = self.request.max_cost
-        return MAX_INTEGER if stated is None else min(stated, MAX_INTEGER)
+
+def price_limit(request: Request) -> int:
+    """The largest price that clause ``cost`` lets pass, in nano-units."""
+    return MAX_INTEGER if request.max_cost is None else min(request.max_cost, MAX_INTEGER)
 
 
 def as_evaluated(bound: str, stream: bool) -> str:

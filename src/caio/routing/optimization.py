@@ -16,7 +16,7 @@ from typing import Any, Self, overload
 import numpy as np
 
 from caio.foundation.hashing import keyed
-from caio.routing.columns import Columns, Numbers, Rows
+from caio.routing.columns import Columns, Numbers, Rows, Values
 from caio.routing.matching import Needs, tightest, undeclared
 from caio.routing.model import SCALE, Offer, Ranked
 from caio.routing.observed import Observed
@@ -25,9 +25,6 @@ Terms = Mapping[str, Numbers]
 
 #: Below this the product with SCALE fits 64 bits.
 _SMALL = 2**33
-
-#: So many are put in order faster one by one than as columns.
-_FEW = 64
 
 
 def standing_terms(rows: Rows, needs: Needs, columns: Columns, observed: Observed, preferences: Numbers) -> Terms:
@@ -119,7 +116,7 @@ def _speeds(rows: Rows, needs: Needs, columns: Columns, observed: Observed) -> N
     return speeds
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Ranking(Sequence[Ranked]):
     """The feasible offers, best first. Only as much is put in order as is asked for: the winner and
     the few that a certificate shows, and all of them when a caller goes on.
@@ -129,13 +126,14 @@ class Ranking(Sequence[Ranked]):
 
     offers: Sequence[Offer]
     rows: Rows
-    scores: Numbers
-    prices: Numbers
+    scores: Values
+    prices: Values
     seed: str
     _order: list[int] = field(default_factory=list, compare=False, repr=False)
+    _made: dict[int, Ranked] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
-        return self.rows.size
+        return len(self.scores)
 
     @overload
     def __getitem__(self, index: int) -> Ranked: ...
@@ -143,7 +141,8 @@ class Ranking(Sequence[Ranked]):
     def __getitem__(self, index: slice) -> tuple[Ranked, ...]: ...
     def __getitem__(self, index: int | slice) -> Ranked | tuple[Ranked, ...]:
         if isinstance(index, slice):
-            return tuple(self._ranked(place) for place in self.places(len(self))[index])
+            stop = index.stop if index.stop is not None and index.stop >= 0 else len(self)
+            return tuple([self._ranked(place) for place in self.places(stop)[index]])
         return self._ranked(self.places(index + 1 if index >= 0 else len(self))[index])
 
     def __iter__(self) -> Iterator[Ranked]:
@@ -157,10 +156,8 @@ class Ranking(Sequence[Ranked]):
 
     def best(self, count: int) -> list[list[Any]]:
         """The first rows of the ranking: id, version, score, worst-case price."""
-        return [
-            [*self.offers[self.rows.item(place)].key, self.scores.item(place), self.prices.item(place)]
-            for place in self.places(count)[:count]
-        ]
+        ranked = [self._ranked(place) for place in self.places(count)[:count]]
+        return [[each.offer.service_id, each.offer.version, each.score, each.worst_cost] for each in ranked]
 
     def places(self, count: int) -> list[int]:
         """At least the first ``count`` in rank order, as places in ``rows``."""
@@ -168,19 +165,35 @@ class Ranking(Sequence[Ranked]):
             self._order[:] = _first(count, self.scores, self._tie_break)
         return self._order
 
+    def row(self, index: int) -> int:
+        """The row of the service that is ranked there."""
+        return self.rows.item(self.places(index + 1)[index])
+
     def _ranked(self, place: int) -> Ranked:
-        return Ranked(self.offers[self.rows.item(place)], self.scores.item(place), self.prices.item(place))
+        # Made once, so that whoever looks twice sees one and the same.
+        known = self._made.get(place)
+        if known is None:
+            offer = self.offers[self.rows.item(place)]
+            known = self._made[place] = Ranked(offer, int(self.scores[place]), int(self.prices[place]))
+        return known
 
     def _tie_break(self, place: int) -> bytes:
         """A hash that nobody can aim at without the seed."""
-        offer = self.offers[self.rows[place]]
+        offer = self.offers[self.rows.item(place)]
         return keyed(self.seed.encode(), f"{offer.service_id}@{offer.version}".encode())
 
 
-def _first(count: int, scores: Numbers, tie_break: Callable[[int], bytes]) -> list[int]:
-    """The places of the ``count`` best, and of those equal to the last of them, in rank order."""
+def _first(count: int, scores: Values, tie_break: Callable[[int], bytes]) -> list[int]:
+    """The places of the ``count`` best, and of those equal to the last of them, in rank order; of few, of all."""
+    if isinstance(scores, list):
+        if len(set(scores)) == len(scores):
+            return sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+        chosen: Iterable[tuple[int, int]] = enumerate(scores)
+    else:
+        best = (scores >= _least(count, scores)).nonzero()[0]
+        chosen = zip(best.tolist(), scores[best].tolist(), strict=True)
     by_score: dict[int, list[int]] = {}
-    for place, score in _at_least(_least(count, scores), scores):
+    for place, score in chosen:
         by_score.setdefault(score, []).append(place)
     return [place for score in sorted(by_score, reverse=True) for place in _untied(by_score[score], tie_break)]
 
@@ -189,16 +202,7 @@ def _least(count: int, scores: Numbers) -> int:
     """The score of the last of the ``count`` best."""
     if count >= scores.size:
         return 0
-    if scores.size <= _FEW:
-        return int(sorted(scores.tolist())[-count])
     return int(np.partition(scores, scores.size - count)[scores.size - count])
-
-
-def _at_least(least: int, scores: Numbers) -> Iterable[tuple[int, int]]:
-    if scores.size <= _FEW:
-        return [(place, score) for place, score in enumerate(scores.tolist()) if score >= least]
-    chosen = (scores >= least).nonzero()[0]
-    return zip(chosen.tolist(), scores[chosen].tolist(), strict=True)
 
 
 def _untied(equals: list[int], tie_break: Callable[[int], bytes]) -> list[int]:

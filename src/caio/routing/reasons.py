@@ -13,7 +13,7 @@ from typing import overload
 from caio.foundation.money import Usage
 from caio.foundation.quantity import decimal_text
 from caio.routing.columns import Rows
-from caio.routing.matching import Needs, qualifying
+from caio.routing.matching import Needs, price_limit, qualifying
 from caio.routing.model import Capability, Exclusion, Offer, Principal, Request
 from caio.routing.questions import KINDS, Questions
 from caio.routing.rules import Rule
@@ -30,7 +30,7 @@ class Exclusions(Sequence[Exclusion]):
     offers: Sequence[Offer]
     verdicts: Verdicts
     asked: Questions
-    needs: Needs
+    request: Request
     principal: Principal
     rules: Sequence[Rule]
 
@@ -47,11 +47,11 @@ class Exclusions(Sequence[Exclusion]):
     def __getitem__(self, index: slice) -> tuple[Exclusion, ...]: ...
     def __getitem__(self, index: int | slice) -> Exclusion | tuple[Exclusion, ...]:
         if isinstance(index, slice):
-            return tuple(map(self._exclusion, self.rows[index].tolist()))
-        return self._exclusion(int(self.rows[index]))
+            return tuple(self._exclusions(self.rows[index]))
+        return next(self._exclusions(self.rows[[index]]))
 
     def __iter__(self) -> Iterator[Exclusion]:
-        return map(self._exclusion, self.rows.tolist())
+        return self._exclusions(self.rows)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -59,13 +59,17 @@ class Exclusions(Sequence[Exclusion]):
     def __hash__(self) -> int:
         return hash(tuple(self))
 
-    def _exclusion(self, row: int) -> Exclusion:
+    def _exclusions(self, rows: Rows) -> Iterator[Exclusion]:
+        needs = Needs.of(self.request)
+        return (self._exclusion(row, needs) for row in rows.tolist())
+
+    def _exclusion(self, row: int, needs: Needs) -> Exclusion:
         offer = self.offers[row]
         kind, place = self.asked.place(int(self.verdicts[row]))
         if kind == "rules":
             return _by_rule(offer, self.rules[place // 2], failed=place % 2 == 0)
         if kind in _BY_REQUEST:
-            words = _BY_REQUEST[kind](offer, self.needs, place)
+            words = _BY_REQUEST[kind](offer, needs, place)
         else:
             words = _by_caller(kind, offer, self.principal)
         return Exclusion(offer.service_id, offer.version, KINDS[kind], *words)
@@ -157,7 +161,7 @@ def _currency(offer: Offer, needs: Needs, place: int) -> _Words:
 
 
 def _cost(offer: Offer, needs: Needs, place: int) -> _Words:
-    return "cost.max", f"<= {decimal_text(needs.most)}", decimal_text(worst_price(offer, needs.request))
+    return "cost.max", f"<= {decimal_text(price_limit(needs.request))}", decimal_text(worst_price(offer, needs.request))
 
 
 def _output_limit(capability: Capability) -> int | None:

@@ -25,6 +25,7 @@ from caio.routing.columns import Flags, Numbers, Rows, Words
 from caio.routing.expressions import Conditions, Expression, ServiceColumns, compile_mask
 from caio.routing.model import SCALE, Effect, InconsistentInputs, OnViolation, Policy
 from caio.routing.sieve import Sieve
+from caio.routing.sorts import reads_what_varies
 
 Predicate = Callable[[Mapping[str, Any]], bool]
 
@@ -200,12 +201,14 @@ def _lowest(mask: int) -> int:
 class RuleSet:
     """All rules of a decision, in policy order: the attached ones' book, and those of the request.
 
-    ``parts`` are the books, each with the places of its rules among ``ordered``.
+    ``parts`` are the books, each with the places of its rules among ``ordered``. ``is_blind`` is whether those in
+    force are the same for all requests of one sort (``sorts``), by the same caller.
     """
 
     ordered: tuple[Rule, ...]
     digest: str
     parts: tuple[tuple[Rulebook, Numbers], ...]
+    is_blind: bool
 
     @classmethod
     def of(cls, books: Sequence[Rulebook]) -> Self:
@@ -213,12 +216,13 @@ class RuleSet:
         ordered = in_order(rule for book in books for rule in book.rules)
         place = {rule.policy.policy_hash: place for place, rule in enumerate(ordered)}
         parts = [(book, np.array([place[rule.policy.policy_hash] for rule in book.rules], np.int64)) for book in books]
-        return cls(ordered, policies_hash(ordered), tuple(parts))
+        is_blind = not any(reads_what_varies(rule.when) for rule in ordered)
+        return cls(ordered, policies_hash(ordered), tuple(parts), is_blind)
 
     def rewritten(self, book: Rulebook) -> Self:
         """These rules, all of one book, with that book's rows changed."""
         ((_, places),) = self.parts
-        return type(self)(self.ordered, self.digest, ((book, places),))
+        return type(self)(self.ordered, self.digest, ((book, places),), self.is_blind)
 
     def in_force(self, variables: Mapping[str, Any]) -> InForce:
         """Evaluate every ``when`` over ``variables`` (request and principal)."""

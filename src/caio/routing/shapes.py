@@ -2,69 +2,93 @@
 
 Theory of operation
 -------------------
-Callers send the same sort of request again and again; what changes is its size, its deadline, its
-seed, its labels. All that the clauses say but for the price of the call, and all terms of the score
-but the cost, depend on the rest alone: the *shape*, together with the rules in force. A snapshot
-keeps what it worked out for the shapes it saw last; it follows from what never changes,
-so keeping it changes no answer.
+All that the clauses say but for the price of a call, and all terms of the score but the cost, depend on a
+request's sort (``sorts``), its caller's permissions and the rules in force alone: the *shape*. A snapshot keeps
+what it worked out for the shapes it saw last; it follows from what never changes, so keeping it changes no answer.
+Which services a limit of price takes out is one of a few sets, so what follows from those is kept beside it.
 
 Law (has a test of the same name): what_is_kept_changes_no_decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+from msgspec import Raw
 
-from caio.routing import matching, security
-from caio.routing.columns import Columns, Numbers, Rows
+from caio.foundation.canonical import canonical_plain
+from caio.routing import few, matching, security
+from caio.routing.columns import Columns, Flags, Numbers, Rows, Values
 from caio.routing.commitments import excluded_counts, verdicts_hash
-from caio.routing.matching import Needs, Tariff
-from caio.routing.model import DEFAULT_WEIGHTS, TERMS, OnViolation, Principal, Request
+from caio.routing.composition import Promises
+from caio.routing.few import FEW, Charges
+from caio.routing.matching import Needs, Tariff, price_limit
+from caio.routing.model import DEFAULT_WEIGHTS, TERMS, Offer, OnViolation, Principal, Request
 from caio.routing.observed import Observed
 from caio.routing.optimization import Weighed, standing_terms
 from caio.routing.questions import Questions
 from caio.routing.rules import InForce
 from caio.routing.sieve import Sieve, Verdicts
+from caio.routing.sorts import Sort
 
-_MANY_NAMES = 64
+#: Sets of affordable services kept for one shape.
+_KEPT_CUTS = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sifted:
-    """A verdict for every service, the ``feasible`` rows, and what a certificate says of them."""
+    """A verdict for every service, the ``feasible`` rows, and what a certificate says of them.
+
+    They are at the places ``within`` those that were priced. ``_standing`` keeps the part of their scores that
+    does not depend on prices, for the last history under its hash.
+    """
 
     verdicts: Verdicts
     feasible: Rows
+    within: Rows
+    preferences: Numbers
     commitment: str
-    excluded: list[dict[str, Any]]
+    excluded: Raw
+    _standing: dict[str, Weighed] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, verdicts: Verdicts, feasible: Rows, asked: Questions) -> Self:
-        return cls(verdicts, feasible, verdicts_hash(verdicts), excluded_counts(verdicts, asked))
+    def of(cls, verdicts: Verdicts, feasible: Rows, within: Rows, preferences: Numbers, asked: Questions) -> Self:
+        excluded = Raw(canonical_plain(excluded_counts(verdicts, asked)))
+        return cls(verdicts, feasible, within, preferences, verdicts_hash(verdicts), excluded)
+
+    def standing(self, digest: str, work_out: Callable[[], Weighed]) -> Weighed:
+        """The terms of the scores that stand under the history of this ``digest``."""
+        known = self._standing.get(digest)
+        if known is None:
+            known = work_out()
+            self._standing.clear()
+            self._standing[digest] = known
+        return known
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """One sort of request over one snapshot.
+    """One sort of request, from callers of the same permissions, over one snapshot.
 
-    ``sifted`` is as if every price passed clause ``cost``, which is asked of the ``priced`` rows;
-    the feasible ones are at the places ``within`` these. ``on_violation`` is what policies say of it.
-    ``_standing`` keeps the terms of the last history under its hash.
+    ``all`` is as if every price passed clause ``cost``, which is asked of the ``priced`` rows by their ``tariff``,
+    or where these are few by their ``charges``. ``on_violation`` is what policies say of it. ``_promises`` keeps
+    what services guarantee, by row.
     """
 
+    needs: Needs
     asked: Questions
     weights: Mapping[str, int]
+    weights_json: Raw
     on_violation: OnViolation | None
-    sifted: Sifted
+    all: Sifted
     priced: Rows
-    within: Rows
     tariff: Tariff
-    preferences: Numbers
-    _standing: dict[str, Weighed] = field(default_factory=dict, repr=False)
+    charges: Charges | None
+    _cuts: dict[tuple[bool, ...], Sifted] = field(default_factory=dict, repr=False)
+    _promises: dict[int, Promises] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, columns: Columns, needs: Needs, principal: Principal, force: InForce, policies: int) -> Self:
@@ -75,50 +99,79 @@ class Shape:
         priced = sieve.rows
         force.exclude(sieve, asked["rules"])
         security.secure(sieve, columns.dense, needs.request, principal, asked)
+        within, preferences = np.searchsorted(priced, sieve.rows), force.preferences(sieve.rows)
+        tariff, weights = Tariff.of(priced, columns, needs.request), _weights(force, needs.request)
         return cls(
+            needs,
             asked,
-            _weights(force, needs.request),
+            weights,
+            Raw(canonical_plain(weights)),
             force.on_violation,
-            Sifted.of(sieve.verdicts, sieve.rows, asked),
+            Sifted.of(sieve.verdicts, sieve.rows, within, preferences, asked),
             priced,
-            np.searchsorted(priced, sieve.rows),
-            Tariff.of(priced, columns, needs.request),
-            force.preferences(sieve.rows),
+            tariff,
+            Charges.of(tariff) if priced.size <= FEW else None,
         )
 
-    def with_prices(self, needs: Needs) -> tuple[Sifted, Numbers]:
-        """The verdicts, and the worst-case prices of the feasible services."""
-        prices = self.tariff.worst(needs.request.input_bytes, needs.request.deadline_ms)
-        if not prices.size or prices.max() <= needs.most:
-            return self.sifted, prices[self.within]
-        affordable = prices <= needs.most
-        verdicts = self.sifted.verdicts.copy()
-        # Clause `cost` comes before all that these services may have failed after it.
-        verdicts[self.priced[~affordable]] = self.asked["cost"]
-        kept = affordable[self.within]
-        return Sifted.of(verdicts, self.sifted.feasible[kept], self.asked), prices[self.within[kept]]
-
-    def scores(
-        self, sifted: Sifted, prices: Numbers, needs: Needs, columns: Columns, observed: Observed, digest: str
-    ) -> Numbers:
-        """The scores of the feasible rows of ``sifted`` at these ``prices``; ``digest`` is the history's."""
+    def valued(
+        self, request: Request, columns: Columns, observed: Callable[[], Observed], digest: str
+    ) -> tuple[Sifted, Values, Values]:
+        """The verdicts on the services for ``request``, with scores and worst-case prices of the feasible ones.
+        ``digest`` is that of the history that was ``observed``."""
+        size, deadline_ms = request.input_bytes, request.deadline_ms
+        most, weight = price_limit(request), self.weights["cost"]
+        if self.charges is not None:
+            worst = self.charges.worst(size, deadline_ms)
+            sifted = self.all if not worst or max(worst) <= most else self._cut(tuple([one <= most for one in worst]))
+            if sifted.within.size < len(worst):
+                worst = [worst[place] for place in sifted.within.tolist()]
+            if not worst:
+                return sifted, worst, worst
+            return sifted, few.scores(self._standing(sifted, columns, observed, digest), worst, weight), worst
+        every = self.tariff.worst(size, deadline_ms)
+        sifted = self.all if int(every.max()) <= most else self._without(every > most)
+        prices = every[sifted.within]
         if not prices.size:
-            return prices
-        standing = self._weighed(sifted, needs, columns, observed, digest)
-        return (standing + Weighed.of_costs(prices, self.weights["cost"])).scores(prices.size)
+            return sifted, prices, prices
+        weighed = self._standing(sifted, columns, observed, digest) + Weighed.of_costs(prices, weight)
+        return sifted, weighed.scores(prices.size), prices
 
-    def _weighed(self, sifted: Sifted, needs: Needs, columns: Columns, observed: Observed, digest: str) -> Weighed:
-        """The terms that do not depend on prices."""
-        if sifted is not self.sifted:
-            preferences = self.preferences[np.searchsorted(self.sifted.feasible, sifted.feasible)]
-            return Weighed.of(standing_terms(sifted.feasible, needs, columns, observed, preferences), self.weights)
-        known = self._standing.get(digest)
+    def promises(self, row: int, offer: Offer) -> Promises:
+        """What ``offer``, at this row, guarantees."""
+        known = self._promises.get(row)
         if known is None:
-            terms = standing_terms(sifted.feasible, needs, columns, observed, self.preferences)
-            known = Weighed.of(terms, self.weights)
-            self._standing.clear()
-            self._standing[digest] = known
+            known = self._promises[row] = Promises.of(offer, self.needs)
         return known
+
+    def _cut(self, affordable: tuple[bool, ...]) -> Sifted:
+        """As ``_without``, kept."""
+        known = self._cuts.get(affordable)
+        if known is None:
+            known = self._without(~np.array(affordable, np.bool_))
+            if len(self._cuts) >= _KEPT_CUTS:
+                self._cuts.clear()
+            self._cuts[affordable] = known
+        return known
+
+    def _without(self, too_dear: Flags) -> Sifted:
+        """``all`` without those of the priced services that are ``too_dear``."""
+        verdicts = self.all.verdicts.copy()
+        # Clause `cost` comes before all that these services may have failed after it.
+        verdicts[self.priced[too_dear]] = self.asked["cost"]
+        kept = ~too_dear[self.all.within]
+        feasible, within, preferences = (
+            each[kept] for each in (self.all.feasible, self.all.within, self.all.preferences)
+        )
+        return Sifted.of(verdicts, feasible, within, preferences, self.asked)
+
+    def _standing(self, sifted: Sifted, columns: Columns, observed: Callable[[], Observed], digest: str) -> Weighed:
+        """The terms of the scores that do not depend on prices."""
+
+        def worked_out() -> Weighed:
+            terms = standing_terms(sifted.feasible, self.needs, columns, observed(), sifted.preferences)
+            return Weighed.of(terms, self.weights)
+
+        return sifted.standing(digest, worked_out)
 
 
 def _weights(force: InForce, request: Request) -> dict[str, int]:
@@ -128,24 +181,10 @@ def _weights(force: InForce, request: Request) -> dict[str, int]:
     return {term: stated.get(term, 0) for term in TERMS}
 
 
-def shape_key(columns: Columns, needs: Needs, principal: Principal, force: InForce) -> Hashable:
-    """All that a shape depends on, beside the snapshot; None for a request of so many names that it is
-    not worth keeping. The size only counts where a service limits it."""
-    request = needs.request
-    if len(request.services) + len(request.excluded_services) > _MANY_NAMES:
+def shape_key(sort: Sort, request: Request, principal: Principal, force: InForce) -> Hashable:
+    """All that a shape depends on, beside the snapshot; None for a sort that is not worth keeping. The size only
+    counts where a service limits it."""
+    if not sort.is_worth_keeping:
         return None
-    return (
-        (request.capabilities, needs.bounds, needs.features, request.currency, request.stream, request.weights),
-        (request.context_length, request.max_tokens, request.answers, request.protocols),
-        (request.services, request.excluded_services),
-        (request.data_locality, request.regions, request.compliance, request.classification, request.sensitive),
-        (request.egress, request.training, request.max_retention_days),
-        request.input_bytes if _limited(columns, request) else None,
-        (principal.permissions, principal.trust_level),
-        force.key,
-    )
-
-
-def _limited(columns: Columns, request: Request) -> bool:
-    offered = (columns.capabilities.get(wanted) for wanted in request.capabilities)
-    return any(each is not None and each.least_input < request.input_bytes for each in offered)
+    size = request.input_bytes if request.input_bytes > sort.least_input else None
+    return (sort, size, principal.permissions, principal.trust_level, force.key)

@@ -15,14 +15,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from caio.foundation.hashing import DIGEST_BYTES, SERVICE, SERVICES, digest, digest_of
 from caio.routing.columns import Columns
-from caio.routing.model import History, InconsistentInputs, Offer
+from caio.routing.model import History, InconsistentInputs, Offer, Request
 from caio.routing.observed import Observed
 from caio.routing.rules import Rule, Rulebook, RuleSet, in_order
 from caio.routing.shapes import Shape
+from caio.routing.sorts import Sort, sort_key
+
+Kept = TypeVar("Kept")
 
 #: Rules that came with requests, all sets of them together, and histories, which are kept compiled.
 _KEPT_RULES = 300
@@ -39,7 +42,8 @@ class Snapshot:
     """The services one tenant may see, in order of (id, version), and the rules attached to it.
 
     ``_rows`` are the digests that ``services_hash`` covers, one after the other. ``_combined``,
-    ``_observed`` and ``_shapes`` keep what follows from the rest, so they change no answer.
+    ``_observed``, ``_sorts`` and ``_shapes`` keep what follows from the rest, so they change no answer; ``_known``
+    keeps shapes once more, by what a request need not be evaluated for.
     """
 
     tenant_id: str
@@ -50,7 +54,9 @@ class Snapshot:
     _rows: bytes = field(repr=False)
     _combined: dict[tuple[str, ...], RuleSet] = field(default_factory=dict, compare=False, repr=False)
     _observed: dict[str, Observed] = field(default_factory=dict, compare=False, repr=False)
+    _sorts: dict[Hashable, Sort] = field(default_factory=dict, compare=False, repr=False)
     _shapes: dict[Hashable, Shape] = field(default_factory=dict, compare=False, repr=False)
+    _known: dict[Hashable, Shape] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -132,10 +138,31 @@ class Snapshot:
             return work_out()
         # Taken out and put back: the least recently used is the first, and the first to go.
         shape = self._shapes.pop(key, None) or work_out()
-        while len(self._shapes) >= max(_FEWEST, 4 * _KEPT_ROWS // _rows_of(self)):
-            _forget_oldest(self._shapes)
-        self._shapes[key] = shape
+        self._keep(self._shapes, key, shape)
         return shape
+
+    def known(self, key: Hashable) -> Shape | None:
+        """The shape that was last found by ``key``, if it is still kept."""
+        return self._known.get(key)
+
+    def know(self, key: Hashable, shape: Shape) -> None:
+        """Have ``shape`` found by ``key``, which must say everything that it depends on."""
+        self._keep(self._known, key, shape)
+
+    def sort(self, request: Request) -> Sort:
+        """The sort of ``request``."""
+        key = sort_key(request)
+        sort = self._sorts.get(key)
+        if sort is None:
+            sort = Sort.of(request, self.columns)
+            if sort.is_worth_keeping:
+                self._keep(self._sorts, key, sort)
+        return sort
+
+    def _keep(self, kept: dict[Hashable, Kept], key: Hashable, value: Kept) -> None:
+        while len(kept) >= max(_FEWEST, 4 * _KEPT_ROWS // _rows_of(self)):
+            _forget_oldest(kept)
+        kept[key] = value
 
     def observed(self, history: History) -> Observed:
         """``history`` beside the services."""

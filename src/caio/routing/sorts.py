@@ -1,0 +1,87 @@
+"""Requests of one sort: those that differ in nothing but their size, deadline, price limit, seed and labels.
+
+Callers send the same sort of request again and again. What its members have in common is looked up by those
+members once a call; what follows from them, and how they are written, is worked out once a sort.
+
+Law (has a test of the same name): a_request_is_written_as_its_document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, Self
+
+from caio.foundation.canonical import canonical_plain
+from caio.foundation.quantity import decimal_text
+from caio.routing.columns import UNLIMITED, Columns
+from caio.routing.expressions import Expression, fields_of
+from caio.routing.matching import Needs
+from caio.routing.model import Request
+
+#: What differs from one request to the next, in canonical order.
+VARYING = ("deadline_ms", "input_bytes", "labels", "max_cost", "seed")
+
+#: All else that a request says: equal for two requests of one sort, and for no others.
+sort_key = attrgetter(*(each.name for each in fields(Request) if each.name not in VARYING))
+
+#: So many names of services in one request make its sort not worth keeping.
+_MANY_NAMES = 64
+
+
+class Sort:
+    """One sort of request over one tenant's services. Equal to itself alone, so that it is a cheap key.
+
+    ``needs`` were made of the first request seen: only what its sort says may be read of it. No service that offers
+    what is wanted refuses an input of ``least_input`` bytes for its size.
+    """
+
+    __slots__ = ("_pieces", "least_input", "needs")
+
+    def __init__(self, needs: Needs, least_input: int, pieces: tuple[str, str, str, str]) -> None:
+        self.needs = needs
+        self.least_input = least_input
+        self._pieces = pieces
+
+    @classmethod
+    def of(cls, request: Request, columns: Columns) -> Self:
+        offered = (columns.capabilities.get(wanted) for wanted in request.capabilities)
+        least = min((each.least_input for each in offered if each is not None), default=UNLIMITED)
+        return cls(Needs.of(request), least, _pieces(request.document()))
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        request = self.needs.request
+        return len(request.services) + len(request.excluded_services) <= _MANY_NAMES
+
+    def written(self, request: Request) -> bytes:
+        """The canonical bytes of the document of ``request``, which is of this sort."""
+        first, second, third, last = self._pieces
+        labels = canonical_plain(dict(request.labels)).decode() if request.labels else "{}"
+        cost = "null" if request.max_cost is None else f'"{decimal_text(request.max_cost)}"'
+        seed = "null" if request.seed is None else canonical_plain(request.seed).decode()
+        return (
+            f'{{{first},"deadline_ms":{request.deadline_ms},{second},"input_bytes":{request.input_bytes},'
+            f'"labels":{labels},"max_cost":{cost},{third},"seed":{seed},{last}}}'
+        ).encode()
+
+
+def _pieces(document: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """The members that do not vary, written, as they stand before, between and after those that do."""
+    ends = (("", "deadline_ms"), ("deadline_ms", "input_bytes"), ("max_cost", "seed"), ("seed", "~"))
+    first, second, third, last = (
+        canonical_plain({name: document[name] for name in document if after < name < before})[1:-1].decode()
+        for after, before in ends
+    )
+    return first, second, third, last
+
+
+def reads_what_varies(condition: Expression) -> bool:
+    """Whether a ``when`` may tell two requests of one sort apart."""
+    return any(_varies(*path.split(".")) for path in fields_of(condition))
+
+
+def _varies(variable: str, field: str = "", *_: str) -> bool:
+    # The bare variable may be indexed with any name.
+    return variable == "request" and (not field or field in VARYING)
