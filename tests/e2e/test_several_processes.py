@@ -181,6 +181,24 @@ async def test_a_budget_holds_over_all_processes(processes, service) -> None:
         assert Decimal(stated["charged"]) <= Decimal(stated["budget"])
 
 
+async def test_what_fails_for_one_the_others_leave_alone(processes, service) -> None:
+    """One call is told that its credentials are refused; the other processes call the service no more."""
+    async with a_tenant(processes) as (_, tenant):
+        await tenant.register(service, path="/status/401")
+        while (answer := await tenant.orchestrate(0))[1].get("code") == "limiter_unavailable":
+            await asyncio.sleep(0.05)  # on a busy machine Redis may take more than its fifty milliseconds
+        assert (answer[0], answer[1].get("fault")) == (502, "auth"), answer
+
+        async def left_alone(server: int) -> bool:
+            _, health = await tenant.ask(server, "GET", "/api/v1/services/echo/health")
+            return (health["state"], health["cause"]) == ("open", "credentials")
+
+        await everywhere(left_alone, "the service is left alone")
+        answers = await asyncio.gather(*(tenant.orchestrate(at) for at in range(SERVERS)))
+        assert {(status, told["code"]) for status, told in answers} == {(503, "services_unavailable")}
+        assert len(service.received) == 1
+
+
 async def test_a_key_of_idempotency_pays_once(processes, service) -> None:
     async with a_tenant(processes) as (_, tenant):
         await tenant.register(service, path="/late/200")
