@@ -114,9 +114,10 @@ def read_conversation(messages: Any) -> Conversation:
                 _say(conversation, "user", parts)
             case "assistant":
                 said = list(_assistant(message, pointer))
-                for part in said:
-                    if isinstance(part, ToolUse):
-                        waiting.add(part.call_id)
+                for call_id in (part.call_id for part in said if isinstance(part, ToolUse)):
+                    if call_id in waiting:
+                        raise Untranslatable(f"{pointer}/tool_calls", "has two calls of one id")
+                    waiting.add(call_id)
                 _say(conversation, "assistant", said)
             case "tool":
                 result = _tool_result(message, pointer)
