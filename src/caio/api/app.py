@@ -12,12 +12,13 @@ from importlib import import_module
 
 from caio.api.control_plane import control_plane
 from caio.api.hot_paths import App, HotPaths, Receive, Scope, Send
+from caio.api.mcp.door import McpDoor
 from caio.api.platform import Platform
 
 
 def create_app(platform: Platform) -> App:
     """The whole API over a platform that is already open."""
-    return HotPaths(platform, control_plane(platform))
+    return HotPaths(platform, McpDoor(platform, control_plane(platform)))
 
 
 class _OpenedByTheServer:
