@@ -54,7 +54,7 @@ async def added(store: SqlWorkflows, scope: TenantScope, most: int = 100, **chan
 
 
 async def claimed(store: SqlWorkflows, owner: str, now: int, limit: int = 10, **more: Any) -> list[str]:
-    options = {"shares": {}, "share": 4, "alone": False} | more
+    options: dict[str, Any] = {"shares": {}, "share": 4, "alone": False} | more
     found = await store.claim(owner, now, now + 5, limit, options["shares"], options["share"], alone=options["alone"])
     return [run_id for _, run_id in found]
 

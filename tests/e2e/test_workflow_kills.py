@@ -20,22 +20,21 @@ from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import contract
 from tests.support.processes import Processes
 from tests.support.redis_server import MISSING, PROGRAM, RedisServer
-from tests.support.upstreams import Upstream, serving
+from tests.support.upstreams import Upstream, upstream
 
 STEPS = ("one", "two", "three")
 
 
-class Thinking(Upstream):
-    """A service that takes a while, so that there is time to be killed in."""
-
-    async def thinking(self, request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(0.4)
-        return await self.counted(request)
-
-
 @pytest.fixture
-async def thinking() -> AsyncIterator[Thinking]:
-    async with serving(Thinking()) as running:
+async def thinking() -> AsyncIterator[Upstream]:
+    """A service that takes a while, so that there is time to be killed in."""
+    async with upstream() as running:
+
+        async def thought(request: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(0.4)
+            return await running.counted(request)
+
+        running.thinking = thought  # type: ignore[attr-defined]
         yield running
 
 
@@ -106,7 +105,7 @@ async def charges(url: str) -> list[int]:
     ],
 )
 async def test_each_step_is_charged_once(
-    database: str, rounds: int, tmp_path: Path, thinking: Thinking, request: pytest.FixtureRequest
+    database: str, rounds: int, tmp_path: Path, thinking: Upstream, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue("postgres_url") if database == "postgresql" else None
     generator, run_id = random.Random(f"{database} {rounds}"), ""
@@ -142,7 +141,7 @@ async def test_each_step_is_charged_once(
 
 @pytest.mark.long
 @pytest.mark.skipif(PROGRAM is None, reason=MISSING)
-async def test_another_worker_takes_a_killed_ones_run_up(tmp_path: Path, thinking: Thinking, postgres_url: str) -> None:
+async def test_another_worker_takes_a_killed_ones_run_up(tmp_path: Path, thinking: Upstream, postgres_url: str) -> None:
     with RedisServer() as redis, Processes(tmp_path, postgres_url, redis.url, processes="4") as processes:
         await asyncio.to_thread(processes.upgrade)
         await asyncio.to_thread(processes.start, 1, 1)
@@ -160,7 +159,7 @@ async def test_another_worker_takes_a_killed_ones_run_up(tmp_path: Path, thinkin
 
 
 @pytest.mark.long
-async def test_a_run_past_its_deadline_ends_as_such(tmp_path: Path, thinking: Thinking) -> None:
+async def test_a_run_past_its_deadline_ends_as_such(tmp_path: Path, thinking: Upstream) -> None:
     with Processes(tmp_path, None, None) as processes:
         await asyncio.to_thread(processes.start)
         async with asking(processes) as http:

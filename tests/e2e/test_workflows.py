@@ -3,48 +3,357 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import Served
+import aiohttp
+import pytest
+import yaml
+from aiohttp import web
 
+from caio.foundation.errors import NotReady
+from caio.gateway.workflows import conductor
+from caio.tenancy.authentication import embedded_scope
+from tests.e2e.conftest import Served, served
+from tests.support.acts import acts_told
+from tests.support.upstreams import Upstream, upstream
+
+ROOT = Path(__file__).parents[2]
+RUNS = "/api/v1/workflows/runs"
+SENTIMENT = {"capability": "text.sentiment"}
 ANSWER = {"label": "good", "usage": {"input_tokens": 5, "output_tokens": 2}}
 
 
-def chain(**changes: Any) -> dict[str, Any]:
+def step(name: str, payload: Any, **changes: Any) -> dict[str, Any]:
+    return {"id": name, "request": SENTIMENT, "payload": payload} | changes
+
+
+def diamond(**changes: Any) -> dict[str, Any]:
     """Two classifiers side by side, and a third that is told what both said."""
-    wish = {"capability": "text.sentiment"}
     both = {"first": {"$from": "left", "pointer": "/label"}, "second": {"$from": "right"}}
     return {
         "steps": [
-            {"id": "left", "request": wish, "payload": {"text": {"$from": "input", "pointer": "/text"}}},
-            {"id": "right", "request": wish, "payload": {"text": "Fine."}},
-            {"id": "both", "request": wish, "payload": both, "input_bytes": 500},
+            step("left", {"text": {"$from": "input", "pointer": "/text"}}),
+            step("right", {"text": "Fine."}),
+            step("both", both, input_bytes=500),
         ],
         "requirements": {"max_cost": "0.01"},
         "deadline_ms": 60_000,
     } | changes
 
 
-async def begin(caio: Served, workflow: dict[str, Any], headers: dict[str, str] | None = None) -> tuple[int, Any, Any]:
-    body = {"workflow": workflow, "input": {"text": "Good."}}
-    async with caio.http.post("/api/v1/workflows/runs", json=body, headers=headers) as answer:
+def alone(**changes: Any) -> dict[str, Any]:
+    return {"steps": [step("only", {"text": "Fine."})]} | changes
+
+
+async def asked(
+    http: aiohttp.ClientSession, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+) -> tuple[int, Any, Any]:
+    async with http.request(method, path, json=body, headers=headers) as answer:
         return answer.status, await answer.json(content_type=None), answer.headers
 
 
-async def ended(caio: Served, run_id: str) -> Any:
-    async with asyncio.timeout(30):
+async def begin(caio: Served, workflow: dict[str, Any], **headers: str) -> str:
+    body = {"workflow": workflow, "input": {"text": "Secretive."}}
+    status, begun, _ = await asked(caio.http, "POST", RUNS, body, headers)
+    assert status == 202, begun
+    return str(begun["run_id"])
+
+
+async def until(caio: Served, run_id: str, *states: str) -> Any:
+    async with asyncio.timeout(60):
         while True:
-            status, run = await caio.get(f"/api/v1/workflows/runs/{run_id}")
+            status, run = await caio.get(f"{RUNS}/{run_id}")
             assert status == 200, run
-            if run["status"] in ("succeeded", "failed", "cancelled"):
+            if run["status"] in (states or ("succeeded", "failed", "cancelled")):
                 return run
             await asyncio.sleep(0.05)
 
 
-async def test_a_run_goes_through_the_gateway(caio: Served) -> None:
+async def told(caio: Served, run_id: str, after: str | None = None) -> list[dict[str, str]]:
+    """The events of a run's stream, to its end."""
+    headers = {} if after is None else {"Last-Event-ID": after}
+    async with caio.http.get(f"{RUNS}/{run_id}/events", headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+        text = await answer.text()
+    return [dict(line.split(": ", 1) for line in event.split("\n")) for event in text.split("\n\n") if event]
+
+
+async def session_of(caio: Served, roles: Sequence[str], name: str = "other") -> tuple[str, aiohttp.ClientSession]:
+    status, made, _ = await asked(caio.http, "POST", "/api/v1/keys", {"name": name, "roles": list(roles)})
+    assert status == 201, made
+    return made["key_id"], aiohttp.ClientSession(caio.url, headers={"Authorization": f"Bearer {made['token']}"})
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Upstream]:
+    async with upstream() as running:
+
+        async def held(request: web.Request) -> web.StreamResponse:
+            await running.hold.wait()
+            return await running.counted(request)
+
+        running.held = held  # type: ignore[attr-defined]
+        yield running
+
+
+async def called(service: Upstream, times: int = 1) -> None:
+    async with asyncio.timeout(60):
+        while len(service.received) < times:
+            await asyncio.sleep(0.01)
+
+
+async def test_each_step_is_a_call_like_any_other(caio: Served) -> None:
     await caio.register("echo")
-    status, begun, headers = await begin(caio, chain())
-    assert (status, begun["status"]) == (202, "queued"), begun
-    assert headers["location"] == f"/api/v1/workflows/runs/{begun['run_id']}"
-    run = await ended(caio, begun["run_id"])
-    assert (run["status"], run["result"], run["charged"]) == ("succeeded", {"both": ANSWER}, "0.003")
+    run_id = await begin(caio, diamond())
+    run = await until(caio, run_id)
+    assert (run["status"], run["result"], run["charged"]) == ("succeeded", {"both": ANSWER}, "0.003"), run
+    assert [each["after"] for each in run["steps"]] == [[], [], ["left", "right"]]
+    sent = [json.loads(body) for _, body in caio.service.received]
+    assert sorted(json.dumps(each) for each in sent[:2]) == ['{"text": "Fine."}', '{"text": "Secretive."}']
+    assert sent[2] == {"first": "good", "second": ANSWER}
+    for each in run["steps"]:
+        _, evidence = await caio.get(f"/api/v1/decisions/{each['decision_id']}/evidence")
+        request = evidence["request"]
+        assert request["labels"] == {"workflow": run_id, "step": each["id"]}
+        assert request["max_cost"] == each["max_cost"]
+    assert sum(float(each["max_cost"]) for each in run["steps"]) <= 0.01
+
+    events = await told(caio, run_id)
+    assert [each["id"] for each in events] == [str(number + 1) for number in range(len(events))]
+    kinds = [each["event"] for each in events]
+    assert (kinds[:2], kinds[-1], len(kinds)) == (["run.queued", "run.started"], "run.succeeded", 9)
+    assert await told(caio, run_id, "7") == events[7:]
+    assert "Secretive" not in json.dumps(events)
+
+    installation, scope = caio.installation, embedded_scope()
+    acts = await acts_told(installation.stores.journal, installation.vault, scope)
+    mine = [(each["action"], each["details"]) for each in acts if each["subject"] == run_id]
+    assert [action for action, _ in mine] == ["workflow.started", "workflow.ended"]
+    assert mine[0][1]["most_cost"] == run["most_cost"]
+    assert mine[1][1] == {"status": "succeeded", "code": "", "charged": "0.003"}
+
+
+async def test_what_cannot_keep_its_bounds_never_begins(caio: Served) -> None:
+    await caio.register("echo")
+    for bounds, why in (({"max_cost": "0.0029"}, "cost.max"), ({"latency_ms": {"p95": 150}}, "latency_ms.p95")):
+        status, problem, _ = await asked(caio.http, "POST", RUNS, {"workflow": diamond(requirements=bounds)} | TEXT)
+        assert (status, problem["code"]) == (422, "no_plan"), problem
+        assert why in problem["detail"]
+    unknown = diamond(steps=[step("a", None, request={"capability": "nothing"})])
+    status, problem, _ = await asked(caio.http, "POST", RUNS, {"workflow": unknown})
+    assert (status, problem["code"], len(problem["reasons"])) == (422, "no_plan", 1)
+    assert (await caio.get(RUNS))[1]["items"] == []
+    assert caio.service.received == []
+
+
+TEXT = {"input": {"text": "Fine."}}
+
+
+async def test_one_key_begins_one_run(caio: Served) -> None:
+    await caio.register("echo")
+    first = await begin(caio, alone(), **{"Idempotency-Key": "k"})
+    assert await begin(caio, alone(), **{"Idempotency-Key": "k"}) == first
+    status, problem, _ = await asked(caio.http, "POST", RUNS, {"workflow": diamond()} | TEXT, {"Idempotency-Key": "k"})
+    assert (status, problem["code"]) == (422, "idempotency_key_reused")
+    assert (await until(caio, first))["status"] == "succeeded"
+
+
+async def test_a_run_is_seen_by_its_own_principal(caio: Served) -> None:
+    await caio.register("echo")
+    run_id = await begin(caio, alone())
+    await until(caio, run_id)
+    strange = "wfr_00000000000000000000000000"
+    _, service = await session_of(caio, ["service"])
+    _, user = await session_of(caio, ["user"])
+    async with service, user:
+        for path in ("", "/events", "/cancel"):
+            method = "POST" if path == "/cancel" else "GET"
+            answers = [await asked(service, method, f"{RUNS}/{each}{path}") for each in (run_id, strange)]
+            assert [(status, body) for status, body, _ in answers] == [(404, answers[1][1])] * 2
+        assert (await asked(user, "POST", f"{RUNS}/{run_id}/cancel"))[0] == 404  # may read it, and no more
+        status, run, _ = await asked(user, "GET", f"{RUNS}/{run_id}")
+        assert (status, run["result"]) == (200, {"only": ANSWER})
+        assert (await asked(user, "GET", RUNS))[1]["items"] == []
+        assert [each["run_id"] for each in (await asked(user, "GET", f"{RUNS}?everyones=true"))[1]["items"]] == [run_id]
+        assert (await asked(service, "GET", f"{RUNS}?everyones=true"))[0] == 403
+    installation = caio.installation
+    acts = await acts_told(installation.stores.journal, installation.vault, embedded_scope())
+    assert [each["details"] for each in acts if each["action"] == "audit.read"] == [{"run": run_id}]
+
+
+async def test_a_run_acts_as_its_principal_at_every_step(caio: Served) -> None:
+    await caio.register("slow", "/held")
+    key_id, http = await session_of(caio, ["service"])
+    steps = [step("a", {"text": "Fine."}), step("b", {"text": {"$from": "a", "pointer": "/label"}})]
+    async with http:
+        status, begun, _ = await asked(http, "POST", RUNS, {"workflow": {"steps": steps}})
+        assert status == 202, begun
+    await called(caio.service)
+    assert (await asked(caio.http, "DELETE", f"/api/v1/keys/{key_id}"))[0] == 200
+    caio.service.hold.set()
+    run = await until(caio, begun["run_id"])
+    assert (run["status"], run["code"]) == ("failed", "unauthenticated"), run
+    assert len(caio.service.received) == 1
+
+
+async def test_a_failed_step_lets_no_other_begin(caio: Served) -> None:
+    await caio.register("broken", "/status/500")
+    run = await until(caio, await begin(caio, diamond()))
+    assert (run["status"], run["code"]) == ("failed", "upstream_failed"), run
+    assert run["error"]["step"] in ("left", "right")
+    assert run["steps"][2]["status"] == "skipped"
+    assert run["charged"] == "0"
+
+
+async def test_a_pointer_that_leads_nowhere_fails_its_step(caio: Served) -> None:
+    await caio.register("echo")
+    steps = [step("a", {"text": "Fine."}), step("b", {"text": {"$from": "a", "pointer": "/nothing"}})]
+    run = await until(caio, await begin(caio, alone(steps=steps)))
+    assert (run["status"], run["code"], run["error"]["step"]) == ("failed", "unresolved_reference", "b")
+    assert (run["charged"], len(caio.service.received)) == ("0.001", 1)
+
+
+async def test_a_cancelled_run_is_cut_off(caio: Served) -> None:
+    await caio.register("slow", "/held")
+    run_id = await begin(caio, alone())
+    await called(caio.service)
+    status, cancelling, _ = await asked(caio.http, "POST", f"{RUNS}/{run_id}/cancel")
+    assert (status, cancelling["status"]) == (202, "cancelling")
+    run = await until(caio, run_id)
+    assert (run["status"], run["charged"], run["steps"][0]["status"]) == ("cancelled", "0", "cancelled"), run
+    await asyncio.wait_for(caio.service.left.wait(), 10)
+    assert (await asked(caio.http, "POST", f"{RUNS}/{run_id}/cancel"))[1]["status"] == "cancelled"
+
+
+async def test_payloads_are_sealed(caio: Served) -> None:
+    await caio.register("echo")
+    await until(caio, await begin(caio, diamond()))
+    kept = {path.name: path.read_bytes() for path in caio.data_dir.iterdir() if ".db" in path.name}
+    assert {"caio.db", "workflows.db"} <= set(kept)
+    assert [name for name, raw in kept.items() if b"Secretive" in raw] == []
+    recorded = b"".join(raw for name, raw in kept.items() if name.startswith("workflows.db"))
+    assert b"caio.run" in recorded
+    assert [name for name in (b"key_", b"left", b"echo", b"good") if name in recorded] == []
+
+
+async def test_a_claim_of_a_dead_process_is_fenced_off(caio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conductor, "UNRECORDED_SECONDS", 0.3)
+    await caio.register("echo")
+    idempotency, scope = caio.installation.stores.idempotency, embedded_scope()
+    worker = caio.installation.worker
+    assert worker is not None
+    carrying = next(loop for loop in worker.loops if loop.name == "runs of workflows")
+    stepping, carrying._step = carrying._step, _nothing  # nobody carries runs out for now
+    run_id = await begin(caio, alone())
+    assert await idempotency.claim(scope, f"{run_id}/only", f"{run_id}/only", "dec_dead", 2**50) is None
+    carrying._step = stepping
+    carrying.wake()
+    run = await until(caio, run_id)
+    assert (run["status"], run["charged"]) == ("succeeded", "0.001"), run
+
+
+async def _nothing() -> int:
+    return 0
+
+
+async def test_a_lost_record_loses_no_run(tmp_path: Path, template: tuple[Path, str], service: Upstream) -> None:
+    folder, token = template
+    shutil.copytree(folder, tmp_path / "data")
+    steps = [step("a", {"text": "Fine."}), step("b", {"text": {"$from": "a", "pointer": "/label"}})]
+    async with served(tmp_path / "data", token, service) as caio:
+        await caio.register("late", "/held")
+        run_id = await begin(caio, alone(steps=steps))
+        await called(service)
+    for path in (tmp_path / "data").glob("workflows.db*"):
+        path.unlink()
+    service.hold.set()
+    async with served(tmp_path / "data", token, service) as caio:
+        run = await until(caio, run_id)
+        assert (run["status"], run["charged"]) == ("succeeded", "0.002"), run
+
+
+async def test_a_process_has_one(caio: Served) -> None:
+    from caio.worker.durable import DurableRuns
+
+    await caio.register("echo")
+    await until(caio, await begin(caio, alone()))
+    with pytest.raises(NotReady, match="another installation"):
+        await DurableRuns.open(caio, "sqlite://", "somebody")  # type: ignore[arg-type]
+
+
+async def test_a_plan_over_the_api(caio: Served) -> None:
+    await caio.register("echo")
+    stages = [{"name": name, "input_bytes": 10, "request": SENTIMENT, "after": after} for name, after in CHAIN]
+    body = {"stages": stages, "requirements": {"latency_ms": {"max": 10_000}}}
+    status, plan, _ = await asked(caio.http, "POST", "/api/v1/plan", body)
+    assert (status, plan["outcome"], plan["refusal"]) == (200, "planned", None), plan
+    assert [each["service_id"] for each in plan["choices"]] == ["echo", "echo"]
+    assert plan["guarantees"] == {"cost.max": "0.002", "latency_ms.max": "10000"}
+    body["requirements"] = {"latency_ms": {"max": 9_999}}
+    _, refused, _ = await asked(caio.http, "POST", "/api/v1/plan", body)
+    assert (refused["outcome"], refused["choices"]) == ("refused", [])
+    installation = caio.installation
+    acts = await acts_told(installation.stores.journal, installation.vault, embedded_scope())
+    assert [(each["subject"], each["details"]["outcome"]) for each in acts if each["action"] == "workflow.planned"] == [
+        (plan["plan_hash"], "planned"),
+        (refused["plan_hash"], "refused"),
+    ]
+
+
+CHAIN: list[tuple[str, list[str]]] = [("a", []), ("b", ["a"])]
+
+_IDLE = """
+import asyncio, sys
+from pathlib import Path
+from caio.bootstrap import open_installation
+from caio.config import read_settings
+async def idle():
+    async with open_installation(read_settings(data_dir=Path(sys.argv[1]))) as installation:
+        carrying = next(loop for loop in installation.worker.loops if loop.name == "runs of workflows")
+        await carrying._step()
+        await asyncio.sleep(0.1)
+        assert installation.worker.trouble is None
+asyncio.run(idle())
+print(sorted(name for name in ("dbos", "psycopg", "mcp", "aiobotocore") if name in sys.modules))
+"""
+
+
+def test_nothing_is_imported_before_the_first_run(tmp_path: Path, template: tuple[Path, str]) -> None:
+    shutil.copytree(template[0], tmp_path / "data")
+    command = [sys.executable, "-c", _IDLE, str(tmp_path / "data")]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples" / "workflows").iterdir()))
+async def test_the_examples_run(caio: Served, name: str) -> None:
+    paths = {"summarize-textrank": "/summarize", "sentiment-lexicon": "/classify"}
+    processes = []
+    try:
+        for service in paths:
+            script = ROOT / "examples" / "services" / f"{service.replace('-', '_')}.py"
+            process = subprocess.Popen([sys.executable, script, "--port", "0"], stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
+            processes.append(process)
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            document = yaml.safe_load((ROOT / "examples" / "contracts" / f"{service}.yaml").read_text())
+            document["api"]["base_url"] = ready["url"]
+            assert (await asked(caio.http, "POST", "/api/v1/services", document))[0] == 201
+        raw = yaml.safe_load((ROOT / "examples" / "workflows" / name).read_text())
+        body = (
+            raw if "workflow" in raw else {"workflow": raw, "input": {"text": "The harvest was good. All were glad."}}
+        )
+        status, begun, _ = await asked(caio.http, "POST", RUNS, body)
+        assert status == 202, begun
+        run = await until(caio, begun["run_id"])
+        assert run["status"] == "succeeded", run
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
