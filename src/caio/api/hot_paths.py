@@ -37,6 +37,7 @@ from caio.api.errors import (
     rate_limit_headers,
     status_of,
 )
+from caio.api.leaving import ClientGone, unless_gone
 from caio.api.openai.chat import from_chat
 from caio.api.openai.embeddings import from_embeddings
 from caio.api.openai.naming import ModelNames
@@ -86,10 +87,6 @@ Handler = Callable[["_Request", Caller, bytes], Awaitable[None]]
 #: From a body to what the gateway is asked for: the names of models, the body, its headers, who asks, the
 #: idempotency key and what that is bound to.
 Reading = Callable[[ModelNames, bytes, Mapping[str, str], Caller, str | None, str], Awaitable[Wanted]]
-
-
-class ClientGone(Exception):
-    """The caller closed the connection; there is nobody to answer."""
 
 
 class HotPaths:
@@ -252,20 +249,9 @@ class _Request:
         key = idempotency_key(self.headers)
         return key, fingerprint_of(self.path, raw, self.headers, caller) if key else ""
 
-    async def unless_gone(self, work: Awaitable[T]) -> T:
+    def unless_gone(self, work: Awaitable[T]) -> Awaitable[T]:
         """The work's result; cancels it and raises ClientGone when the caller disconnects first."""
-        working = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(self._receive())
-        try:
-            await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                return working.result()
-            raise ClientGone
-        finally:
-            gone.cancel()
-            if not working.done():
-                working.cancel()
-                await asyncio.wait({working})
+        return unless_gone(self._receive, work)
 
     async def answer(self, answer: Answer) -> None:
         body = answer.content

@@ -39,7 +39,7 @@ LARGEST_GROUP = 1024
 FAILING_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # nobody changes one; freezing it would cost each leaf more than the rest of queueing it
 class _Waiting:
     leaf: Leaf
     written: asyncio.Future[int]
@@ -104,16 +104,22 @@ class Journal:
         then), and the store's own error when it refuses this leaf. A caller that is cancelled
         does not learn the result, but its leaf is written all the same.
         """
+        return await self.hand_in(leaf)
+
+    def hand_in(self, leaf: Leaf, written: asyncio.Future[int] | None = None) -> asyncio.Future[int]:
+        """``append`` without waiting: the result is ``written``, a new future unless one is given. Raises NotReady
+        as ``append`` does; then the future is left as it is. Cancelling it changes nothing."""
         if not self._accepting:
             raise NotReady("The journal is not running; try another instance.", code="journal_stopped")
         if len(self._waiting) >= self._capacity:
             raise NotReady(
                 "Decisions arrive faster than they can be recorded; try again shortly.", code="journal_overloaded"
             )
-        entry = _Waiting(leaf, asyncio.get_running_loop().create_future())
-        self._waiting.append(entry)
+        if written is None:
+            written = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(leaf, written))
         self._arrived.set()
-        return await entry.written
+        return written
 
     async def _write(self) -> None:
         written: list[tuple[_Waiting, int]] = []

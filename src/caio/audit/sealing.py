@@ -182,6 +182,11 @@ class TenantVault:
                 held.until = now  # nobody knows: the next caller looks
             raise
 
+    def held(self, scope: TenantScope) -> Sealer | None:
+        """What ``sealer`` would answer now without waiting; None when it would wait."""
+        held = self._held.get(scope.tenant_id)
+        return held.sealer if held is not None and self._clock() < held.until else None
+
     def forget(self, tenant_id: str) -> None:
         """Drop the tenant's key from memory; the next use reads it again, and so does one under way."""
         self._forgotten += 1

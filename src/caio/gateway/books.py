@@ -7,14 +7,14 @@ away: the reservation is settled, the outcome is durable, the history has seen t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from caio.audit.journal import Journal
-from caio.audit.ports import KeptAnswer, Leaf, Mode, Status
+from caio.audit.ports import Attempt, KeptAnswer, Leaf, Mode, Status
 from caio.audit.record import SALT_BYTES, Commitment, DecisionRecord, OutcomeRecord, leaf_of
-from caio.audit.sealing import Entropy, TenantVault, sealing_context
+from caio.audit.sealing import Entropy, Sealer, TenantVault, sealing_context
 from caio.foundation.money import Usage
 from caio.gateway.most import Most
 from caio.gateway.ports import Actual, Admission, Clock
@@ -57,9 +57,43 @@ class Books:
         self._histories = histories
         self._clock = clock
         self._entropy = entropy
-        self._finishing: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Future[Any]] = set()
 
-    async def enter(
+    async def enter(self, wanted: Wanted, decision: Decision, decision_id: str, at: int, mode: Mode) -> None:
+        """Journal a decision that calls nobody; it is durable on return."""
+        record = self._decided(wanted, decision, decision_id, at, mode)
+        sealer = await self._vault.sealer(wanted.caller.scope)
+        await self._journal.append(leaf_of(record, sealer, self._entropy(SALT_BYTES)))
+
+    def entering(self, run: Run) -> asyncio.Future[int]:
+        """Start to journal an admitted run's decision, once the loop comes round: its service is called first. The
+        decision is durable when the future is done; whoever cancels that changes nothing."""
+        sealer = self._vault.held(run.wanted.caller.scope)
+        if sealer is None:
+            return asyncio.ensure_future(self._enter_run(run))
+        loop = asyncio.get_running_loop()
+        entered: asyncio.Future[int] = loop.create_future()
+        loop.call_soon(self._hand_in, run, sealer, entered)
+        return entered
+
+    async def _enter_run(self, run: Run) -> int:
+        sealer = await self._vault.sealer(run.wanted.caller.scope)
+        return await self._journal.append(self._decision_leaf(run, sealer))
+
+    def _hand_in(self, run: Run, sealer: Sealer, entered: asyncio.Future[int]) -> None:
+        try:
+            self._journal.hand_in(self._decision_leaf(run, sealer), entered)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the future is to have it
+            if not entered.done():
+                entered.set_exception(error)
+
+    def _decision_leaf(self, run: Run, sealer: Sealer) -> Leaf:
+        record = self._decided(
+            run.wanted, run.decision, run.decision_id, run.decided_at, Mode.ORCHESTRATE, run.position, run.most
+        )
+        return leaf_of(record, sealer, self._entropy(SALT_BYTES))
+
+    def _decided(
         self,
         wanted: Wanted,
         decision: Decision,
@@ -68,12 +102,12 @@ class Books:
         mode: Mode,
         position: int | None = None,
         most: Most = _NOTHING,
-    ) -> None:
-        """Journal a decision; it is durable on return. ``position`` is the admitted service's rank, and ``most``
-        what the call may take; none for a refusal or a decision that calls nobody."""
+    ) -> DecisionRecord:
+        """``position`` is the admitted service's rank, and ``most`` what the call may take; none for a refusal or a
+        decision that calls nobody."""
         chosen = None if position is None else decision.ranked[position]
         named = chosen or decision.winner
-        record = DecisionRecord(
+        return DecisionRecord(
             tenant_id=wanted.request.tenant_id,
             decision_id=decision_id,
             decided_at=at,
@@ -95,14 +129,15 @@ class Books:
             most_tokens=most.tokens,
             most_compute_ms=most.compute_ms,
         )
-        sealer = await self._vault.sealer(wanted.caller.scope)
-        await self._journal.append(leaf_of(record, sealer, self._entropy(SALT_BYTES)))
 
     async def finish(self, run: Run, ending: Ending) -> None:
         """Settle and journal the end of a call; durable on return, and not undone by cancellation."""
-        await self.to_the_end(self._finish(run, ending))
+        if self._vault.held(run.wanted.caller.scope) is None:
+            await self.to_the_end(self._finish(run, ending))
+        else:  # then nothing in it waits but for the ends themselves
+            await self._finish(run, ending)
 
-    async def abandon(self, run: Run, entering: Awaitable[None], status: Status) -> None:
+    async def abandon(self, run: Run, entering: Awaitable[int], status: Status) -> None:
         """End a run that has no answer: its decision is journalled before its outcome, and where that
         fails there is nothing to journal an outcome for. Raises what journalling raised."""
         await self.to_the_end(self._abandon(run, entering, status))
@@ -114,16 +149,19 @@ class Books:
     async def to_the_end(self, work: Coroutine[Any, Any, None]) -> None:
         """Do ``work`` whatever happens to the caller, and hold a cancelled caller until it is done:
         what comes after it may rely on it."""
-        task = asyncio.create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
+        await self._end_of(asyncio.ensure_future(work))
+
+    async def _end_of(self, work: asyncio.Future[Any]) -> None:
+        self._finishing.add(work)
+        work.add_done_callback(self._finishing.discard)
         try:
-            await asyncio.shield(task)
+            await asyncio.shield(work)
         except asyncio.CancelledError:
-            await asyncio.wait({task})
+            if not work.done():
+                await asyncio.wait({work})
             raise
 
-    async def _abandon(self, run: Run, entering: Awaitable[None], status: Status) -> None:
+    async def _abandon(self, run: Run, entering: Awaitable[int], status: Status) -> None:
         try:
             await entering
         except BaseException:
@@ -134,7 +172,15 @@ class Books:
     async def _finish(self, run: Run, ending: Ending) -> None:
         now, elapsed_ms = self._clock(), run.elapsed_ms
         tokens = ending.usage.input_tokens + ending.usage.output_tokens
-        await self._admission.settle(run.grant, Actual(ending.charged, tokens, elapsed_ms))
+        settling = self._admission.settling(run.grant, Actual(ending.charged, tokens, elapsed_ms))
+        try:
+            await self._tell(run, ending, now, elapsed_ms)
+        finally:
+            if settling is not None:
+                await self._end_of(settling)
+
+    async def _tell(self, run: Run, ending: Ending, now: int, elapsed_ms: int) -> None:
+        """Journal the outcome; then the history sees the attempts."""
         scope = run.wanted.caller.scope
         record = OutcomeRecord(
             tenant_id=scope.tenant_id,
@@ -149,9 +195,15 @@ class Books:
             charged=ending.charged,
             answer=None if ending.answer is None else Commitment.to(ending.answer, self._entropy(SALT_BYTES)),
         )
-        await self._journal.append(await self._leaf(run, record, ending))
-        for attempt in record.row().attempts:
-            self._histories.observe(scope.tenant_id, attempt, now)
+        written = self._journal.hand_in(await self._leaf(run, record, ending))
+        attempts = [each.row() for each in record.attempts]
+        written.add_done_callback(lambda _: self._observe(written, scope.tenant_id, attempts, now))
+        await self._end_of(written)
+
+    def _observe(self, written: asyncio.Future[int], tenant_id: str, attempts: Sequence[Attempt], now: int) -> None:
+        if not written.cancelled() and written.exception() is None:
+            for attempt in attempts:
+                self._histories.observe(tenant_id, attempt, now)
 
     async def _leaf(self, run: Run, record: OutcomeRecord, ending: Ending) -> Leaf:
         wanted = run.wanted

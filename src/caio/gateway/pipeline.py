@@ -8,11 +8,8 @@ the guarantees → settle → journal the outcome → answer. The laws are in RE
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
-from time import monotonic
 from typing import Any
 
 import msgspec
@@ -36,7 +33,7 @@ from caio.gateway.breakers import Breakers
 from caio.gateway.course import Course, Decided, acceptable
 from caio.gateway.doors import Doors
 from caio.gateway.ports import (
-    GRANT_DURABLE_SECONDS,
+from caio.gateway.in_time import InTime
     Admission,
     Clock,
     IdempotencyStore,
@@ -189,13 +186,9 @@ class Gateway:
                 await self.books.enter(wanted, decision, decided.decision_id, at, Mode.ORCHESTRATE)
             raise
 
-    def enter(self, run: Run) -> asyncio.Future[None]:
+    def enter(self, run: Run) -> asyncio.Future[int]:
         """Start journalling the run's decision; await the result before releasing anything."""
-        return asyncio.ensure_future(
-            self.books.enter(
-                run.wanted, run.decision, run.decision_id, run.decided_at, Mode.ORCHESTRATE, run.position, run.most
-            )
-        )
+        return self.books.entering(run)
 
     async def _answer(self, run: Run) -> Answer:
         entering = self.enter(run)
@@ -240,37 +233,6 @@ class Gateway:
             raise Conflict("the first call with this Idempotency-Key is still running", code="idempotency_in_progress")
         context = sealing_context(scope.tenant_id, KEPT_ANSWER, kept.decision_id)
         return _thawed((await self._vault.sealer(scope)).open(kept.sealed, context))
-
-
-@asynccontextmanager
-async def durable_in_time(admitted: float, entering: asyncio.Future[None]) -> AsyncIterator[None]:
-    """End the block with NotReady when the decision that is being entered is not durable GRANT_DURABLE_SECONDS
-    after it was ``admitted`` (monotonic), as the port of admission has it. The clock tells, not a timer alone: a
-    loop that stalls runs its timers late."""
-    last, durable = admitted + GRANT_DURABLE_SECONDS, inf
-    limit = asyncio.timeout(max(0.0, last - monotonic()))
-
-    def entered(_: asyncio.Future[None]) -> None:
-        nonlocal durable
-        durable = monotonic()
-        if durable <= last and not limit.expired():
-            limit.reschedule(None)
-
-    try:
-        async with limit:
-            entering.add_done_callback(entered)
-            try:
-                yield
-            finally:
-                entering.remove_done_callback(entered)
-        timely = min(durable, monotonic()) <= last
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        timely = False
-    if not timely:
-        message = "Decisions arrive faster than they can be recorded; try again shortly."
-        raise NotReady(message, code="journal_overloaded")
 
 
 def refusal(decided: Decided) -> NoServiceSatisfies:

@@ -5,6 +5,7 @@ Ports live beside their consumer; adapters are in ``providers`` and ``storage``.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -226,6 +227,10 @@ class Admission(Protocol):
 
     async def settle(self, grant: Grant, actual: Actual) -> None:
         """End a call: book what it used, free the rest and its slots. Settling again changes nothing."""
+        ...
+
+    def settling(self, grant: Grant, actual: Actual) -> asyncio.Future[None] | None:
+        """``settle``, begun and not waited for: None where it is done already, else what to wait for."""
         ...
 
 

@@ -28,7 +28,8 @@ from caio.foundation.money import Usage
 from caio.gateway.attempts import Endpoint, priced, since
 from caio.gateway.books import Ending
 from caio.gateway.course import acceptable
-from caio.gateway.pipeline import Gateway, durable_in_time, ended_by
+from caio.gateway.in_time import InTime
+from caio.gateway.pipeline import Gateway, ended_by
 from caio.gateway.ports import Chunk, Standing
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
 
@@ -98,7 +99,7 @@ class Streams:
         entering = gateway.enter(run)
         upstream: _Upstream | None = None
         try:
-            async with durable_in_time(run.started, entering):
+            async with InTime(run.started, entering):
                 upstream = await self._first_content(run)
                 await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
         except (Exception, asyncio.CancelledError) as error:

@@ -130,3 +130,12 @@ class WakingAdmission:
         finally:
             if self._queues:
                 self._queues.freed(grant.ask.tenant_id, grant.ask.service_id)
+
+    def settling(self, grant: Grant, actual: Actual) -> asyncio.Future[None] | None:
+        of = grant.ask.tenant_id, grant.ask.service_id
+        settling = self._admission.settling(grant, actual)
+        if settling is not None:
+            settling.add_done_callback(lambda _: self._queues.freed(*of))
+        elif self._queues:
+            self._queues.freed(*of)
+        return settling

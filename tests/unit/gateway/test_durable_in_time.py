@@ -6,20 +6,20 @@ import time
 import pytest
 
 from caio.foundation.errors import NotReady
-from caio.gateway import pipeline
-from caio.gateway.pipeline import durable_in_time
+from caio.gateway import in_time
+from caio.gateway.in_time import InTime
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr(pipeline, "GRANT_DURABLE_SECONDS", 0.05)
+    monkeypatch.setattr(in_time, "GRANT_DURABLE_SECONDS", 0.05)
 
 
 async def test_a_run_whose_decision_is_not_durable_in_time_is_abandoned():
     entering = asyncio.get_running_loop().create_future()
     started = time.monotonic()
     with pytest.raises(NotReady) as caught:
-        async with durable_in_time(started, entering):
+        async with InTime(started, entering):
             await asyncio.sleep(5)
     assert caught.value.code == "journal_overloaded"
     assert time.monotonic() - started < 2
@@ -27,11 +27,11 @@ async def test_a_run_whose_decision_is_not_durable_in_time_is_abandoned():
 
 async def test_a_run_whose_decision_is_durable_may_take_its_time():
     entering = asyncio.ensure_future(asyncio.sleep(0))
-    async with durable_in_time(time.monotonic(), entering):
+    async with InTime(time.monotonic(), entering):
         await asyncio.sleep(0.15)
     late = asyncio.get_running_loop().create_future()
     with pytest.raises(TimeoutError):  # of somebody else's: not mistaken for a journal's
-        async with durable_in_time(time.monotonic(), late):
+        async with InTime(time.monotonic(), late):
             raise TimeoutError
     late.set_result(None)
     await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def test_a_stalled_loop_lends_no_time(turns):
 
     stalling = asyncio.ensure_future(enter())
     with pytest.raises(NotReady):
-        async with durable_in_time(time.monotonic(), entering):
+        async with InTime(time.monotonic(), entering):
             await asyncio.shield(entering)
     await stalling
 
@@ -60,5 +60,5 @@ async def test_time_before_the_decision_is_entered_counts():
     entering = asyncio.get_running_loop().create_future()
     entering.set_result(None)
     with pytest.raises(NotReady):
-        async with durable_in_time(time.monotonic() - 0.06, entering):
+        async with InTime(time.monotonic() - 0.06, entering):
             await asyncio.shield(entering)

@@ -47,6 +47,10 @@ class InProcessAdmission:
         return account.move(grant, ask, now)
 
     async def settle(self, grant: Grant, actual: Actual) -> None:
+        self.settling(grant, actual)
+
+    def settling(self, grant: Grant, actual: Actual) -> None:
+        """Done at once."""
         account = self._accounts.get(grant.ask.tenant_id)
         if account is not None:  # else it has long been settled
             account.settle(grant.grant_id, actual)

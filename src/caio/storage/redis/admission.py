@@ -191,6 +191,9 @@ class RedisAdmission:
         shared = grant.ask.outage is Outage.LOCAL
         await self._settle(grant.ask.tenant_id, grant.grant_id, _Ending(actual, shared, time.monotonic()))
 
+    def settling(self, grant: Grant, actual: Actual) -> asyncio.Future[None]:
+        return asyncio.ensure_future(self.settle(grant, actual))
+
     async def ledger(self, scope: TenantScope, period: str, now: int) -> Ledger:
         """The tenant's books of the period that ``now`` is in, for reading; their budget is not known here. Raises
         NotReady, and LimitExceeded ``recovering``."""
