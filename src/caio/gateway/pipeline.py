@@ -32,8 +32,8 @@ from caio.gateway.books import KEPT_ANSWER, Books, Ending
 from caio.gateway.breakers import Breakers
 from caio.gateway.course import Course, Decided, acceptable
 from caio.gateway.doors import Doors
-from caio.gateway.ports import (
 from caio.gateway.in_time import InTime
+from caio.gateway.ports import (
     Admission,
     Clock,
     IdempotencyStore,
@@ -193,7 +193,7 @@ class Gateway:
     async def _answer(self, run: Run) -> Answer:
         entering = self.enter(run)
         try:
-            async with durable_in_time(run.started, entering):
+            async with InTime(run.started, entering):
                 tried = await self._try_in_turn(run)
                 answer = _answer_of(run, tried)
                 kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
