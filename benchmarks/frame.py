@@ -30,6 +30,7 @@ from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
 Side = Literal["<=", ">="]
+SIGNS: dict[Side, str] = {"<=": "≤", ">=": "≥"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,17 @@ class Report:
         return all(row.holds is not False for row in self.rows)
 
     def finish(self, folder: Path = RESULTS, console: Console | None = None) -> int:
-        """Print the table, write ``<name>.json`` and ``<name>.png`` into ``folder``, return the exit code."""
+        """Print the table, write it into ``folder`` as ``<name>.json``, ``.md`` and ``.png``, return the exit code."""
         folder.mkdir(parents=True, exist_ok=True)
         written = folder / f"{self.name}.json"
         written.write_text(json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / f"{self.name}.md").write_text(self.markdown(), encoding="utf-8")
         draw(self, folder / f"{self.name}.png")
         console = console or Console()
         console.print(self._table())
         for measure, why in self.left_out.items():
             console.print(f"not measured: {measure}: {why}", highlight=False, markup=False)
-        console.print(f"written: {os.path.relpath(written)} and its plot, .png", highlight=False)
+        console.print(f"written: {os.path.relpath(written)}, the same as .md, and its plot, .png", highlight=False)
         return 0 if self.holds() else 1
 
     def document(self) -> dict[str, object]:
@@ -95,6 +97,21 @@ class Report:
             "rows": [asdict(row) for row in self.rows],
             "left_out": self.left_out,
         }
+
+    def markdown(self) -> str:
+        """The table as a page of the documentation shows it, after the day and the machine."""
+        lines = [
+            f"{datetime.now(UTC).date()}, {machine()}.",
+            "",
+            "| measure | value | bar | holds |",
+            "|---|---|---|---|",
+        ]
+        words = {True: "yes", False: "**no**", None: "–"}
+        for row in self.rows:
+            bar = "–" if row.bar is None else f"{SIGNS[self._sides[row.measure]]} {figure(row.bar)}"
+            lines.append(f"| {row.measure} | {figure(row.value)} {row.unit} | {bar} | {words[row.holds]} |")
+        lines += ["", *(f"- Not measured: {measure}: {why}" for measure, why in self.left_out.items())]
+        return "\n".join(lines).rstrip() + "\n"
 
     def _add(self, row: Row, side: Side | None) -> None:
         if not math.isfinite(row.value):

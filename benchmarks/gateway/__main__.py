@@ -138,8 +138,9 @@ class Run:
             self.report.note(f"{name}: throughput, 16 connections", side.rate, "calls/s")
         for name, side in self._sides.items():
             self.report.note(f"{name}: processor", side.cost, "µs a call")
-        failed = sum(self._sides[name].failed for name in self._caio())
-        self.report.at_most("CAIO: calls not answered 200", failed, "calls", bar=0)
+        caio = [side for name, side in self._sides.items() if name.startswith("CAIO")]
+        failed, answered = sum(side.failed for side in caio), sum(side.answered for side in caio)
+        self.report.at_most("CAIO: calls not answered 200", 100 * failed / (failed + answered), "% of the calls", bar=0)
         for name, floor in ((NATIVE, RELAY), (CHAT, CHAT_RELAY)):
             mine, its = self._sides[name], self._sides[floor]
             unit = "% of the floor"

@@ -31,6 +31,9 @@ def test_a_run_is_written_printed_and_drawn(tmp_path):
         {"measure": "calls", "value": 12_345, "unit": "calls/s", "bar": 20_000, "holds": False},
         {"measure": "floor", "value": 0.1, "unit": "s", "bar": None, "holds": None},
     ]
+    told = (tmp_path / "results" / "sample.md").read_text()
+    assert "| calls | 12,345 calls/s | ≥ 20,000 | **no** |" in told
+    assert "| floor | 0.1 s | – | – |" in told
     assert (tmp_path / "results" / "sample.png").read_bytes().startswith(b"\x89PNG")
     assert code == 1
     assert "<= 1 " in printed
