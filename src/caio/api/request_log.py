@@ -13,6 +13,8 @@ from time import monotonic
 
 import structlog
 
+from caio.observability.logging import request_lines
+
 #: Seconds that refused calls are counted for before they are logged.
 REFUSALS_EVERY = 10.0
 
@@ -31,6 +33,10 @@ def log_request(
     *, method: str, path: str, status: int, request_id: str, decision_id: str | None, started: float
 ) -> None:
     """``started`` is a reading of the monotonic clock, in seconds."""
+    duration_ms = round((monotonic() - started) * 1000, 3)
+    if (lines := request_lines()) is not None:
+        lines.write(method, path, status, request_id, decision_id, duration_ms)
+        return
     _logger.info(
         "request",
         method=method,
@@ -38,7 +44,7 @@ def log_request(
         status=status,
         request_id=request_id,
         decision_id=decision_id,
-        duration_ms=round((monotonic() - started) * 1000, 3),
+        duration_ms=duration_ms,
     )
 
 

@@ -2,14 +2,30 @@
 
 What looks like a credential is replaced before a line is written, whoever logged it. Payloads are
 never handed to the logger in the first place; nothing here could recognise one.
+
+The line of a request is written so often that it has a way of its own: put together from its fixed members, the
+same to the byte as structlog's processors would render it, and written with others within FLUSH_SECONDS. A process
+that is killed takes those with it; what must outlive it is in the journal, not in a log.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- a_requests_line_is_structlogs_own: whatever method and path are.
+- lines_are_written_within_a_moment, and at exit.
+- who_sets_up_structlog_otherwise_gets_every_line.
 """
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import json
 import logging
 import re
 import sys
-from typing import Any
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, TextIO
 
 import structlog
 
@@ -18,6 +34,12 @@ _SECRET_VALUE = re.compile(
     r"caio_[a-z]+_[A-Za-z0-9_-]{8,}|(?i:bearer)\s+\S+|sk-[A-Za-z0-9_-]{8,}|://[^/@\s]+:[^/@\s]+@"
 )
 REDACTED = "[redacted]"
+
+#: Seconds for which a request's line may wait for others.
+FLUSH_SECONDS = 0.1
+
+#: The bytes, about, after which lines do not wait any more.
+_FULL = 1 << 16
 
 
 def configure_logging(level: str) -> None:
@@ -30,8 +52,12 @@ def configure_logging(level: str) -> None:
         redact,
     ]
     number = logging.getLevelNamesMapping()[level.upper()]
+    renderer = structlog.processors.JSONRenderer(sort_keys=False)
+    _prepared.clear()
+    if number <= logging.INFO:
+        _prepared.append((renderer, RequestLines(sys.stderr)))
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(sort_keys=False)],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -60,3 +86,65 @@ def _clean(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_clean(name, item) for item in value]
     return value
+
+
+class RequestLines:
+    """Writes the lines of requests, a few at a time. To be used in a running event loop."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: list[str] = []
+        self._size = 0
+        self._flushing: asyncio.TimerHandle | None = None
+        atexit.register(self.flush)
+
+    def write(
+        self, method: str, path: str, status: int, request_id: str, decision_id: str | None, duration_ms: float
+    ) -> None:
+        """The ids must be the process's own: of the rest what looks like a credential is replaced."""
+        decided = "null" if decision_id is None else f'"{decision_id}"'
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line = (
+            f'{{"method": {_text(method)}, "path": {_text(path)}, "status": {status}, "request_id": "{request_id}", '
+            f'"decision_id": {decided}, "duration_ms": {duration_ms}, '
+            f'"event": "request", "level": "info", "timestamp": "{now}"}}\n'
+        )
+        self._waiting.append(line)
+        self._size += len(line)
+        if self._size > _FULL:
+            self.flush()
+        elif self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits. A stream that is gone loses it, as a log does."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        lines = "".join(self._waiting)
+        self._waiting.clear()
+        self._size = 0
+        if lines:
+            with suppress(OSError, ValueError):
+                self._stream.write(lines)
+                self._stream.flush()
+
+
+#: The renderer that ``configure_logging`` set up last, and the lines that are written past it; or nothing.
+_prepared: list[tuple[Any, RequestLines]] = []
+
+
+def request_lines() -> RequestLines | None:
+    """Where a request's line may be written past structlog; None when structlog was set up otherwise, or asked for
+    less than such lines."""
+    if not _prepared:
+        return None
+    renderer, lines = _prepared[0]
+    processors = structlog.get_config()["processors"]
+    return lines if processors and processors[-1] is renderer else None
+
+
+@lru_cache(1024)
+def _text(value: str) -> str:
+    """The JSON of a text that was cleaned. Few differ: methods and paths."""
+    return json.dumps(_clean("", value))
