@@ -271,6 +271,37 @@ async def test_a_stream_that_is_refused_raises_as_any_call(ask: Asked, caio: Ser
         await ask.chunks()
 
 
+CHAIN = {
+    "steps": [
+        {"id": "first", "request": {"capability": "text.sentiment"}, "payload": {"text": {"$from": "input"}}},
+        {"id": "second", "request": {"capability": "text.sentiment"}, "payload": {"$from": "first"}},
+    ],
+    "deadline_ms": 30000,
+    "result": {"$from": "second", "pointer": "/label"},
+}
+
+
+async def test_workflows_are_run_and_followed(ask: Asked, caio: Served) -> None:
+    await ask("services.register", contract("only", caio.service.url))
+    begun = await ask("workflows.run", CHAIN, "Fine.", idempotency_key="once")
+    kinds: list[str] = []
+
+    def blocking() -> None:
+        kinds.extend(each.kind for each in ask.client.workflows.events(begun.run_id))
+
+    async def awaiting() -> None:
+        async for each in ask.client.workflows.events(begun.run_id):
+            kinds.append(each.kind)  # noqa: PERF401 - as they come
+
+    await asyncio.wait_for(asyncio.to_thread(blocking) if isinstance(ask.client, Client) else awaiting(), 60)
+    assert (kinds[0], kinds[-1]) == ("run.queued", "run.succeeded")
+    ended = await ask("workflows.get", begun.run_id)
+    assert (ended.has_ended, ended.result, [step.status for step in ended.steps]) == (True, "good", ["succeeded"] * 2)
+    assert (await ask("workflows.run", CHAIN, "Fine.", idempotency_key="once")).run_id == begun.run_id
+    assert [each.run_id for each in (await ask("workflows.list")).items] == [begun.run_id]
+    assert (await ask("workflows.cancel", begun.run_id)).status == "succeeded"
+
+
 async def test_many_calls_share_the_connections(caio: Served) -> None:
     await caio.register("only")
     async with AsyncClient(caio.url, caio.token) as client:
@@ -288,7 +319,7 @@ async def process(data_dir: Path, port: int) -> AsyncIterator[tuple[asyncio.subp
     )
     try:
         assert running.stdout is not None
-        yield running, (await asyncio.wait_for(running.stdout.readline(), 60)).decode()
+        yield running, (await asyncio.wait_for(running.stdout.readline(), 150)).decode()
     finally:
         if running.returncode is None:
             running.send_signal(signal.SIGKILL)
@@ -305,7 +336,7 @@ async def test_a_server_killed_between_the_attempts_is_survived(
     folder, token = template
     data_dir, port = tmp_path / "data", free_port()
     shutil.copytree(folder, data_dir)
-    async with AsyncClient(f"http://127.0.0.1:{port}", token, retries=30, timeout=60) as client:
+    async with AsyncClient(f"http://127.0.0.1:{port}", token, retries=60, timeout=300) as client:
         async with process(data_dir, port):
             await client.services.register(contract("slow", service.url, "/slow"))
             answering = asyncio.create_task(client.orchestrate("text.sentiment", FINE, idempotency_key="mine"))

@@ -5,7 +5,6 @@ Times are microseconds since the epoch; money is decimal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
@@ -14,6 +13,9 @@ import msgspec
 from msgspec import Struct
 
 T = TypeVar("T")
+
+#: The states in which a run stays.
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -201,6 +203,53 @@ class UsageStatement(Answer, frozen=True, rename={"since": "from", "until": "to"
     total: Sums
 
 
+class Step(Answer, frozen=True):
+    """A step of a run. ``output`` is what it answered, ``error`` what went wrong."""
+
+    id: str
+    after: list[str]
+    status: str
+    max_cost: Decimal
+    decision_id: str | None = None
+    service_id: str | None = None
+    charged: Decimal | None = None
+    started_at: int | None = None
+    finished_at: int | None = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+
+
+class Run(Answer, frozen=True):
+    """A run of a workflow. ``code`` says why it failed; its steps are told by ``workflows.get`` alone."""
+
+    run_id: str
+    status: str
+    principal_id: str
+    plan_hash: str
+    most_cost: Decimal
+    created_at: int
+    updated_at: int
+    deadline_at: int
+    code: str | None = None
+    steps: list[Step] = []
+    charged: Decimal | None = None
+    result: Any = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+
+class RunEvent(Answer, frozen=True):
+    """Something that happened to a run: ``kind`` is ``run.…`` or ``step.…``."""
+
+    id: str
+    kind: str
+    at: int
+    document: dict[str, Any]
+
+
 class Model(Answer, frozen=True):
     id: str
     owned_by: str
@@ -293,6 +342,3 @@ class Embeddings(Answer, frozen=True):
     usage: ChatUsage | None = None
     raw: dict[str, Any] = {}
     routing: Routing | None = None
-
-
-Document = str | bytes | Mapping[str, Any]

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx2
 
-from caio.client import answers, calls, trust
-from caio.client.calls import Document, Request, Wishes
+from caio.client import answers, calls
+from caio.client.blocking_parts import ChatCalls, Decisions, Policies, Receipts, Services, Workflows
+from caio.client.calls import Request, Wishes
 from caio.client.connection import CONNECTIONS, TIMEOUT_SECONDS, connection_to
-from caio.client.errors import Misused, StreamBroken
 from caio.client.exchange import Attempt, Call, NoAnswer, Pause, Received, exchange
-from caio.client.streams import ChatEvents, broken
 from caio.client.transport import lost_by, received_of, request_of
 
 if TYPE_CHECKING:
-    from caio.audit.verify import Verification
+    pass
 
 T = TypeVar("T")
 
@@ -55,6 +54,7 @@ class Client:
         self.policies = Policies(self)
         self.decisions = Decisions(self)
         self.receipts = Receipts(self)
+        self.workflows = Workflows(self)
 
     def __repr__(self) -> str:
         return f"<caio.Client of {self._connection.url}>"
@@ -172,194 +172,3 @@ class Client:
             if time.monotonic() > ends:
                 raise httpx2.ReadTimeout("the answer came too slowly")
         return b"".join(parts)
-
-
-class ChatStream:
-    """A chat completion, piece by piece. Iterate it to the end, or close it: that cancels what is left of the call.
-
-    It begins when it is entered or first iterated; ``routing`` is known from then on.
-    """
-
-    def __init__(self, client: Client, call: Call[Received]) -> None:
-        self._client = client
-        self._call = call
-        self._received: Received | None = None
-        self._closed = False
-        self._chunks = self._iterate()
-
-    def __enter__(self) -> Self:
-        self._open()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[answers.ChatChunk]:
-        return self
-
-    def __next__(self) -> answers.ChatChunk:
-        return next(self._chunks)
-
-    @property
-    def routing(self) -> answers.Routing:
-        """Which decision it comes of, and which service tells it. Raises Misused before it has begun."""
-        if self._received is None:
-            raise Misused("the stream has not begun: enter it, or take its first piece")
-        return calls.routing_of(self._received)
-
-    def text(self) -> str:
-        """All the text that is still to come."""
-        return "".join(chunk.text for chunk in self)
-
-    def close(self) -> None:
-        """Nothing more is wanted of it."""
-        self._closed = True
-        if self._received is not None:
-            self._received.opened.close()
-
-    def _open(self) -> Received:
-        if self._received is None:
-            if self._closed:
-                raise Misused("the stream is closed")
-            self._received = self._client._ask(self._call)
-        return self._received
-
-    def _iterate(self) -> Iterator[answers.ChatChunk]:
-        response, events = self._open().opened, ChatEvents()
-        try:
-            for piece in response.iter_bytes():
-                yield from events.feed(piece)
-                if events.ended:
-                    break
-            events.close()
-        except (httpx2.HTTPError, httpx2.StreamError) as error:
-            fault: StreamBroken = broken(str(lost_by(error)))
-        else:
-            return
-        finally:
-            response.close()
-        raise fault
-
-
-class ChatCalls:
-    """``client.chat``: OpenAI's chat completions. ``model`` is a service, an alias, ``auto`` or ``auto:CAPABILITY``;
-    ``fields`` are further ones of OpenAI's request."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def create(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        *,
-        model: str = "auto",
-        wishes: Wishes | None = None,
-        idempotency_key: str | None = None,
-        timeout: float | None = None,
-        **fields: Any,
-    ) -> answers.Chat:
-        """A complete answer."""
-        call = calls.chat(messages, model, wishes, fields, idempotency_key=idempotency_key, timeout=timeout)
-        return self._client._ask(call)
-
-    def stream(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        *,
-        model: str = "auto",
-        wishes: Wishes | None = None,
-        timeout: float | None = None,
-        **fields: Any,
-    ) -> ChatStream:
-        """An answer in pieces: ``with client.chat.stream(…) as stream: for chunk in stream: …``."""
-        return ChatStream(self._client, calls.chat_stream(messages, model, wishes, fields, timeout=timeout))
-
-
-class _Publications:
-    """Contracts or policies, registered, versioned, retired."""
-
-    _kind = ""
-
-    def __init__(self, client: Client) -> None:
-        self._ask = client._ask
-
-    def register(self, document: Document) -> answers.Publication:
-        """Register a document: YAML or JSON as text, or a mapping."""
-        return self._ask(calls.register(self._kind, document))
-
-    def validate(self, document: Document) -> answers.Validation:
-        """Say everything that is wrong with it, without registering it."""
-        return self._ask(calls.validate(self._kind, document))
-
-    def publish(self, name: str, document: Document, revision: int) -> answers.Publication:
-        """Publish a further version, which becomes the active one; ``revision`` is the one last read."""
-        return self._ask(calls.publish(self._kind, name, document, revision))
-
-    def get(self, name: str, version: str | None = None) -> answers.Publication:
-        """The newest version, or the one asked for."""
-        return self._ask(calls.publication(self._kind, name, version))
-
-    def list(
-        self, *, after: str | None = None, limit: int = 50, retired: bool = False
-    ) -> answers.Page[answers.Publication]:
-        """A page, by name; the next begins ``after`` its ``next``."""
-        return self._ask(calls.publications(self._kind, after, limit, retired))
-
-    def retire(self, name: str, revision: int | None = None) -> answers.Publication:
-        """Take it out of use; its versions stay readable."""
-        return self._ask(calls.retire(self._kind, name, revision))
-
-
-class Services(_Publications):
-    """``client.services``: contracts."""
-
-    _kind = "services"
-
-
-class Policies(_Publications):
-    """``client.policies``: the tenant's rules."""
-
-    _kind = "policies"
-
-
-class Decisions:
-    """``client.decisions``: what was decided, and on which evidence."""
-
-    def __init__(self, client: Client) -> None:
-        self._ask = client._ask
-
-    def get(self, decision_id: str) -> answers.Decision:
-        return self._ask(calls.decision(decision_id))
-
-    def list(self, *, before: str | None = None, limit: int = 50) -> answers.Page[answers.DecisionSummary]:
-        """A page, newest first; the next is what was ``before`` its ``next``."""
-        return self._ask(calls.decisions(before, limit))
-
-    def evidence(self, decision_id: str) -> dict[str, Any]:
-        """What the decision was made from: with it, it can be worked out again."""
-        return self._ask(calls.of_decision(decision_id, "evidence"))
-
-    def explanation(self, decision_id: str) -> dict[str, Any]:
-        """Why the winner won, and what each loser lacked."""
-        return self._ask(calls.of_decision(decision_id, "explanation"))
-
-
-class Receipts:
-    """``client.receipts``: signed receipts, and what they prove."""
-
-    def __init__(self, client: Client) -> None:
-        self._ask = client._ask
-
-    def get(self, decision_id: str) -> dict[str, Any]:
-        return self._ask(calls.of_decision(decision_id, "receipt"))
-
-    def published_keys(self) -> dict[str, bytes]:
-        """The keys that the server publishes. To verify with these is to trust the server on first use."""
-        return trust.keys_in(self._ask(calls.published_keys()))
-
-    def verify(
-        self, receipt: str | Mapping[str, Any], keys: trust.Keys, evidence: Mapping[str, Any] | None = None
-    ) -> Verification:
-        """Check every claim of a receipt, given or fetched by its decision's id, with ``keys`` alone."""
-        document = self.get(receipt) if isinstance(receipt, str) else receipt
-        return trust.verify_receipt(document, keys, evidence)

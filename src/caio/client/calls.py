@@ -90,7 +90,7 @@ def chat_stream(
 ) -> Call[Received]:
     body = _openai({"model": model, "messages": messages, **fields, "stream": True}, wishes)
     headers = _json({"accept": "text/event-stream"})
-    return Call("POST", "/v1/chat/completions", _stream, body, headers, Repeats.STREAM, timeout)
+    return Call("POST", "/v1/chat/completions", _stream, body, headers, Repeats.STREAM, timeout, True)
 
 
 def embeddings(
@@ -165,6 +165,29 @@ def usage(
 ) -> Call[answers.UsageStatement]:
     stated = {"from": since, "to": until, "group_by": ",".join(group_by), **filters}
     return Call("GET", query("/api/v1/usage", stated), _as(answers.UsageStatement))
+
+
+def run_workflow(workflow: Mapping[str, Any], given: Any, idempotency_key: str | None) -> Call[answers.Run]:
+    body = _encoded({"workflow": workflow, "input": given})
+    return Call("POST", "/api/v1/workflows/runs", _as(answers.Run), body, _json(_keyed(idempotency_key)))
+
+
+def runs(before: str | None, limit: int) -> Call[answers.Page[answers.Run]]:
+    path = query("/api/v1/workflows/runs", {"before": before, "limit": limit})
+    return Call("GET", path, _as(answers.Page[answers.Run]))
+
+
+def run_of(run_id: str) -> Call[answers.Run]:
+    return Call("GET", _address("workflows/runs", run_id), _as(answers.Run))
+
+
+def cancel_run(run_id: str) -> Call[answers.Run]:
+    return Call("POST", f"{_address('workflows/runs', run_id)}/cancel", _as(answers.Run))
+
+
+def run_events(run_id: str, after: str) -> Call[Received]:
+    headers = {"accept": "text/event-stream", **({"last-event-id": after} if after else {})}
+    return Call("GET", f"{_address('workflows/runs', run_id)}/events", _stream, headers=headers, is_stream=True)
 
 
 def _address(kind: str, name: str) -> str:

@@ -65,10 +65,7 @@ class Call(Generic[T_co]):
     headers: Mapping[str, str] = field(default_factory=dict)
     repeats: Repeats = Repeats.NOTHING
     timeout: float | None = None
-
-    @property
-    def is_stream(self) -> bool:
-        return self.repeats is Repeats.STREAM
+    is_stream: bool = False
 
 
 class NoAnswer(Exception):

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caio.client import StreamBroken
+from caio.client.answers import RunEvent
 from caio.client.sse import MOST_BYTES, Event, Events
-from caio.client.streams import ChatEvents
+from caio.client.streams import MOST_IN_VAIN, ChatEvents, RunEvents
 
 LINES = ["data: a", "data:b", "data: ü", "event: told", "id: 7", "id: 8", ": a comment", "retry: 3", "data", "", ""]
 
@@ -70,3 +71,33 @@ def test_a_break_that_is_told_is_raised_with_its_code() -> None:
 def test_what_is_no_chunk_breaks_it(data: bytes) -> None:
     with pytest.raises(StreamBroken):
         list(ChatEvents().feed(b"data: " + data + b"\n\n"))
+
+
+def event(seq: int, kind: str) -> bytes:
+    return b'id: %d\nevent: %s\ndata: {"at": %d, "step": "one"}\n\n' % (seq, kind.encode(), seq)
+
+
+@given(st.lists(st.integers(0, 400), max_size=MOST_IN_VAIN))
+def test_a_run_is_followed_to_its_end(breaks: list[int]) -> None:
+    told = [event(1, "run.queued"), event(2, "step.failed"), event(3, "run.cancelling"), event(4, "run.cancelled")]
+    found: list[RunEvent] = []
+    events = RunEvents("")
+    for at in [*breaks, 10_000]:
+        begun = int(events.last or 0)
+        found += events.feed(b"".join(told[begun:])[:at])
+        if events.ended:
+            break
+        events.interrupted("cut")
+    assert [(each.id, each.at) for each in found] == [(str(seq), seq) for seq in (1, 2, 3, 4)]
+    assert (found[1].kind, found[1].document) == ("step.failed", {"step": "one"})
+
+
+def test_connections_that_bring_nothing_are_given_up() -> None:
+    events = RunEvents("7")
+    for _ in range(MOST_IN_VAIN):
+        events.interrupted("cut")
+    with pytest.raises(StreamBroken, match="cut"):
+        events.interrupted("cut")
+    with pytest.raises(StreamBroken) as raised:
+        list(RunEvents("").feed(b'event: error\ndata: {"code": "not_ready"}\n\n'))
+    assert raised.value.code == "not_ready"

@@ -14,14 +14,26 @@ from typing import Any
 import pytest
 
 import caio
-from caio.client import AsyncClient, Client, Misused, StreamBroken, Unreachable, awaiting, blocking
+from caio.client import (
+    AsyncClient,
+    Client,
+    Misused,
+    StreamBroken,
+    Unreachable,
+    awaiting_parts,
+    awaiting_streams,
+    blocking_parts,
+    blocking_streams,
+)
 from caio.client.errors import Answered, Told
 
 PAIRS = [
     (Client, AsyncClient),
-    (blocking.ChatStream, awaiting.AsyncChatStream),
-    *((getattr(blocking, name), getattr(awaiting, name)) for name in ("ChatCalls", "Services", "Policies")),
-    *((getattr(blocking, name), getattr(awaiting, name)) for name in ("Decisions", "Receipts")),
+    (blocking_streams.ChatStream, awaiting_streams.AsyncChatStream),
+    (blocking_parts.ChatCalls, awaiting_parts.ChatCalls),
+    (blocking_parts.Workflows, awaiting_parts.Workflows),
+    *((getattr(blocking_parts, name), getattr(awaiting_parts, name)) for name in ("Services", "Policies")),
+    *((getattr(blocking_parts, name), getattr(awaiting_parts, name)) for name in ("Decisions", "Receipts")),
 ]
 KEY = "caio_secret_0123456789"
 
@@ -33,7 +45,7 @@ def offered(kind: type) -> dict[str, Any]:
         if name.startswith("_") or not (inspect.isfunction(member) or isinstance(member, property)):
             continue
         target: Any = member.fget if isinstance(member, property) else member
-        signature = str(inspect.signature(target)).replace("AsyncChatStream", "ChatStream")
+        signature = str(inspect.signature(target)).replace("Async", "")
         found[name] = (signature, (inspect.getdoc(target) or "").replace("async ", ""))
     return found
 
@@ -44,7 +56,7 @@ def test_the_twins_offer_the_same(one: type, other: type) -> None:
     assert offered(one)
 
 
-@pytest.mark.parametrize(("one", "other"), PAIRS[3:], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(("one", "other"), PAIRS[4:], ids=lambda kind: kind.__name__)
 def test_what_one_answers_the_other_awaits(one: type, other: type) -> None:
     for name in offered(one):
         assert inspect.iscoroutinefunction(getattr(other, name)), name
@@ -56,7 +68,7 @@ def test_every_part_has_its_twin() -> None:
 
     with Client(api_key=KEY) as client:
         assert parts(client) == parts(AsyncClient(api_key=KEY))
-        assert {"chat", "services", "policies", "decisions", "receipts"} <= parts(client)
+        assert {"chat", "services", "policies", "decisions", "receipts", "workflows"} <= parts(client)
 
 
 def test_the_environment_says_what_the_arguments_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
