@@ -46,6 +46,8 @@ from caio.api.platform import Platform
 from caio.api.presented import Presented
 from caio.api.request_log import RefusalLog, log_request, new_request_id
 from caio.api.wanted import (
+    CACHE,
+    cache_seconds,
     fingerprint_of,
     from_orchestrate,
     idempotency_key,
@@ -158,7 +160,11 @@ class HotPaths:
         if in_body:
             caller.require(Permission.DECISIONS_READ)
         wanted = from_orchestrate(raw, caller, *request.idempotency(caller, raw))
-        wanted = replace(wanted, render=lambda answer: _orchestrated(answer, caller.tenant.currency))
+        wanted = replace(
+            wanted,
+            render=lambda answer: _orchestrated(answer, caller.tenant.currency),
+            cache_seconds=cache_seconds(request.headers, wanted.request),
+        )
         answer = await request.unless_gone(self._platform.gateway.orchestrate(wanted))
         await request.answer(await self._with_receipt(answer, caller) if in_body else answer)
 
@@ -178,6 +184,8 @@ class HotPaths:
     async def _openai(self, read: Reading, request: _Request, caller: Caller, raw: bytes) -> None:
         """Answer as OpenAI does: whole, or in pieces."""
         wanted = await read(self._platform.model_names, raw, request.headers, caller, *request.idempotency(caller, raw))
+        if (seconds := cache_seconds(request.headers, wanted.request)) is not None:
+            wanted = replace(wanted, cache_seconds=seconds)
         if wanted.request.stream:
             await request.stream(await request.unless_gone(self._platform.streams.open(wanted)))
         else:
@@ -258,6 +266,9 @@ class _Request:
         headers = _decision_headers(answer.decision_id, answer.service_id, answer.version, answer.standing)
         if answer.replayed:
             headers.append((b"idempotency-replayed", b"true"))
+        if CACHE in self.headers:
+            told = "miss" if answer.answer_from is None else f"hit; from={answer.answer_from}"
+            headers.append((CACHE.encode(), told.encode()))
         self.decision_id = answer.decision_id
         await self._start(200, [(b"content-type", _JSON), (b"content-length", str(len(body)).encode()), *headers])
         await self._send({"type": "http.response.body", "body": body})

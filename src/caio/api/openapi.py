@@ -23,6 +23,7 @@ from caio.api.routes.tenant import OwnTenantPatch
 from caio.api.routes.tenants import AdminWish, CancellationWish, SuspensionWish, TenantPatch, TenantWish
 from caio.api.routes.webhooks import SecretRotationWish, WebhookWish
 from caio.gateway.aliases import AliasBody
+from caio.gateway.answer_cache import LONGEST_SECONDS
 from caio.gateway.intake import OrchestrateBody
 from caio.gateway.plan_intake import PlanBody
 from caio.gateway.workflows.definition import RunBody
@@ -108,6 +109,14 @@ _RECEIPT_IN_BODY = {
     "required": False,
     "description": "`body`: the answer holds the signed receipt instead of its address.",
     "schema": {"type": "string", "enum": ["body"]},
+}
+
+_CACHE = {
+    "name": "x-caio-cache",
+    "in": "header",
+    "required": False,
+    "description": "An answer to an equal request that is so many seconds old at most will do as well.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_SECONDS},
 }
 
 _ROUTING_WISHES = [
@@ -244,7 +253,7 @@ def _operation(tag: str, summary: str, model: str, content: dict[str, Any]) -> d
         "tags": [tag],
         "summary": summary,
         "security": [{"HTTPBearer": []}],
-        "parameters": [key, _TENANT],
+        "parameters": [key, _TENANT, _CACHE],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}},

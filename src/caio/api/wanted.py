@@ -8,12 +8,15 @@ from collections.abc import Mapping
 import msgspec
 
 from caio.foundation.errors import InvalidInput, Violation
+from caio.gateway.answer_cache import LONGEST_SECONDS
 from caio.gateway.intake import OrchestrateBody, kernel_request, read
 from caio.gateway.ports import PROTOCOLS_OF, Operation
 from caio.gateway.run import Wanted
+from caio.routing.model import Request
 from caio.tenancy.principals import Caller
 
 RECEIPT = "x-caio-receipt"
+CACHE = "x-caio-cache"
 LONGEST_IDEMPOTENCY_KEY = 255
 
 _NO_BODY = b"null"
@@ -71,3 +74,17 @@ def receipt_in_body(headers: Mapping[str, str]) -> bool:
             f"{RECEIPT} may only be: body", [Violation(f"/header/{RECEIPT}", "must be body")], code="invalid_header"
         )
     return wish == "body"
+
+
+def cache_seconds(headers: Mapping[str, str], request: Request) -> int | None:
+    """How old an answer may be that the caller will take again (``x-caio-cache``); None when it must be new. Raises
+    InvalidInput for another value than whole seconds up to a day, and for a stream."""
+    stated = headers.get(CACHE)
+    if stated is None:
+        return None
+    if not (stated.isascii() and stated.isdecimal() and 0 < int(stated[:6]) <= LONGEST_SECONDS and len(stated) < 6):
+        rule = f"must be whole seconds, 1 to {LONGEST_SECONDS}"
+        raise InvalidInput(f"{CACHE} {rule}", [Violation(f"/header/{CACHE}", rule)], code="invalid_header")
+    if request.stream:
+        raise InvalidInput(f"a stream is not kept: leave out {CACHE}", code="cache_not_for_streams")
+    return int(stated)

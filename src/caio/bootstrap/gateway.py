@@ -14,6 +14,7 @@ from caio.bootstrap.metering import Metering
 from caio.bootstrap.storage import Storage
 from caio.config import Settings
 from caio.foundation.errors import Misconfigured
+from caio.gateway.answer_cache import AnswerCache, KeptAnswers
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import Books
 from caio.gateway.breakers import Breakers
@@ -30,6 +31,7 @@ from caio.registry.histories import Histories
 from caio.registry.service_limits import ServiceLimits
 from caio.registry.views import Views
 from caio.storage.memory.admission import InProcessAdmission
+from caio.storage.memory.answers import AnswersInMemory
 from caio.storage.memory.health import Board, BoardHealth
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ async def open_gateway(
         stores.idempotency,
         audit.vault,
         metering.storage_gauge,
+        AnswerCache(_kept_answers(stack, settings), audit.vault, now),
         breakers,
         queues,
         now,
@@ -91,6 +94,25 @@ async def open_gateway(
     )
     streams = Streams(gateway, Patience(settings.first_token_seconds, settings.stream_idle_seconds))
     return RequestPath(views, histories, admission, limiter, held, limits, gateway, streams, starts)
+
+
+def _kept_answers(stack: AsyncExitStack, settings: Settings) -> KeptAnswers:
+    """Where answers are kept that callers may want again."""
+    if settings.cache_redis_url is None:
+        return AnswersInMemory()
+    try:
+        from caio.storage.redis.answers import AnswersInRedis
+    except ModuleNotFoundError as error:
+        raise _without_redis(error) from error
+    answers = AnswersInRedis(settings.cache_redis_url)
+    stack.push_async_callback(answers.stop)
+    return answers
+
+
+def _without_redis(error: ModuleNotFoundError) -> Exception:
+    if error.name != "redis":
+        return error
+    return Misconfigured("Redis needs the extra: pip install 'caio-platform[redis]'.")
 
 
 async def _limiter(
@@ -107,9 +129,7 @@ async def _limiter(
         from caio.storage.redis.heartbeats import Heartbeats
         from caio.storage.redis.held import HeldInRedis
     except ModuleNotFoundError as error:
-        if error.name != "redis":
-            raise
-        raise Misconfigured("Redis needs the extra: pip install 'caio-platform[redis]'.") from error
+        raise _without_redis(error) from error
     client, records = Client(settings.redis_url), storage.stores.admission_records
     admission = RedisAdmission(client, Heartbeats(client, process_identity()), records, settings.processes)
     stack.push_async_callback(admission.stop)

@@ -30,13 +30,14 @@ _NOTHING = Most()
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a call ended: ``answer`` is what the caller gets as a whole (None when nothing, or when it
-    came in pieces), ``kept`` what its idempotency key shall give again."""
+    came in pieces), ``kept`` what its idempotency key shall give again, ``answer_from`` whose answer it is."""
 
     status: Status
     usage: Usage
     charged: int
     answer: bytes | None = None
     kept: bytes | None = None
+    answer_from: str | None = None
 
 
 class Books:
@@ -194,6 +195,7 @@ class Books:
             reserved=run.candidate.worst_cost,
             charged=ending.charged,
             answer=None if ending.answer is None else Commitment.to(ending.answer, self._entropy(SALT_BYTES)),
+            answer_from=ending.answer_from,
         )
         written = self._journal.hand_in(await self._leaf(run, record, ending))
         attempts = [each.row() for each in record.attempts]

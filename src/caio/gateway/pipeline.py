@@ -27,6 +27,7 @@ from caio.foundation.errors import (
     UpstreamFault,
 )
 from caio.foundation.scope import TenantScope
+from caio.gateway.answer_cache import AnswerCache, Cached, Sought
 from caio.gateway.attempts import Attempts
 from caio.gateway.books import KEPT_ANSWER, Books, Ending
 from caio.gateway.breakers import Breakers
@@ -65,6 +66,7 @@ class Gateway:
         idempotency: IdempotencyStore,
         vault: TenantVault,
         storage: StorageGauge,
+        answers: AnswerCache,
         breakers: Breakers,
         queues: SlotQueues,
         clock: Clock,
@@ -82,6 +84,7 @@ class Gateway:
         self.books = books
         self.breakers = breakers
         self.queues = queues
+        self._answers = answers
         self.course = Course(admission, service_limits, attempts, self._doors, breakers, queues, clock)
 
     async def decide(
@@ -194,8 +197,9 @@ class Gateway:
         entering = self.enter(run)
         try:
             async with InTime(run.started, entering):
-                tried = await self._try_in_turn(run)
-                answer = _answer_of(run, tried)
+                cached = await self._cached(run)
+                tried = await self._try_in_turn(run) if cached is None else Tried(run.candidate, 0, body=cached.body)
+                answer = _answer_of(run, tried, cached)
                 kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
                 await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
         except (Exception, asyncio.CancelledError) as error:
@@ -206,8 +210,19 @@ class Gateway:
                 error.decision_id = run.decision_id
             raise
         status = Status.VIOLATED if tried.breaches else Status.OK
-        await self.books.finish(run, Ending(status, tried.usage, tried.cost, answer.content, kept))
+        ending = Ending(status, tried.usage, tried.cost, answer.content, kept, answer.answer_from)
+        await self.books.finish(run, ending)
+        if cached is None and not tried.breaches and (sought := _sought(run)) is not None:
+            await self._answers.keep(sought, run.decision_id, tried.body)
         return answer
+
+    async def _cached(self, run: Run) -> Cached | None:
+        """The answer that the winner gave before, where the caller wants it and there is one."""
+        sought = _sought(run)
+        cached = None if sought is None else await self._answers.find(sought)
+        if cached is not None:
+            self.course.left(run)
+        return cached
 
     async def _try_in_turn(self, run: Run) -> Tried:
         """Call the candidates in rank order until one answers acceptably."""
@@ -254,7 +269,19 @@ def ended_by(error: BaseException) -> Status:
     return Status.VIOLATED if violated else Status.FAILED
 
 
-def _answer_of(run: Run, tried: Tried) -> Answer:
+def _sought(run: Run) -> Sought | None:
+    """What an answer would have to match to be given again; None where the caller does not want that, or where
+    what was asked is sensitive."""
+    wanted, offer = run.wanted, run.candidate.offer
+    if wanted.cache_seconds is None or wanted.request.sensitive:
+        return None
+    capability = wanted.request.capabilities[0]
+    return Sought(
+        wanted.caller.scope, offer.contract_hash, wanted.operation, capability, wanted.body, wanted.cache_seconds
+    )
+
+
+def _answer_of(run: Run, tried: Tried, cached: Cached | None) -> Answer:
     answer = Answer(
         run.decision_id,
         tried.ranked.offer.service_id,
@@ -265,6 +292,7 @@ def _answer_of(run: Run, tried: Tried) -> Answer:
         tried.cost,
         tried.breaches,
         len(run.tried),
+        answer_from=None if cached is None else cached.decision_id,
         standing=run.grant.standing,
     )
     return replace(answer, content=run.wanted.render(answer))

@@ -26,7 +26,8 @@ BYTES_PER_TOKEN = 4
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A complete answer, released: its decision and its outcome are durable. ``content`` is what the
-    surface sends for it, and what the outcome commits to; ``standing`` is how the tenant stood at its admission,
+    surface sends for it, and what the outcome commits to; ``answer_from`` is the decision whose answer was given again
+    (``answer_cache``); ``standing`` is how the tenant stood at its admission,
     None for an answer that was kept."""
 
     decision_id: str
@@ -40,6 +41,7 @@ class Answer:
     attempts: int = 1
     content: bytes = b""
     replayed: bool = False
+    answer_from: str | None = None
     standing: Standing | None = None
 
 
@@ -54,7 +56,8 @@ class Wanted:
 
     ``body`` is the document for the service, ``payload`` the bytes that the caller sent, for the
     commitment; ``fingerprint`` identifies the whole HTTP request for its idempotency key; ``render``
-    says what the surface will send, and ``frames`` what it will send of a stream.
+    says what the surface will send, and ``frames`` what it will send of a stream. An answer to an equal request that is
+    ``cache_seconds`` old at most will do as well; None for a new one.
     """
 
     caller: Caller
@@ -67,6 +70,7 @@ class Wanted:
     fingerprint: str = ""
     frames: Callable[[], Frames] = ChatFrames
     render: Callable[[Answer], bytes] = body_alone
+    cache_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
