@@ -19,8 +19,9 @@ Laws (each has a test of the same name)
 - the_allow_list_lifts_refusals: for its own networks only, in every view.
 - metadata_is_never_allowed: whatever the allow list holds.
 - odd_spellings_are_refused: decimal, octal, hexadecimal and short IPv4 forms, zone ids.
+- ports_of_other_protocols_are_refused: a request could be read as that protocol's commands.
 
-Pure: nothing is resolved here, and nothing is known of names, ports or routes.
+Pure: nothing is resolved here, and nothing is known of names or routes.
 """
 
 from __future__ import annotations
@@ -47,11 +48,16 @@ _METADATA = tuple(
             "169.254.169.0/24",  # AWS, Azure, Google, Oracle, DigitalOcean, and AWS's DNS and time
             "169.254.170.0/24",  # AWS ECS task credentials, EKS Pod Identity
             "169.254.0.23/32",  # Tencent
+            "169.254.42.42/32",  # Scaleway
             "100.100.100.200/32",  # Alibaba
             "168.63.129.16/32",  # Azure's wire server: a public address
             "192.0.0.192/32",  # Oracle, classic
             "fd00:ec2::/32",  # AWS
             "fd20:ce::254/128",  # Google
+            "fd00:c1::a9fe:a9fe/128",  # Oracle
+            "fd00:42::42/128",  # Scaleway
+            "fd00:a9fe:a9fe::1/128",  # Akamai (Linode)
+            "fe80::a9fe:a9fe/128",  # OpenStack
         ),
     )
 )
@@ -95,12 +101,28 @@ _CARRIERS = (
     (IPv6Network("::/96"), 0),
     (IPv6Network("::ffff:0:0:0/96"), 0),
     (_NAT64, 0),
-    (IPv6Network("64:ff9b:1::/48"), 0),
+    (IPv6Network("64:ff9b:1::/48"), 0),  # as many write it, though the prefix is of 48 bits
     (IPv6Network("2002::/16"), 80),
     (IPv6Network("2001::/32"), 64),
 )
+#: RFC 6052, section 2.2: within a prefix of 48 bits the address stands around bits 64 to 71, which are zero.
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 _TEREDO = IPv6Network("2001::/32")
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)
+
+
+#: Ports where something listens that does not speak HTTP and might act on the lines of a request: the "bad ports" of
+#: the Fetch standard (https://fetch.spec.whatwg.org/#port-blocking) but those of multiplexing, echo and discard, which
+#: act on nothing; and databases and caches that read lines.
+# fmt: off
+_OTHER_PROTOCOLS = frozenset((
+    11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113,
+    115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548,
+    554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566,
+    6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+    1433, 1521, 3306, 5432, 6379, 6380, 11211, 26379, 27017,
+))
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +172,11 @@ def refusal(address: Address, allow: Sequence[Network]) -> Refusal | None:
     return first
 
 
+def is_callable_port(port: int) -> bool:
+    """Whether a port is one where HTTP may be spoken."""
+    return 0 < port < 1 << 16 and port not in _OTHER_PROTOCOLS
+
+
 def _special(address: Address) -> str | None:
     for network, what in _SPECIAL:
         if address in network:
@@ -172,6 +199,8 @@ def _views(address: Address) -> Iterator[Address]:
     for network, shift in _CARRIERS:
         if address in network:
             yield IPv4Address(number >> shift & 0xFFFF_FFFF)
+    if address in _LOCAL_NAT64:
+        yield IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF)
     if address in _TEREDO:
         yield IPv4Address(~number & 0xFFFF_FFFF)
     if number >> 32 & 0xFFFF_FFFF in _ISATAP:

@@ -20,7 +20,7 @@ Laws (each has a test of the same name)
 - a_stale_connection_costs_a_second_try: one, and only while nothing was answered.
 - no_library_error_escapes: everything is UpstreamFailed; its chain holds no header.
 
-Not checked: which ports are called, and whether a public host forwards to a private one.
+Not checked: whether a public host forwards to a private one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from weakref import WeakValueDictionary
 
 from caio._version import __version__
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
-from caio.providers.addresses import Address, HostRefused, Network, literal, refusal
+from caio.providers.addresses import Address, HostRefused, Network, is_callable_port, literal, refusal
 from caio.providers.dialling import Dialler, NameRefused, NoAddress, Origin, Resolve, system_addresses
 from caio.providers.http1 import Connection
 from caio.providers.pool import Pool
@@ -50,7 +50,7 @@ _PLACES_KEPT = 4096
 _PORTS = {"http": 80, "https": 443}
 
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/]+)(?P<path>.*)", re.IGNORECASE)
-_AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.%]+\]|[^\[\]:]+)(:(?P<port>[0-9]{0,5}))?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.%]*:[0-9a-f:.%]*\]|[^\[\]:]+)(:(?P<port>[0-9]{0,5}))?", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9!$%&'()*+,/:;=?@\[\]~\-._]*")
 _SAFE = "!$%&'()*+,/:;=?@[]~-._"  # what _PLAIN holds beside letters and digits
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
@@ -333,8 +333,8 @@ class OutboundClient:
             raise blocked(subject, "its host has letters beyond ASCII; write it in its ASCII form, xn--…")
         scheme, host = url["scheme"].lower(), where["host"].lower()
         port = int(where["port"] or _PORTS[scheme])
-        if not 0 < port < 1 << 16:
-            raise blocked(subject, "its address names a port that there is not")
+        if not is_callable_port(port):
+            raise blocked(subject, "its address names a port that there is not, or that of another protocol than HTTP")
         origin = self._origin(scheme == "https", host.strip("[]"), port, subject)
         place = _Place(origin, host if port == _PORTS[scheme] else f"{host}:{port}", _quoted(url["path"] or "/"))
         if len(self._places) >= _PLACES_KEPT:
