@@ -50,6 +50,12 @@ EVENTS = 200
 _MILLISECOND = 1_000
 
 
+class NoPlan(NoServiceSatisfies):
+    """No selection of services keeps a workflow's bounds; reasons where a step has no service at all."""
+
+    code = "no_plan"
+
+
 @dataclass(frozen=True, slots=True)
 class StepView:
     """A step as its run's principal sees it; ``row`` is None while it has not begun."""
@@ -214,16 +220,14 @@ def of_run(plan: PlanRequest, run_id: str) -> PlanRequest:
     return replace(plan, stages=stages)
 
 
-def no_plan(decision: PlanDecision) -> NoServiceSatisfies:
+def no_plan(decision: PlanDecision) -> NoPlan:
     """A plan's refusal as an error: of a stage without candidates, one reason a service."""
     names = [stage.name for stage in decision.request.stages]
     reasons = []
     if decision.refused_stage is not None:
         refused = decision.decisions[names.index(decision.refused_stage)]
         reasons = [each.reason() for each in refused.exclusions]
-    error = NoServiceSatisfies(f"no plan keeps these bounds: {decision.refusal()}", reasons)
-    error.code = "no_plan"
-    return error
+    return NoPlan(f"no plan keeps these bounds: {decision.refusal()}", reasons)
 
 
 def _digest(*parts: bytes) -> str:
