@@ -119,7 +119,7 @@ class Run:
                     raise
                 self.report.leave_out(name, str(why))  # a peer that fails is not compared
                 del self._sides[name]
-        rounds, seconds = (3, 0.6) if self._quick else (7, 2.0)
+        rounds, seconds = (3, 0.5) if self._quick else (7, 2.0)
         crowd = [*self._sides.values()]
         single = [self._sides[name] for name in (DIRECT, RELAY, NATIVE, POSTGRES, CHAT) if name in self._sides]
         for turn in range(rounds):

@@ -33,7 +33,7 @@ def service(number: int, base_url: str) -> dict[str, Any]:
             "latency_ms": {"p95": 50 + 40 * (SERVICES - number), "max": 5000},
             "accuracy": {"min": f"0.{70 + 2 * number}"},
         },
-        "cost": {"currency": "USD", "per_request": f"0.00{number + 1}", "per_input_token": "0.0000001"},
+        "cost": {"currency": "USD", "per_request": f"0.{number + 1:03}", "per_input_token": "0.0000001"},
         "privacy": {"data_locality": "on_device" if number % 2 else "private", "trains_on_data": False},
         "api": {"protocol": "http-json", "base_url": base_url, "endpoints": [{"path": "/classify"}]},
     }
@@ -50,7 +50,7 @@ def chat_service(number: int, base_url: str) -> dict[str, Any]:
             "first_token_ms": {"p95": 50 + 40 * (SERVICES - number)},
             "latency_ms": {"p95": 50 + 40 * (SERVICES - number)},
         },
-        "cost": {"currency": "USD", "per_input_token": f"0.00000{number + 1}", "per_output_token": "0.00001"},
+        "cost": {"currency": "USD", "per_input_token": f"0.0000{number + 1:02}", "per_output_token": "0.00001"},
         "api": {"protocol": "openai", "base_url": base_url, "model": "mock", "endpoints": [endpoint]},
     }
 
@@ -85,7 +85,7 @@ def policy(number: int) -> dict[str, Any]:
 
 def native(choice: random.Random) -> Template:
     """A request to ``/api/v1/orchestrate``."""
-    wish = {"capability": "text.sentiment", "payload": {"text": _text(choice)}, **_wishes(choice)}
+    wish = {"capability": "text.sentiment", "payload": {"text": _text(choice)}, **_wishes(choice, (8, 30))}
     if choice.random() < 0.5:
         wish["requirements"]["accuracy"] = {"min": f"0.{choice.randint(60, 74)}"}
     labels = {"team": choice.choice(TEAMS), "call": NUMBER.decode()}
@@ -101,7 +101,7 @@ def chat(choice: random.Random, model: str = "auto:chat", *, wishes: bool = True
     """A request to ``/v1/chat/completions``; without wishes it is what any gateway takes."""
     messages = [{"role": "system", "content": "Answer in one line."}]
     messages.append({"role": "user", "content": f"{NUMBER.decode()} {_text(choice)}"})
-    stated, most = {"caio": _wishes(choice)}, choice.choice((64, 256, 1024))
+    stated, most = {"caio": _wishes(choice, (40, 90))}, choice.choice((64, 256, 1024))
     body: dict[str, Any] = {"model": model, "messages": messages, "max_tokens": most, **more}
     return _template(body | ({"metadata": stated} if wishes else {}))
 
@@ -118,15 +118,18 @@ def sorts(of: Callable[..., Template], *arguments: Any, **more: Any) -> list[Tem
     return [of(choice, *arguments, **more) for _ in range(SORTS)]
 
 
-def _wishes(choice: random.Random) -> dict[str, Any]:
+def _wishes(choice: random.Random, mills: tuple[int, int]) -> dict[str, Any]:
+    """Wishes about routing, among them now and then a price of so many thousandths at most."""
     needs: dict[str, Any] = {}
     if choice.random() < 0.6:
-        needs["max_cost"] = f"0.{choice.randint(50, 90)}"
+        needs["max_cost"] = f"0.{choice.randint(*mills):03}"
     if choice.random() < 0.5:
-        needs["latency_ms"] = {"p95": choice.choice((500, 600, 750, 1000))}
+        needs["latency_ms"] = {"p95": choice.choice((250, 400, 600, 1000))}
     if choice.random() < 0.2:
         needs["data_locality"] = "private"
+    weights = choice.choice(({}, {"cost": 5}, {"performance": 5}, {"margin": 3, "cost": 1}))
     return {
+        **({"objective": {"weights": weights}} if weights else {}),
         "requirements": needs,
         "sensitive": choice.random() < 0.3,
         "data_classification": choice.choice(("public", "internal", "confidential")),
