@@ -108,6 +108,24 @@ async def test_a_step_is_bounded(server):
         assert taken == 9
 
 
+async def test_a_step_that_fails_by_itself_fails_alone(server):
+    """An account that is not what it should be: its tenant waits, the others do not notice."""
+    records = Ledger()
+    async with running_admission(server.url, records, **SHORT) as admission:
+        await eventually(lambda: records.call(admission, asking(tenant="sound")))
+        account, _, _ = account_keys("broken")
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(f"SET {account} nonsense\r\n".encode())
+        assert (await reader.readline()).startswith(b"+OK")
+        writer.close()
+        await writer.wait_closed()
+        with pytest.raises(NotReady) as caught:
+            await admission.admit(asking(tenant="broken"), 0)
+        assert caught.value.code == "limiter_unavailable"
+        assert admission.degraded() is None
+        assert await records.call(admission, asking(tenant="sound")) is not None
+
+
 async def test_a_step_is_bounded_that_the_server_does_not_take_in(server):
     client = Client(server.url)
     await client.connect()

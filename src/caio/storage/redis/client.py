@@ -9,6 +9,7 @@ Laws (each has a test of the same name)
 - away_costs_nothing: after a step that failed the server counts as away, and further steps fail at once
   until ``Heartbeats`` has reached it again.
 - a_busy_process_is_not_an_outage: time in which this process did not look for the answer does not count.
+- a_step_that_fails_by_itself_fails_alone: an account that is not as it should be is one tenant's trouble.
 - a_server_that_evicts_is_refused: so is one in cluster mode, and one too old.
 
 Whether a step that got no answer was carried out is not known here. Steps that take something therefore carry
@@ -18,6 +19,7 @@ the time after which the server must not take it any more.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -38,9 +40,16 @@ CONNECT_SECONDS = 1.0
 
 _OLDEST = (6, 2)
 
+_STATES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY|CLUSTERDOWN|NOPERM)\b")
+
 
 class ServerAway(Exception):
     """The server did not answer in time, or cannot do what it was asked at present."""
+
+
+class StepFailed(ServerAway):
+    """The server answers, but this step cannot be done: an account that it holds is not as it should be. To the
+    call that is the same; others go on."""
 
 
 class _Line:
@@ -176,6 +185,8 @@ class Client:
         """The answer, unless it is an error."""
         if isinstance(answer, Exception):
             self.failures += 1
+            if _is_of_the_step(answer):
+                raise StepFailed(str(answer))
             await self._drop()
             raise ServerAway
         return answer
@@ -185,6 +196,12 @@ class Client:
         line, self._line = self._line, None
         if line is not None:
             await line.close()
+
+
+def _is_of_the_step(error: Exception) -> bool:
+    """Whether a script failed by what it found, not by the state that the server is in."""
+    # Errors of states have classes of their own, or their names in the text: as older servers tell them of scripts.
+    return type(error) is ResponseError and "user_script" in str(error) and not _STATES.search(str(error))
 
 
 def _packed(words: Sequence[str | bytes]) -> bytes:

@@ -64,11 +64,7 @@ if left then
   return {'budget', left}
 end
 if ARGV[8] ~= '' then
-  local minus = {spent, reserved}
-  for _ = 1, away do
-    minus[#minus + 1] = ARGV[9]
-  end
-  local _, available = less(ARGV[8], minus)
+  local available = available_of(ARGV[8], ARGV[9], away, spent, reserved)
   if less(available, {price}) < 0 and price ~= '0' then
     return {'budget', available}
   end

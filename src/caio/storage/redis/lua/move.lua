@@ -64,11 +64,7 @@ if left then
   return {'budget', left}
 end
 if ARGV[7] ~= '' then
-  local minus = {spent, reserved}
-  for _ = 1, away do
-    minus[#minus + 1] = ARGV[8]
-  end
-  local _, available = less(ARGV[7], minus)
+  local available = available_of(ARGV[7], ARGV[8], away, spent, reserved)
   local more = redis.call('HINCRBY', account, 'left', grant.price)
   if price ~= '0' then
     more = redis.call('HINCRBY', account, 'left', '-' .. price)

@@ -225,6 +225,16 @@ local function beyond_books(spent, reserved, amount)
   return nil
 end
 
+-- What is left of a budget beside the books, and beside the shares of those who may be admitting on their own.
+local function available_of(budget, share, away, spent, reserved)
+  local minus = {spent, reserved}
+  for _ = 1, away do
+    minus[#minus + 1] = share
+  end
+  local _, available = less(budget, minus)
+  return available
+end
+
 local function release_slot(subject)
   if redis.call('HINCRBY', slots, subject, -1) <= 0 then
     redis.call('HDEL', slots, subject)
