@@ -9,7 +9,7 @@ import msgspec
 
 from caio.foundation.errors import InvalidInput, Violation
 from caio.gateway.answer_cache import LONGEST_SECONDS
-from caio.gateway.intake import OrchestrateBody, kernel_request, read
+from caio.gateway.intake import kernel_request, read_body
 from caio.gateway.ports import PROTOCOLS_OF, Operation
 from caio.gateway.run import Wanted
 from caio.routing.model import Request
@@ -24,7 +24,7 @@ _NO_BODY = b"null"
 
 def from_orchestrate(raw: bytes, caller: Caller, idempotency_key: str | None = None, fingerprint: str = "") -> Wanted:
     """Raises InvalidInput with every violation."""
-    body = read(OrchestrateBody, raw)
+    body = read_body(raw)
     payload = _NO_BODY if body.request.payload is None else msgspec.json.encode(body.request.payload)
     labels = dict(body.context.labels)
     if body.context.session is not None:
@@ -43,7 +43,7 @@ def from_orchestrate(raw: bytes, caller: Caller, idempotency_key: str | None = N
         Operation.JSON,
         body.request.payload,
         raw,
-        body.policy_references(),
+        [*body.request.policies, *body.policies],
         idempotency_key,
         fingerprint,
     )

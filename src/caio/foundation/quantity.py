@@ -21,8 +21,17 @@ class NotExact(ValueError):
     """A number lies outside the exact domain; the message says how."""
 
 
-def nanos(value: Decimal | int | str) -> int:
-    """``value`` as an integer of nanos; raises NotExact outside the domain above."""
+def nanos(value: Decimal | float | str) -> int:
+    """``value`` as an integer of nanos; raises NotExact outside the domain above. A float stands for the shortest
+    decimal that reads as it, as in the text it came from."""
+    if isinstance(value, float):
+        value = repr(value)
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        # Most are plain, and their digits need no more than to be put together.
+        whole, _, part = value.partition(".")
+        amount = int(whole + part.ljust(9, "0"))
+        if abs(amount) <= MAX_NANOS:
+            return amount
     return scaled(value, places=9, most=10**9)
 
 

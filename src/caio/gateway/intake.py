@@ -1,5 +1,6 @@
 """What a caller may ask: the wire form of a request, and its reading as the kernel's Request.
 
+What is valid is mostly read by ``accepting``, which is faster and takes nothing that these models refuse.
 Every surface ends here: ``/api/v1/orchestrate`` sends a RequestBody with a payload, the
 OpenAI-compatible routes send the same wishes without one (``metadata.caio`` and ``x-caio-*``
 headers), the library and the command line build it from a file. Validation reports every
@@ -8,7 +9,7 @@ violation at once with its JSON pointer. The models also generate the OpenAPI do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -26,7 +27,15 @@ from pydantic import (
 
 from caio.foundation.errors import InvalidInput, Violation
 from caio.foundation.quantity import NANO, NotExact, nanos
-from caio.routing.model import STRENGTH, TERMS, OnViolation, Request
+from caio.gateway.accepting import (
+    AcceptedBody,
+    AcceptedObjective,
+    AcceptedRequirements,
+    AcceptedWishes,
+    accepted_body,
+    accepted_wishes,
+)
+from caio.routing.model import STRENGTH, OnViolation, Request
 
 MAX_BOUNDS = 16
 MAX_DEADLINE_MS = 600_000
@@ -82,6 +91,11 @@ class Requirements(BaseModel):
     max_tokens: Annotated[int, Field(ge=1, le=10**9)] | None = None
     deterministic: bool = False
     compliance: Names = []
+
+    @property
+    def bounds(self) -> Mapping[str, BoundWish]:
+        """Those on guarantees, by their names."""
+        return self.__pydantic_extra__
 
 
 class Constraints(_Strict):
@@ -150,8 +164,15 @@ class OrchestrateBody(_Strict):
     policies: Annotated[list[str | dict[str, Any]], Field(max_length=64)] = []
     context: Annotated[Context, Field(default_factory=lambda: NO_CONTEXT)]
 
-    def policy_references(self) -> list[str | dict[str, Any]]:
-        return [*self.request.policies, *self.policies]
+
+def read_body(raw: bytes) -> OrchestrateBody | AcceptedBody:
+    """The body of ``/api/v1/orchestrate``; raises as ``read`` does."""
+    return accepted_body(raw) or read(OrchestrateBody, raw)
+
+
+def read_wishes(stated: Mapping[str, Any]) -> Wishes | AcceptedWishes:
+    """Wishes that a surface has put together; raises as ``read`` does."""
+    return accepted_wishes(stated) or read(Wishes, stated)
 
 
 def read(model: type[T], source: bytes | Mapping[str, Any]) -> T:
@@ -185,7 +206,7 @@ def _violation(location: tuple[int | str, ...], message: str) -> Violation:
 
 
 def kernel_request(
-    wishes: Wishes,
+    wishes: Wishes | AcceptedWishes,
     *,
     tenant_id: str,
     currency: str,
@@ -231,24 +252,25 @@ def kernel_request(
         labels=tuple(sorted(labels.items())),
         weights=_weights(wishes.objective),
         on_violation=wishes.on_violation,
-        seed=wishes.seed,
+        seed=None if wishes.seed is None else str(wishes.seed),
     )
 
 
-def _weights(objective: Objective | None) -> tuple[tuple[str, int], ...] | None:
+def _weights(objective: Objective | AcceptedObjective | None) -> tuple[tuple[str, int], ...] | None:
     if objective is None:
         return None
-    return tuple((term, objective.weights[term]) for term in sorted(TERMS) if term in objective.weights)
+    stated: Iterable[tuple[str, int]] = objective.weights.items()
+    return tuple(sorted(stated))
 
 
-def _bounds(needs: Requirements, violations: list[Violation]) -> tuple[tuple[str, int], ...]:
+def _bounds(needs: Requirements | AcceptedRequirements, violations: list[Violation]) -> tuple[tuple[str, int], ...]:
     found: dict[str, int] = {}
     if needs.max_latency_ms is not None:
         value = _exact(needs.max_latency_ms, "/request/requirements/max_latency_ms", violations)
         found["latency_ms.max"] = value or 0
     if needs.deterministic:
         found["determinism.min"] = NANO
-    for name, wish in needs.__pydantic_extra__.items():
+    for name, wish in needs.bounds.items():
         for statistic in (*STRENGTH, "min"):
             stated = getattr(wish, statistic)
             if stated is None:
@@ -262,7 +284,7 @@ def _bounds(needs: Requirements, violations: list[Violation]) -> tuple[tuple[str
     return tuple(sorted(found.items()))
 
 
-def _exact(value: Decimal | None, pointer: str, violations: list[Violation]) -> int | None:
+def _exact(value: Decimal | float | str | None, pointer: str, violations: list[Violation]) -> int | None:
     if value is None:
         return None
     try:

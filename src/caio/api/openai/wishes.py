@@ -18,8 +18,9 @@ from typing import Any
 
 from caio.api.openai.naming import Meant
 from caio.foundation.errors import InvalidInput, Violation
+from caio.gateway.accepting import AcceptedWishes
 from caio.gateway.aliases import common, narrowed
-from caio.gateway.intake import DEADLINE_MS, STREAM_DEADLINE_MS, Wishes, kernel_request, read
+from caio.gateway.intake import DEADLINE_MS, STREAM_DEADLINE_MS, Wishes, kernel_request, read_wishes
 from caio.gateway.ports import PROTOCOLS_OF, Operation
 from caio.registry.views import Reference
 from caio.routing.model import Request
@@ -101,7 +102,7 @@ def _plain(caller: Caller, size: int, asked: Asked, meant: Meant) -> Request:
     )
 
 
-def _request(wishes: Wishes, caller: Caller, size: int, asked: Asked, meant: Meant) -> Request:
+def _request(wishes: Wishes | AcceptedWishes, caller: Caller, size: int, asked: Asked, meant: Meant) -> Request:
     request = kernel_request(
         wishes,
         tenant_id=caller.scope.tenant_id,
@@ -117,7 +118,7 @@ def _request(wishes: Wishes, caller: Caller, size: int, asked: Asked, meant: Mea
     return replace(request, services=services, answers=asked.answers)
 
 
-def _wishes(stated: Any, headers: Headers, asked: Asked, meant: Meant) -> Wishes:
+def _wishes(stated: Any, headers: Headers, asked: Asked, meant: Meant) -> Wishes | AcceptedWishes:
     if not isinstance(stated, dict):
         raise _broken("/metadata/caio", "must be an object")
     wishes: dict[str, Any] = {**stated}
@@ -133,7 +134,7 @@ def _wishes(stated: Any, headers: Headers, asked: Asked, meant: Meant) -> Wishes
         needs["max_tokens"] = _least(needs.get("max_tokens"), asked.max_tokens)
     wishes.setdefault("capability", meant.capability or asked.capability)
     try:
-        return read(Wishes, wishes)
+        return read_wishes(wishes)
     except InvalidInput as error:
         raise _told_by_the_callers_names(error, headers) from None
 
