@@ -29,7 +29,7 @@ from caio.registry.advice import compiled
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PORTS = ("8080", "8101", "8102")
+PORTS = ("8080", "8101", "8102", "8110")
 SECONDS = 60
 
 FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -90,7 +90,8 @@ class Desk:
         }
         self._waiting: list[tuple[Block, Path]] = []
         shutil.copytree(ROOT / "examples", folder / "examples")
-        for file in [*folder.glob("examples/contracts/answer-*.yaml"), *folder.glob("examples/services/answer_*.py")]:
+        told = ("contracts/answer-*.yaml", "contracts/local-openai.yaml", "services/answer_*.py", "services/local_*.py")
+        for file in [file for pattern in told for file in folder.glob(f"examples/{pattern}")]:
             file.write_text(self._here(file.read_text()))
 
     def run(self, block: Block) -> None:
@@ -175,6 +176,32 @@ def test_what_the_tutorial_and_the_library_page_say_to_type_runs(tmp_path, free_
                     terminals.enter_context(desk.serve(block))
                 else:
                     desk.run(block)
+
+
+@pytest.mark.long
+def test_what_the_pages_on_openais_clients_and_on_names_of_models_say_to_type_runs(tmp_path, free_port):
+    desk = Desk(tmp_path, free_port)
+    with ExitStack() as terminals:
+        for page in ("how-to/call-with-openai-clients.md", "how-to/name-models.md"):
+            blocks = blocks_of((DOCS / page).read_text())
+            assert len(blocks) > 4
+            for block in blocks:
+                if block.how == "serve":
+                    terminals.enter_context(desk.serve(block))
+                else:
+                    desk.run(block)
+
+
+def test_what_the_page_on_the_python_client_says_to_type_runs(tmp_path, free_port):
+    desk = Desk(tmp_path, free_port)
+    with ExitStack() as terminals:
+        blocks = blocks_of((DOCS / "how-to/use-the-python-client.md").read_text())
+        assert len(blocks) == 7
+        for block in blocks:
+            if block.how == "serve":
+                terminals.enter_context(desk.serve(block))
+            else:
+                desk.run(block)
 
 
 @pytest.mark.long

@@ -2,6 +2,8 @@
 
 A new kind of id in a path needs a row in ``KINDS``: how to make one in a tenant. An operation that reads its body
 before it looks for the id needs a row in ``BODIES``: a body that is valid for that id.
+
+``/mcp`` is no operation of the document: who may come in there is proved by ``tests/e2e/test_mcp.py``.
 """
 
 from __future__ import annotations
