@@ -285,6 +285,19 @@ def test_what_was_promised_stands_beside_what_was_observed(cli, write):
     assert cli.json("services", "observed", "seen", "--version", "9.0.0", code=6)["error"]["code"] == "not_found"
 
 
+def test_health_says_whether_a_service_is_called(cli, write):
+    cli.ok("services", "register", write("contract", "unwell", path="/broken"))
+    assert cli.ok("services", "health", "unwell").startswith("unwell@1.0.0 is called\n")
+    for _ in range(5):
+        assert cli("orchestrate", write("request", "unwell-request")).code != 0
+    told = cli.ok("services", "health", "unwell")
+    assert told.startswith("unwell@1.0.0 is ")
+    assert "cause: faults in a row" in told
+    health = cli.json("services", "health", "unwell", "--version", "1.0.0")
+    assert (health["state"] in ("open", "half_open"), health["faults"], health["waiting"]) == (True, 5, 0)
+    assert cli.json("services", "health", "nowhere", code=6)["error"]["code"] == "not_found"
+
+
 def test_keys_are_printed_once_and_revocable(cli, running):
     made = cli("keys", "create", "reader", "--role", "auditor")
     token = made.out.strip()
