@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from caio.routing.model import Decision, Offer, Ranked, Request
+from caio.routing.model import Capability, Decision, Offer, Ranked, Request
 
 #: Tokens taken for an answer that neither the request nor the contract bounds.
 UNBOUNDED_ANSWER = 4_096
@@ -31,21 +31,25 @@ class Most(NamedTuple):
 
 
 def most_of(request: Request, decision: Decision, position: int) -> Most:
-    """The most that a call can take that is admitted for the service at ``position``."""
+    """The most that a call can take that is admitted for the service at ``position``. Of time it may take all there
+    is until its deadline: any call may be repeated, with the same service too."""
     foreseen = decision.ranked[position : position + FORESEEN]
     if request.max_tokens is None:
         tokens = max([worst_tokens(request, each.offer) for each in foreseen])
     else:
         tokens = worst_tokens(request, foreseen[0].offer)
-    # To its deadline: it may be repeated, and handed on.
     return Most(max([each.worst_cost for each in foreseen]), tokens, request.deadline_ms)
 
 
 def worst_tokens(request: Request, offer: Offer) -> int:
     """The most tokens that a call can take, input and output together."""
-    if request.max_tokens is not None:
-        return request.input_bytes + request.max_tokens * request.answers
-    capabilities = [offer.capabilities[name] for name in request.capabilities if name in offer.capabilities]
-    bounds = [each.max_tokens if each.max_tokens is not None else each.context_length for each in capabilities]
-    longest = max((bound for bound in bounds if bound is not None), default=UNBOUNDED_ANSWER)
+    longest = request.max_tokens
+    if longest is None:
+        offered = offer.capabilities
+        bounds = [_longest_answer(offered[name]) for name in request.capabilities if name in offered]
+        longest = max([bound for bound in bounds if bound is not None], default=UNBOUNDED_ANSWER)
     return request.input_bytes + longest * request.answers
+
+
+def _longest_answer(offered: Capability) -> int | None:
+    return offered.context_length if offered.max_tokens is None else offered.max_tokens

@@ -197,8 +197,10 @@ class Histories:
         """The history to decide on, stored: at most ten seconds old, or the one before while another
         caller is taking the next."""
         taken_at, before = self._current.get(scope.tenant_id, (0, None))
+        if before is not None and 0 <= now - taken_at < INTERVAL:
+            return before
         taking = self._taking[scope.tenant_id]
-        if before is not None and (0 <= now - taken_at < INTERVAL or taking.locked()):
+        if before is not None and taking.locked():
             return before
         async with taking:
             if scope.tenant_id in self._current and before is None:

@@ -144,6 +144,8 @@ class Views:
         request names by id or brings along. When there are any, what the certificate will say of them
         is stored before this returns, unless nothing is to be kept. Raises InvalidInput for the request's,
         and NotAllowed ``key_policy_missing`` when one of the key's is gone: without it the key may do nothing."""
+        if not (references or bound_by):
+            return []
         bound = [view.nameable[policy_id] for policy_id in bound_by if policy_id in view.nameable]
         if len(bound) < len(bound_by):
             gone = next(policy_id for policy_id in bound_by if policy_id not in view.nameable)

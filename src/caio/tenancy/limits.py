@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 from caio.foundation.errors import InvalidInput, Violation
 from caio.tenancy.rate_limit import DAY, HOUR, MINUTE
@@ -65,13 +65,14 @@ class Limits:
             raise InvalidInput("the limits are not valid", wrong)
 
     @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Self:
-        """The limits of a JSON object as ``document`` writes it. Raises InvalidInput, naming each unknown member."""
+    def read(cls, document: Mapping[str, Any]) -> Limits:
+        """The limits of a JSON object as ``document`` writes it, UNLIMITED where it has none. Raises InvalidInput,
+        naming each unknown member."""
         known = {field.name for field in fields(cls)}
         unknown = [Violation(f"/{name}", "is not a limit") for name in document if name not in known]
         if unknown:
             raise InvalidInput("the limits are not valid", unknown)
-        return cls(**document)
+        return cls(**document) if document else UNLIMITED
 
     def document(self) -> dict[str, int]:
         """The limits that exist, as a JSON object."""

@@ -116,3 +116,8 @@ def test_a_months_budget_is_asked_for_by_the_months_name():
     periods = [asked(asks, by=by, now=at).period for at in (NOW - 6, NOW, period_start("2026-12") - 1)]
     assert periods == ["2026-10", "2026-11", "2026-11"]
     assert asked(asks, by=by).budget == 5
+
+
+def test_a_key_without_limits_is_unlimited_itself():
+    """So that the look that most calls get away with is by identity."""
+    assert Limits.read({}) is UNLIMITED
