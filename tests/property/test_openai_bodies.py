@@ -17,7 +17,7 @@ from caio.foundation.errors import InvalidInput
 from caio.gateway.intake import Wishes, read
 from tests.unit.gateway.test_asks import wanted
 
-ODD = st.none() | st.booleans() | st.integers(-2, 10**10) | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+ODD: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers(-2, 10**10) | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
 ODD = ODD | st.dictionaries(st.text(max_size=2), st.integers(), max_size=1) | st.floats(allow_nan=False, width=16)
 MEMBERS = st.sampled_from(sorted({*ChatBody.model_fields, *EmbeddingsBody.model_fields} - {"model"}))
 LISTS = st.lists(st.dictionaries(st.just("role"), st.just("user"), max_size=1), max_size=2)

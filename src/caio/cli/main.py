@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, Place]] = {
     "Register": {
         "services": Place("services", "app", "Register, list, update and retire services by their contracts."),
         "policies": Place("policies", "app", "Save, list, update and retire policies."),
+        "aliases": Place("aliases", "app", "Give models names of your own, with terms that bind."),
         "secrets": Place("secrets", "app", "Keep the keys of providers, encrypted."),
         "keys": Place("keys", "app", "Make, list, rotate and revoke API keys."),
         "members": Place("members", "app", "List, change and remove the members of your tenant."),

@@ -76,8 +76,8 @@ class AliasStore(Protocol):
         """Raises NotFound, and PreconditionFailed when the revision is not ``if_match``."""
         ...
 
-    async def delete(self, scope: TenantScope, name: str, if_match: int | None, leaf: Leaf) -> None:
-        """Raises NotFound, and PreconditionFailed when the revision is not ``if_match``."""
+    async def delete(self, scope: TenantScope, name: str, if_match: int | None, leaf: Leaf) -> Alias:
+        """What was deleted. Raises NotFound, and PreconditionFailed when the revision is not ``if_match``."""
         ...
 
 
@@ -161,10 +161,12 @@ class Aliases:
         self._forget(caller.scope.tenant_id)
         return made
 
-    async def delete(self, caller: Caller, name: str, if_match: int | None) -> None:
-        """Raises NotFound, and PreconditionFailed."""
-        await self._store.delete(caller.scope, name, if_match, await self._leaf(caller, "alias.removed", name, {}))
+    async def delete(self, caller: Caller, name: str, if_match: int | None) -> Alias:
+        """What was removed. Raises NotFound, and PreconditionFailed."""
+        leaf = await self._leaf(caller, "alias.removed", name, {})
+        removed = await self._store.delete(caller.scope, name, if_match, leaf)
         self._forget(caller.scope.tenant_id)
+        return removed
 
     async def refuse_an_aliass_name(self, scope: TenantScope, service_id: str) -> None:
         """Raises Conflict ``already_exists`` when a service would take the name of an alias."""

@@ -70,15 +70,15 @@ async def put_alias(
     return _answer(response, await platform.aliases.replace(caller, alias, document, *named, revision))
 
 
-@router.delete("/{alias}", status_code=204)
+@router.delete("/{alias}")
 async def delete_alias(
     caller: Writer,
     platform: ThePlatform,
     alias: Name,
     revision: Annotated[int | None, Depends(optional_revision)] = None,
-) -> None:
-    """Remove an alias: calls by its name find nothing from then on."""
-    await platform.aliases.delete(caller, alias, revision)
+) -> AliasView:
+    """Remove an alias, and answer it as it was: calls by its name find nothing from then on."""
+    return _view(await platform.aliases.delete(caller, alias, revision))
 
 
 def _answer(response: Response, alias: Alias) -> AliasView:

@@ -53,14 +53,15 @@ class SqlAliases:
             await append_within(connection, leaf)
         return _alias(row)
 
-    async def delete(self, scope: TenantScope, name: str, if_match: int | None, leaf: Leaf) -> None:
-        unwanted = delete(model_aliases).where(_is(scope, name))
+    async def delete(self, scope: TenantScope, name: str, if_match: int | None, leaf: Leaf) -> Alias:
+        unwanted = delete(model_aliases).where(_is(scope, name)).returning(*model_aliases.columns)
         if if_match is not None:
             unwanted = unwanted.where(model_aliases.c.revision == if_match)
         async with self._database.writing(scope) as connection:
-            if not (await connection.execute(unwanted)).rowcount:
+            if (row := (await connection.execute(unwanted)).first()) is None:
                 raise await _why_not(connection, scope, name)
             await append_within(connection, leaf)
+        return _alias(row)
 
 
 async def _lock(connection: AsyncConnection, scope: TenantScope) -> None:
