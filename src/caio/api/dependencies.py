@@ -48,6 +48,22 @@ async def any_caller(
     return caller
 
 
+async def listening_caller(
+    request: Request,
+    _documented: Annotated[object, Depends(_BEARER)],
+    _selecting: Annotated[
+        str | None, Header(alias="X-Tenant-ID", description="Selects among the tenants that the credential proves.")
+    ] = None,
+) -> Caller:
+    """As ``any_caller``, for an answer that goes on as long as what it tells of: it takes a turn among the tenant's
+    listeners, and leaves its other requests theirs."""
+    caller = await presented(request).caller(platform(request).authenticator)
+    turns = platform(request).turns
+    turns.count(caller.scope.tenant_id, caller.principal.principal_id)
+    await take_turn(turns, request, caller, Weight.LISTENING)
+    return caller
+
+
 async def _heavy_turn(request: Request, caller: Annotated[Caller, Depends(any_caller)]) -> None:
     await take_turn(platform(request).turns, request, caller, Weight.HEAVY)
 

@@ -8,14 +8,13 @@ from time import monotonic
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from caio.api.dependencies import DocumentBody, HeavyTurn, ThePlatform, any_caller, caller_with, platform, presented
+from caio.api.dependencies import DocumentBody, HeavyTurn, ThePlatform, any_caller, caller_with, listening_caller
 from caio.api.platform import Platform
 from caio.api.routes.routing import ExcludedService
-from caio.api.turns import take_turn
 from caio.api.wanted import idempotency_key
 from caio.foundation.errors import CaioError, InvalidInput, Violation
 from caio.foundation.quantity import decimal_text
@@ -23,7 +22,6 @@ from caio.gateway.workflows.ports import Event, Run
 from caio.gateway.workflows.runs import RunView, StepView
 from caio.routing.plans import PlanDecision
 from caio.tenancy.principals import Caller, Permission
-from caio.tenancy.turns import Weight
 
 router = APIRouter(prefix="/api/v1", tags=["workflows"])
 
@@ -36,16 +34,7 @@ Runner = Annotated[Caller, Depends(caller_with(Permission.ORCHESTRATE))]
 Anybody = Annotated[Caller, Depends(any_caller)]
 
 
-async def _listener(request: Request, _selecting: Annotated[str | None, Header(alias="X-Tenant-ID")] = None) -> Caller:
-    """Who listens takes a turn among the tenant's listeners, and leaves its other requests theirs."""
-    caller = await presented(request).caller(platform(request).authenticator)
-    turns = platform(request).turns
-    turns.count(caller.scope.tenant_id, caller.principal.principal_id)
-    await take_turn(turns, request, caller, Weight.LISTENING)
-    return caller
-
-
-Listener = Annotated[Caller, Depends(_listener)]
+Listener = Annotated[Caller, Depends(listening_caller)]
 
 
 class RunSummary(BaseModel):
