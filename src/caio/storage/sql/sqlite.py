@@ -24,6 +24,9 @@ WRITES = "caio_writes"
 
 BUSY_SECONDS = 10
 
+#: Statements that a connection keeps prepared: of the journal's tables one for each size of a group (``sqlite_rows``).
+_STATEMENTS = 512
+
 _SETTINGS = (
     f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}",
     "PRAGMA synchronous = FULL",
@@ -47,7 +50,7 @@ def create_private(path: Path) -> None:
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection for statements of our own, in autocommit mode, usable from any one thread at a time."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS)
     try:
         for setting in _SETTINGS:
             connection.execute(setting)

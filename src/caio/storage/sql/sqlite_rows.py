@@ -2,8 +2,8 @@
 
 Python's ``sqlite3`` lets go of the interpreter's lock for every step of a statement, and waits for it
 afterwards: while another thread computes, up to the switch interval (5 ms) a row. Rows are therefore
-written many a statement, so that a whole group costs a few steps. The statements come in a few sizes,
-each of which the connection prepares once.
+written many a statement: up to EXACT at once, and more in statements of the two larger sizes, so that a
+group of calls costs one step a table. The connection prepares each size once, when it is first needed.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from typing import Any
 
 Row = tuple[Any, ...]
 
-_SIZES = (256, 32, 4, 1)
+#: Any number of rows up to this has a statement of its own.
+EXACT = 32
+
+_LARGE = 256
 
 
 class RowWriter:
     """Writes rows by ``INSERT INTO table (columns) VALUES … ending``."""
 
     def __init__(self, table: str, columns: str, ending: str = "") -> None:
-        places = f"({', '.join('?' * (columns.count(',') + 1))})"
-        self._statements = {
-            size: f"INSERT INTO {table} ({columns}) VALUES {', '.join([places] * size)} {ending}"  # noqa: S608 - constants
-            for size in _SIZES
-        }
+        self._places = f"({', '.join('?' * (columns.count(',') + 1))})"
+        self._table, self._columns, self._ending = table, columns, ending
+        self._statements: dict[int, str] = {}
 
     def write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         for _ in self._executed(connection, rows):
@@ -38,7 +39,15 @@ class RowWriter:
 
     def _executed(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> Iterator[sqlite3.Cursor]:
         start = 0
-        for size, statement in self._statements.items():
-            while len(rows) - start >= size:
-                yield connection.execute(statement, list(chain.from_iterable(rows[start : start + size])))
-                start += size
+        while (left := len(rows) - start) > 0:
+            size = left if left <= EXACT else EXACT if left < _LARGE else _LARGE
+            yield connection.execute(self._statement(size), list(chain.from_iterable(rows[start : start + size])))
+            start += size
+
+    def _statement(self, size: int) -> str:
+        known = self._statements.get(size)
+        if known is None:
+            values = ", ".join([self._places] * size)
+            known = f"INSERT INTO {self._table} ({self._columns}) VALUES {values} {self._ending}"  # noqa: S608 - constants
+            self._statements[size] = known
+        return known
