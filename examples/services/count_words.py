@@ -1,0 +1,11 @@
+"""A service that is a command: one JSON object a line, in and out. It ends when its input does."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+for line in sys.stdin:
+    request = json.loads(line)
+    answer = {"words": len(request["body"]["text"].split())}
+    print(json.dumps({"id": request["id"], "answer": answer}), flush=True)
