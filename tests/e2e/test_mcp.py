@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -264,3 +268,57 @@ async def test_a_limit_holds_for_tools_too(caio: Served) -> None:
         limited = await client.call_tool("only", FINE)
     assert (limited.is_error, (limited.meta or {})["caio"]["code"]) == (True, "rate_limited")
     assert "try again in" in limited.content[0].text  # type: ignore[union-attr]
+
+
+LATE = """
+import asyncio, json, sys
+from caio.api.app import create_app
+from caio.bootstrap import open_installation
+from caio.config import read_settings
+
+LIST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).encode()
+
+
+async def asked(app, method, path, token=None):
+    headers = {"content-type": "application/json", "accept": "application/json, text/event-stream", "host": "x"}
+    headers |= {} if token is None else {"authorization": f"Bearer {token}"}
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+             "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "http_version": "1.1",
+             "asgi": {"version": "3.0"}, "root_path": "",
+             "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
+    incoming, statuses = [{"type": "http.request", "body": LIST, "more_body": False}], []
+
+    async def receive():
+        return incoming.pop() if incoming else await asyncio.Event().wait()
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    await app(scope, receive, send)
+    heavy = {name.partition(".")[0] for name in sys.modules} & {"mcp", "mcp_types", "httpx2", "sse_starlette"}
+    return statuses[0], sorted(heavy)
+
+
+async def main():
+    async with open_installation(read_settings(data_dir=sys.argv[1], log_level="error")) as installation:
+        app = create_app(installation)
+        asks = ("GET", "/openapi.json", None), ("POST", "/mcp", None), ("POST", "/mcp", sys.argv[2])
+        print(json.dumps([await asked(app, *each) for each in asks]))
+
+
+asyncio.run(main())
+"""
+
+
+def test_the_library_is_loaded_with_the_first_request_that_may_come_in(
+    template: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, token = template
+    shutil.copytree(folder, tmp_path / "data")
+    command = [sys.executable, "-c", LATE, str(tmp_path / "data"), token]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    idle, refused, served = json.loads(done.stdout.splitlines()[-1])
+    assert (idle, refused) == ([200, []], [401, []])
+    assert served[0] == 200
+    assert "mcp" in served[1]
