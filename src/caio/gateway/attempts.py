@@ -7,9 +7,7 @@ service whose usage would cost more has broken its contract, which is recorded a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from math import ceil
 from time import monotonic
 
@@ -21,10 +19,10 @@ from caio.foundation.money import Usage
 from caio.foundation.quantity import decimal_text
 from caio.gateway.credentials import Credentials
 from caio.gateway.enforcement import AnswerRules
-from caio.gateway.ports import Call, Operation, Provider, Target
+from caio.gateway.ports import Call, Operation, Provider, ProviderAnswer, Target
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
 from caio.gateway.target import target_of
-from caio.routing.model import Offer
+from caio.routing.model import Offer, Ranked
 
 #: Compiled endpoints and schemas kept, over all contracts.
 KEPT = 10_000
@@ -87,30 +85,31 @@ class Attempts:
         started = monotonic()
         try:
             provider, endpoint, call = await self.prepare(run)
-            async with asyncio.timeout(call.timeout):
-                answer = await provider.call(endpoint.target, call)
-        except TimeoutError:
-            return Tried(run.candidate, since(started), UpstreamFailed("no answer in time", UpstreamFault.TIMEOUT))
+            answer = await provider.call(endpoint.target, call)  # which ends it in time
         except UpstreamFailed as fault:
             return Tried(run.candidate, since(started), fault)
         latency = since(started)
-        usage = answer.usage
-        if usage is None and run.wanted.operation is Operation.JSON:
-            output = len(msgspec.json.encode(answer.body))
-            usage = Usage(estimated_tokens(run.wanted.request.input_bytes), estimated_tokens(output))
-        elif usage is None:
-            usage = Usage(estimated_tokens(run.wanted.request.input_bytes))
-        tried = priced(run, Tried(run.candidate, latency, body=answer.body, usage=replace(usage, milliseconds=latency)))
-        return replace(tried, breaches=(*tried.breaches, *endpoint.rules.check(answer.body, latency)))
+        usage = _usage(run, answer, latency)
+        cost, breaches = price(run.candidate, usage)
+        breaches += endpoint.rules.check(answer.body, latency)
+        return Tried(run.candidate, latency, None, answer.body, usage, cost, breaches)
 
 
-def priced(run: Run, tried: Tried) -> Tried:
-    """The attempt with its price: what its usage costs, at most what was reserved for it."""
-    cost, reserved = tried.ranked.offer.prices.of(tried.usage), tried.ranked.worst_cost
+def _usage(run: Run, answer: ProviderAnswer, latency: int) -> Usage:
+    """What the service reported, or an estimate; its time is what it took."""
+    reported = answer.usage
+    if reported is not None:
+        return Usage(reported.input_tokens, reported.output_tokens, latency)
+    output = len(msgspec.json.encode(answer.body)) if run.wanted.operation is Operation.JSON else 0
+    return Usage(estimated_tokens(run.wanted.request.input_bytes), estimated_tokens(output), latency)
+
+
+def price(ranked: Ranked, usage: Usage) -> tuple[int, tuple[Breach, ...]]:
+    """What ``usage`` costs, at most what was reserved for it, and the breach that a higher price is."""
+    cost, reserved = ranked.offer.prices.of(usage), ranked.worst_cost
     if cost <= reserved:
-        return replace(tried, cost=cost)
-    over = Breach("cost.max", f"<= {decimal_text(reserved)}", decimal_text(cost))
-    return replace(tried, cost=reserved, breaches=(*tried.breaches, over))
+        return cost, ()
+    return reserved, (Breach("cost.max", f"<= {decimal_text(reserved)}", decimal_text(cost)),)
 
 
 def since(started: float) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -295,7 +294,8 @@ def _answer_of(run: Run, tried: Tried, cached: Cached | None) -> Answer:
         answer_from=None if cached is None else cached.decision_id,
         standing=run.grant.standing,
     )
-    return replace(answer, content=run.wanted.render(answer))
+    answer.content = run.wanted.render(answer)
+    return answer
 
 
 def _thawed(raw: bytes) -> Answer:

@@ -70,7 +70,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to make. ``body`` is the JSON value to send, of any kind; ``timeout`` is in seconds."""
+    """One call to make. ``body`` is the JSON value to send, of any kind; ``timeout`` is in seconds, for all of it."""
 
     operation: Operation
     body: Any
@@ -106,7 +106,9 @@ class Provider(Protocol):
     """Calls services of one protocol. Adapters raise UpstreamFailed with a fault of the taxonomy
     (never a library's own error) and pass one conformance suite."""
 
-    async def call(self, target: Target, call: Call) -> ProviderAnswer: ...
+    async def call(self, target: Target, call: Call) -> ProviderAnswer:
+        """Raises UpstreamFailed TIMEOUT when ``call.timeout`` is over: nobody else watches the time."""
+        ...
 
     def stream(self, target: Target, call: Call) -> AsyncIterator[Chunk]:
         """Yield the stream's chunks. Ending without the protocol's own end mark raises

@@ -23,7 +23,7 @@ from caio.tenancy.principals import Caller
 BYTES_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: what the surface sends is put in once the rest is there
 class Answer:
     """A complete answer, released: its decision and its outcome are durable. ``content`` is what the
     surface sends for it, and what the outcome commits to; ``answer_from`` is the decision whose answer was given again
@@ -73,7 +73,7 @@ class Wanted:
     cache_seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # nobody changes one; freezing it would cost each call more than the rest of making it
 class Tried:
     """One attempt: who, how long (until the first content, when ``streamed``), and either a fault or
     an answer with its breaches."""

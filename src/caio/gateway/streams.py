@@ -25,7 +25,7 @@ from time import monotonic
 from caio.audit.ports import Status
 from caio.foundation.errors import CaioError, NotReady, UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
-from caio.gateway.attempts import Endpoint, priced, since
+from caio.gateway.attempts import Endpoint, price, since
 from caio.gateway.books import Ending
 from caio.gateway.course import acceptable
 from caio.gateway.in_time import InTime
@@ -211,7 +211,8 @@ class Streams:
         first = upstream.first_content_ms
         breaches = () if first is None else upstream.endpoint.rules.check_first_token(first)
         latency = first or upstream.elapsed_ms
-        return priced(run, Tried(run.candidate, latency, fault, None, usage, 0, breaches, streamed=True))
+        cost, over = price(run.candidate, usage)
+        return Tried(run.candidate, latency, fault, None, usage, cost, (*breaches, *over), streamed=True)
 
 
 async def _close(upstream: _Upstream) -> None:

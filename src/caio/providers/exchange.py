@@ -5,6 +5,7 @@ CAIO's own keys (``metadata.caio``) are for CAIO and never leave it; all other f
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,9 @@ from caio.providers.outbound import Answer
 
 OWN_KEY = "caio"
 MAX_TOKENS = 2**53 - 1
+
+#: What can stand in a header without being read as something else: printable, and no space at either end.
+_HEADER_SAFE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 #: Headers that belong to the connection; no contract may set them as its credential.
 _RESERVED = frozenset(
@@ -59,7 +63,7 @@ def headers_of(target: Target, call: Call, accept: str) -> dict[str, str]:
     if not secret:
         raise _unusable(target, "needs a secret, and there is none; store it under the name in its contract")
     # A value that breaks out of its line would be a second header; the value is not repeated here.
-    if not all(" " <= char <= "~" for char in secret) or secret != secret.strip():
+    if not _HEADER_SAFE.fullmatch(secret):
         raise _unusable(target, "has a secret with characters that no header may hold; store it again")
     kind, _, name = target.auth_scheme.partition(":")
     if target.auth_scheme == "bearer":
