@@ -25,6 +25,7 @@ from caio.foundation.quantity import read_nanos
 from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import Served, chat_contract, served
 from tests.support.books import books_of
+from tests.support.joined import admin_of_new
 from tests.support.misbehaving import Services, misbehaving_services
 from tests.support.upstreams import TOKENS, upstream
 
@@ -156,12 +157,7 @@ def _named(scenario: Scenario, suffix: str) -> str:
 
 
 async def _tenant(caio: Served, name: str) -> Tenant:
-    wish = {"tenant_id": name, "name": name, "invite": {"email": "boss@example.org"}}
-    async with caio.http.post("/api/v1/tenants", json=wish) as answer:
-        made = await answer.json()
-    joining = {"Authorization": f"Bearer {made['invitation']['token']}"}
-    async with caio.http.post("/api/v1/invitations/accept", json={"name": "laptop"}, headers=joining) as answer:
-        token = (await answer.json())["token"]
+    token = await admin_of_new(caio.http, name)
     return Tenant(caio, name, aiohttp.ClientSession(caio.url, headers={"Authorization": f"Bearer {token}"}))
 
 

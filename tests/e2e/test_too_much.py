@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 from caio.gateway import streams as stream_module
-from tests.e2e.conftest import Served, chat_contract, served
+from tests.e2e.conftest import Served, chat_contract, contract, served
 from tests.support.books import books_of
+from tests.support.joined import admin_of_new
 from tests.support.misbehaving import Misbehaving
 from tests.support.upstreams import serving
 
@@ -63,6 +65,37 @@ async def test_another_service_is_called_before_anybody_waits(caio: Served) -> N
     assert (status, answer["service"]["id"]) == (200, "wide")
     caio.service.hold.set()
     assert (await first)[0] == 200
+
+
+async def test_one_tenants_burst_is_not_in_front_of_anothers_call(caio: Served) -> None:
+    """The quiet tenant's call comes last, and is made among the first."""
+    token = await admin_of_new(caio.http, "quiet")
+    burst = 60
+    async with (
+        aiohttp.ClientSession(caio.url, headers={"Authorization": f"Bearer {token}"}) as quiet,
+        aiohttp.ClientSession(caio.url, headers=caio.http.headers, connector=aiohttp.TCPConnector(limit=0)) as noisy,
+    ):
+        async with quiet.post("/api/v1/services", json=contract("quiet", caio.service.url, "/late/1")) as answer:
+            assert answer.status == 201
+        await caio.register("noisy", "/late/2")
+        body = {"request": {"capability": "text.sentiment", "payload": {"text": "Fine."}}}
+
+        async def call(session: aiohttp.ClientSession) -> int:
+            async with session.post("/api/v1/orchestrate", json=body) as answer:
+                await answer.read()
+                return answer.status
+
+        assert [await call(quiet), await call(noisy)] == [200, 200]  # connected, authenticated, its account opened
+        assert set(await asyncio.gather(*(call(noisy) for _ in range(burst)))) == {200}
+        begun = len(caio.service.received)
+        calls = [asyncio.ensure_future(call(noisy)) for _ in range(burst)]
+        while caio.installation.starts.waiting < burst // 2:
+            await asyncio.sleep(0)
+        calls.append(asyncio.ensure_future(call(quiet)))
+        assert set(await asyncio.gather(*calls)) == {200}
+        made = [request.path for request, _ in caio.service.received[begun:]]
+        waited_for = made.index("/late/1")
+        assert waited_for < burst // 3
 
 
 async def test_a_process_with_too_many_calls_sends_away(tmp_path: Path, template: tuple[Path, str]) -> None:
