@@ -8,4 +8,5 @@ import sys
 for line in sys.stdin:
     request = json.loads(line)
     answer = {"words": len(request["body"]["text"].split())}
-    print(json.dumps({"id": request["id"], "answer": answer}), flush=True)
+    sys.stdout.write(json.dumps({"id": request["id"], "answer": answer}) + "\n")
+    sys.stdout.flush()
