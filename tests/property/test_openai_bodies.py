@@ -13,12 +13,20 @@ from caio.api.openai.bodies import _PLAIN, ChatBody, EmbeddingsBody
 from caio.api.openai.chat import asked_of, bounded
 from caio.api.openai.naming import ANY, Meant
 from caio.api.openai.wishes import PLACES, wished
+from caio.api.wanted import from_orchestrate
 from caio.foundation.errors import InvalidInput
 from caio.gateway.intake import Wishes, read
 from tests.unit.gateway.test_asks import wanted
 
-ODD: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers(-2, 10**10) | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
-ODD = ODD | st.dictionaries(st.text(max_size=2), st.integers(), max_size=1) | st.floats(allow_nan=False, width=16)
+ODD: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 10**10),
+    st.text(max_size=3),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=1),
+    st.floats(allow_nan=False, width=16),
+)
 MEMBERS = st.sampled_from(sorted({*ChatBody.model_fields, *EmbeddingsBody.model_fields} - {"model"}))
 LISTS = st.lists(st.dictionaries(st.just("role"), st.just("user"), max_size=1), max_size=2)
 
@@ -116,3 +124,33 @@ def test_a_wish_that_cannot_be_is_told_where_it_was_stated(caio: Any, headers: d
 
 def test_wishes_have_no_member_that_no_caller_may_state() -> None:
     assert {place[0] for place in PLACES.values()} <= set(Wishes.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("payload", "wish", "told"),
+    [
+        ({"n": 3}, {}, ({"n": 3}, None, 3)),
+        ({"max_tokens": 5}, {}, ({"max_tokens": 5}, 5, 1)),
+        ({"max_tokens": 5}, {"max_tokens": 2}, ({"max_tokens": 2}, 2, 1)),
+        ({}, {"max_tokens": 2}, ({"max_completion_tokens": 2}, 2, 1)),
+    ],
+)
+def test_a_native_call_of_a_chat_reserves_what_it_asks_for(payload: Any, wish: Any, told: Any) -> None:
+    chat = {"messages": [{"role": "user", "content": "x"}]}
+    request = {"capability": "chat", "requirements": wish, "payload": chat | payload}
+    asked = from_orchestrate(msgspec.json.encode({"request": request}), wanted().caller)
+    assert (asked.body, asked.request.max_tokens, asked.request.answers) == (chat | told[0], *told[1:])
+
+
+@pytest.mark.parametrize("payload", [{"n": 0}, {"n": "2"}, {"max_tokens": -1}, {"max_completion_tokens": 1.5}])
+def test_a_native_call_of_a_chat_cannot_ask_for_what_has_no_bound(payload: Any) -> None:
+    request = {"capability": "chat", "payload": {"messages": [], **payload}}
+    with pytest.raises(InvalidInput) as refused:
+        from_orchestrate(msgspec.json.encode({"request": request}), wanted().caller)
+    assert refused.value.violations[0].pointer == f"/request/payload/{next(iter(payload))}"
+
+
+def test_other_payloads_are_left_alone() -> None:
+    request = {"capability": "x", "payload": {"n": 50, "max_tokens": "many"}}
+    asked = from_orchestrate(msgspec.json.encode({"request": request}), wanted().caller)
+    assert (asked.body, asked.request.answers) == (request["payload"], 1)

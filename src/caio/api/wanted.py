@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from caio.api.openai.chat import as_payload
 from caio.foundation.errors import InvalidInput, Violation
 from caio.gateway.answer_cache import LONGEST_SECONDS
 from caio.gateway.intake import kernel_request, read_body
@@ -37,11 +38,12 @@ def from_orchestrate(raw: bytes, caller: Caller, idempotency_key: str | None = N
         labels=labels,
         protocols=PROTOCOLS_OF[Operation.JSON],
     )
+    sent, request = as_payload(body.request.payload, request)
     return Wanted(
         caller,
         request,
         Operation.JSON,
-        body.request.payload,
+        sent,
         raw,
         [*body.request.policies, *body.policies],
         idempotency_key,

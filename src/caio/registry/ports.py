@@ -8,7 +8,7 @@ the changes of a name and serves as its ETag.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -52,7 +52,7 @@ class Standing:
     tenant_id: str
     name: str
     digest: str
-    published_at: int = 0
+    published_at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
