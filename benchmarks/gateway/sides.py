@@ -11,6 +11,8 @@ from benchmarks.gateway.processes import cpu_seconds
 
 CONNECTIONS = 16
 WARM_UP_SECONDS = 1.0
+#: A percentile of fewer latencies says nothing.
+FEWEST = 10
 
 
 @dataclass(slots=True)
@@ -62,10 +64,14 @@ class Side:
         """The median over the turns of how many calls it answers in the processor time of one of the other's."""
         return median(its / mine for mine, its in zip(self.costs, other.costs, strict=True))
 
-    def added(self, percent: int, direct: Side) -> float:
-        """Milliseconds: the median over the turns of what its percentile is above the direct call's."""
+    def added(self, percent: int, direct: Side) -> float | None:
+        """Milliseconds: the median over the turns of what its percentile is above the direct call's. Turns in which
+        it hardly answered have none; None when there is no other."""
         pairs = zip(self.singles, direct.singles, strict=True)
-        return 1000 * median(mine.percentile(percent) - its.percentile(percent) for mine, its in pairs)
+        found = [
+            mine.percentile(percent) - its.percentile(percent) for mine, its in pairs if len(mine.latencies) >= FEWEST
+        ]
+        return 1000 * median(found) if found else None
 
 
 def take_turns(
