@@ -281,7 +281,8 @@ class Course:
 def none_callable(wait: int) -> NotReady:
     """What the caller is told when every service is left alone for so many microseconds yet."""
     return NotReady(
-        "every service that satisfies the request has failed repeatedly and is left alone for the moment",
+        "every service that satisfies the request has failed and is left alone for the moment; "
+        "caio services health ID says why",
         code="services_unavailable",
         retry_after=-(-wait // _MICROSECONDS),
     )

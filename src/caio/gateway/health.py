@@ -25,7 +25,7 @@ Laws (each has a test of the same name)
 - a_refusal_of_credentials_or_quota_opens_at_once.
 - one_probe_at_a_time: until it is reported, given back, or has lapsed.
 - only_a_probe_closes: what is reported of calls that began earlier changes no open breaker, but for a longer wait.
-- the_requests_own_faults_never_count.
+- the_requests_own_faults_never_count, nor what was never sent.
 - a_service_that_went_well_is_forgotten.
 - the_later_change_counts: of what two processes tell each other, whoever hears first.
 
@@ -62,7 +62,9 @@ LONGEST = 3_600 * SECOND
 PROBE_LASTS = 30 * SECOND
 
 _ALL = (1 << WINDOW) - 1
-_NEVER_COUNTED = frozenset({UpstreamFault.INVALID, UpstreamFault.CONTENT_FILTER, UpstreamFault.VIOLATION})
+_NEVER_COUNTED = frozenset(
+    {UpstreamFault.INVALID, UpstreamFault.CONTENT_FILTER, UpstreamFault.VIOLATION, UpstreamFault.BLOCKED}
+)
 
 
 class State(StrEnum):
@@ -93,8 +95,10 @@ _AT_ONCE = {UpstreamFault.AUTH: Cause.CREDENTIALS, UpstreamFault.QUOTA: Cause.QU
 
 
 def counts(fault: UpstreamFailed) -> bool:
-    """Whether a fault says something of the service, and not of the request."""
-    return fault.fault not in _NEVER_COUNTED
+    """Whether a fault says something of the service. Not so what is the request's own, and what kept it from being
+    sent: an address that may not be called, a secret that is not there."""
+    unsent = fault.fault is UpstreamFault.AUTH and fault.status is None
+    return not unsent and fault.fault not in _NEVER_COUNTED
 
 
 @dataclass(slots=True)

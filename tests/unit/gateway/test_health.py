@@ -27,7 +27,7 @@ NOW = 1_700_000_000_000_000
 
 
 def fault(kind: UpstreamFault = UpstreamFault.UPSTREAM, retry_after: float | None = None) -> UpstreamFailed:
-    return UpstreamFailed("no", kind, retry_after=retry_after)
+    return UpstreamFailed("no", kind, status=500, retry_after=retry_after)
 
 
 def opened(at: int = NOW) -> Breaker:
@@ -124,11 +124,15 @@ def test_only_a_probe_closes() -> None:
     assert breaker.state(before) is State.HALF_OPEN
 
 
-@pytest.mark.parametrize("kind", [UpstreamFault.INVALID, UpstreamFault.CONTENT_FILTER, UpstreamFault.VIOLATION])
+@pytest.mark.parametrize(
+    "kind",
+    [UpstreamFault.INVALID, UpstreamFault.CONTENT_FILTER, UpstreamFault.VIOLATION, UpstreamFault.BLOCKED],
+)
 def test_the_requests_own_faults_never_count(kind: UpstreamFault) -> None:
     breaker = Breaker()
     for _ in range(3 * WINDOW):
         assert not breaker.failed(fault(kind), NOW)
+        assert not breaker.failed(UpstreamFailed("no secret is stored", UpstreamFault.AUTH), NOW)
     assert breaker.forgettable
     probing = opened()
     probing.take_probe(probing.until)
