@@ -104,7 +104,7 @@ async def charges(url: str) -> list[int]:
         pytest.param("postgresql", 12, marks=pytest.mark.long),
     ],
 )
-async def test_each_step_is_charged_once(
+async def test_a_step_is_charged_once(
     database: str, rounds: int, tmp_path: Path, thinking: Upstream, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue("postgres_url") if database == "postgresql" else None
@@ -141,7 +141,7 @@ async def test_each_step_is_charged_once(
 
 @pytest.mark.long
 @pytest.mark.skipif(PROGRAM is None, reason=MISSING)
-async def test_another_worker_takes_a_killed_ones_run_up(tmp_path: Path, thinking: Upstream, postgres_url: str) -> None:
+async def test_a_killed_run_is_taken_up_again(tmp_path: Path, thinking: Upstream, postgres_url: str) -> None:
     with RedisServer() as redis, Processes(tmp_path, postgres_url, redis.url, processes="4") as processes:
         await asyncio.to_thread(processes.upgrade)
         await asyncio.to_thread(processes.start, 1, 1)

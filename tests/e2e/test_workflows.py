@@ -19,8 +19,9 @@ from aiohttp import web
 from caio.foundation.errors import NotReady
 from caio.gateway.workflows import conductor
 from caio.tenancy.authentication import embedded_scope
-from tests.e2e.conftest import Served, served
+from tests.e2e.conftest import Served, contract, served
 from tests.support.acts import acts_told
+from tests.support.tenants import add_bare_tenants, tenant_named
 from tests.support.upstreams import Upstream, upstream
 
 ROOT = Path(__file__).parents[2]
@@ -262,20 +263,97 @@ async def _nothing() -> int:
     return 0
 
 
-async def test_a_lost_record_loses_no_run(tmp_path: Path, template: tuple[Path, str], service: Upstream) -> None:
-    folder, token = template
-    shutil.copytree(folder, tmp_path / "data")
-    steps = [step("a", {"text": "Fine."}), step("b", {"text": {"$from": "a", "pointer": "/label"}})]
-    async with served(tmp_path / "data", token, service) as caio:
-        await caio.register("late", "/held")
+async def stopped_in_its_second_step(data_dir: Path, token: str, service: Upstream) -> str:
+    """A run whose process has stopped when its first step had ended, and its second was under way."""
+    steps = [step("a", {"text": "Fine."}), step("b", {"text": {"$from": "a", "pointer": "/label"}}, request=HELD)]
+    async with served(data_dir, token, service) as caio:
+        await caio.register("echo")
+        await caio.register("held", "/held", capabilities=["text.held"])
         run_id = await begin(caio, alone(steps=steps))
-        await called(service)
-    for path in (tmp_path / "data").glob("workflows.db*"):
-        path.unlink()
+        await called(service, 2)
     service.hold.set()
-    async with served(tmp_path / "data", token, service) as caio:
+    return run_id
+
+
+HELD = {"capability": "text.held"}
+
+
+async def test_a_run_goes_on_at_the_step_it_was_in(
+    tmp_path: Path, template: tuple[Path, str], service: Upstream
+) -> None:
+    shutil.copytree(template[0], tmp_path / "data")
+    run_id = await stopped_in_its_second_step(tmp_path / "data", template[1], service)
+    async with served(tmp_path / "data", template[1], service) as caio:
         run = await until(caio, run_id)
         assert (run["status"], run["charged"]) == ("succeeded", "0.002"), run
+        kinds = [each["event"] for each in await told(caio, run_id)]
+    assert [request.path for request, _ in service.received] == ["/counted", "/held", "/held"]
+    assert (kinds.count("step.started"), kinds.count("step.resumed")) == (2, 1)
+
+
+async def test_a_lost_record_loses_no_run(tmp_path: Path, template: tuple[Path, str], service: Upstream) -> None:
+    shutil.copytree(template[0], tmp_path / "data")
+    run_id = await stopped_in_its_second_step(tmp_path / "data", template[1], service)
+    for path in (tmp_path / "data").glob("workflows.db*"):
+        path.unlink()
+    async with served(tmp_path / "data", template[1], service) as caio:
+        run = await until(caio, run_id)
+        assert (run["status"], run["charged"]) == ("succeeded", "0.002"), run
+    assert [request.path for request, _ in service.received] == ["/counted", "/held", "/held"]
+
+
+async def test_what_is_recorded_names_no_tenant(caio: Served) -> None:
+    await caio.register("echo")
+    run_id = await begin(caio, diamond())
+    await until(caio, run_id)
+    recorded = b"".join(path.read_bytes() for path in caio.data_dir.glob("workflows.db*"))
+    assert run_id.encode() in recorded
+    assert [name for name in (b"key_", b"left", b"echo", b"good", b"Secretive") if name in recorded] == []
+
+
+async def test_a_beginning_is_an_act(caio: Served) -> None:
+    await caio.register("echo")
+    run_id = await begin(caio, alone())
+    run = await until(caio, run_id)
+    acts = await acts_told(caio.installation.stores.journal, caio.installation.vault, embedded_scope())
+    (begun,) = [each for each in acts if each["action"] == "workflow.started"]
+    assert (begun["subject"], begun["principal"]) == (run_id, run["principal_id"])
+    expected = {"plan": run["plan_hash"], "steps": 1, "most_cost": "0.001", "deadline_at": run["deadline_at"]}
+    assert begun["details"] == expected
+
+
+async def test_a_step_is_held_to_its_share_and_the_time_left(caio: Served) -> None:
+    await caio.register("echo")
+    bounds = {"max_cost": "0.005", "latency_ms": {"p95": 6000}}
+    run = await until(caio, await begin(caio, diamond(requirements=bounds, deadline_ms=20_000)))
+    assert run["status"] == "succeeded", run
+    for each in run["steps"]:
+        _, evidence = await caio.get(f"/api/v1/decisions/{each['decision_id']}/evidence")
+        request = evidence["request"]
+        assert request["max_cost"] == each["max_cost"] == "0.001666666"
+        assert request["bounds"] == {"latency_ms.max": "5000", "latency_ms.p95": "100"}
+        assert request["deadline_ms"] < 20_000
+
+
+async def test_one_tenants_runs_leave_room_for_anothers(caio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caio.worker.workflows.SHARE", 1)
+    await add_bare_tenants(caio.installation.database, tenant_named("rival"))
+    key = await caio.installation.api_keys.create_first(embedded_scope("rival"))
+    assert key is not None
+    await caio.register("held", "/held")
+    ours = [await begin(caio, alone()) for _ in range(3)]
+    async with aiohttp.ClientSession(caio.url, headers={"Authorization": f"Bearer {key.token}"}) as rival:
+        contracted = contract("held", caio.service.url, "/held")
+        assert (await asked(rival, "POST", "/api/v1/services", contracted))[0] == 201
+        status, begun, _ = await asked(rival, "POST", RUNS, {"workflow": alone()})
+        assert status == 202, begun
+        await called(caio.service, 2)
+        assert (await asked(rival, "GET", f"{RUNS}/{begun['run_id']}"))[1]["status"] == "running"
+        states = [(await caio.get(f"{RUNS}/{run_id}"))[1]["status"] for run_id in ours]
+        assert states == ["running", "queued", "queued"]
+        caio.service.hold.set()
+    for run_id in ours:
+        assert (await until(caio, run_id))["status"] == "succeeded"
 
 
 async def test_a_process_has_one(caio: Served) -> None:
