@@ -43,6 +43,7 @@ READABLE_BY_SERVICES = (
     "/api/v1/services/{service_id}/limits",
     "/api/v1/services",
     "/api/v1/services/{service_id}",
+    "/api/v1/services/{service_id}/health",
     "/api/v1/services/{service_id}/observed",
     "/v1/models",
 )
