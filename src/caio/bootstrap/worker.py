@@ -41,7 +41,7 @@ def wire_worker(
     return Worker(
         [
             Loop("event relay", 1.0, relay.step, finish=relay.finish),
-            Loop("usage roll-up", 2.0, metering.rollup.step),
+            Loop("usage roll-up", 2.0, metering.rollup.work_off),
             Loop("budget alerts", 10.0, alerts.step, drains=False),
             Loop("storage measurement", 10.0, metering.storage_measure.step, drains=False),
             Loop("ends of tenants", 5.0, tenure.lifecycle.pass_once, drains=False),
