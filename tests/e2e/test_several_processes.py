@@ -181,6 +181,21 @@ async def test_a_budget_holds_over_all_processes(processes, service) -> None:
         assert Decimal(stated["charged"]) <= Decimal(stated["budget"])
 
 
+async def test_slots_that_are_waited_for_stay_exact(processes, service) -> None:
+    """Calls on all processes wait for two slots: never a third is taken, and most are served."""
+    async with a_tenant(processes) as (_, tenant):
+        narrow = {"max_concurrent_requests": 2, "requires": {"gpu": False, "internet": False}}
+        document = contract("echo", service.url, "/late/20") | {"constraints": narrow}
+        status, told = await tenant.ask(0, "POST", "/api/v1/services", document)
+        assert status == 201, told
+        await everywhere(tenant.calls, "the service is called")
+        answers = await asyncio.gather(*(tenant.orchestrate(number % SERVERS) for number in range(16)))
+        statuses = Counter(status for status, _ in answers)
+        assert set(statuses) <= {200, 429, 503}, statuses
+        assert statuses[200] > SERVERS, statuses
+        assert service.most_at_once <= 2
+
+
 async def test_what_fails_for_one_the_others_leave_alone(processes, service) -> None:
     """One call is told that its credentials are refused; the other processes call the service no more."""
     async with a_tenant(processes) as (_, tenant):

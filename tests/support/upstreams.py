@@ -47,6 +47,7 @@ class Upstream:
         self.connections: set[int] = set()
         self.left = asyncio.Event()
         self.hold = asyncio.Event()
+        self.running = self.most_at_once = 0
         self.url = ""
 
     @property
@@ -58,11 +59,15 @@ class Upstream:
         self.received.append((request, await request.read()))
         self.connections.add(id(request.transport))
         act: Callable[[web.Request], Awaitable[web.StreamResponse]] = getattr(self, request.path.split("/")[1])
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
         try:
             return await act(request)
         except (asyncio.CancelledError, ConnectionResetError):
             self.left.set()
             raise
+        finally:
+            self.running -= 1
 
     # --- complete answers
 
