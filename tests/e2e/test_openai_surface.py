@@ -241,6 +241,8 @@ def test_errors_are_the_clients_own(world: World, chat: Any) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         chat.create(model="able@2.0.0", messages=HELLO)
     assert (unknown.value.param, unknown.value.code) == ("model", "model_not_found")
+    with pytest.raises(openai.NotFoundError):
+        chat.create(model="auto:\0 no capability", messages=HELLO)
     with pytest.raises(openai.InternalServerError):
         chat.create(model="plain", messages=[{"role": "user", "content": "status 500"}])
 

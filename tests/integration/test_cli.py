@@ -240,6 +240,22 @@ def test_policies_from_saving_to_retirement(cli, write):
     assert cli.json("policies", "retire", "stay")["status"] == "retired"
 
 
+def test_aliases_from_setting_to_removal(cli, tmp_path):
+    assert "alias fast goes to auto:chat (revision 1)" in cli.ok("aliases", "set", "fast", "--capability", "chat")
+    file = tmp_path / "fast.yaml"
+    file.write_text("target: {capability: chat}\ndescription: Told by a file\nwishes: {deadline_ms: 5000}\n")
+    assert cli("aliases", "set", "fast", file, "--if-match", "7").code == 7
+    assert cli.json("aliases", "set", "fast", file)["revision"] == 2
+    assert any("Told by a file" in line for line in cli.ok("aliases", "list").splitlines())
+    assert "deadline_ms: 5000" in cli.ok("aliases", "show", "fast")
+    for arguments in ([], [file, "--capability", "chat"], ["--policy", "stay"]):
+        assert cli("aliases", "set", "fast", *arguments).code == 4
+    assert cli("aliases", "set", "slow", "--service", "nothing-at-all").code == 4
+    assert cli.json("aliases", "remove", "fast")["revision"] == 2
+    assert cli("aliases", "show", "fast").code != 0
+    assert "no aliases" in cli.ok("aliases", "list")
+
+
 def test_a_request_its_decision_and_its_refusal(cli, write):
     cli.ok("services", "register", write("contract", "turn"))
     cli.ok("policies", "save", write("policy", "at-home"))

@@ -74,10 +74,13 @@ def set_alias(
 
 
 @app.command("remove")
-def remove(alias: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+def remove(alias: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: Json = False) -> None:
     """Remove an alias: calls by its name find nothing from then on."""
-    asked_with(url, api_key).send("DELETE", _path(alias))
-    output.say(f"alias {alias} is removed")
+    removed = asked_with(url, api_key).send("DELETE", _path(alias)).document
+    if as_json:
+        output.print_json(removed)
+    else:
+        output.say(f"alias {alias} is removed")
 
 
 def _path(alias: str) -> str:

@@ -11,6 +11,7 @@ of models, of whose services nothing is read but when they were published.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from caio.registry.ports import Publications
 from caio.registry.views import View, Views
 
 AUTO = "auto"
+_CAPABILITY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 #: Tenants whose names are kept.
 TENANTS_KEPT = 1_000
@@ -87,7 +89,10 @@ class ModelNames:
         if model == AUTO:
             return ANY
         if model.startswith(AUTO + ":"):
-            return Meant(model.removeprefix(AUTO + ":") or None)
+            capability = model.removeprefix(AUTO + ":")
+            if capability and _CAPABILITY.fullmatch(capability) is None:
+                raise _unknown(model)
+            return Meant(capability or None)
         names = await self._of(scope)
         if model in names.own or model in names.pinned:
             return Meant(services=frozenset((model,)))
