@@ -249,6 +249,26 @@ async def test_a_cancelled_call_is_cancelled_upstream(caio: Served, mode: str) -
         await asyncio.sleep(0.01)
 
 
+async def test_a_notification_cancels_the_call_of_its_session(caio: Served) -> None:
+    """As clients of older versions do, which leave the connection of the call open."""
+    await caio.register("slow", "/slow")
+    authorized = {"Authorization": f"Bearer {caio.token}"}
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    _, _, headers = await post(caio, LIST | {"method": "initialize", "params": hello}, **authorized)
+    named = authorized | {"MCP-Session-Id": headers["MCP-Session-Id"]}
+    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "slow", "arguments": FINE}}
+    calling = asyncio.create_task(post(caio, call, **named))
+    while not caio.service.received:
+        await asyncio.sleep(0.01)
+    for request_id, stated in ((8, named), (7, authorized), (7, named)):
+        assert not calling.done()
+        told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request_id}}
+        assert (await post(caio, told, **stated))[0] == 202
+    await asyncio.wait_for(caio.service.left.wait(), 20)
+    _, body, _ = await calling
+    assert '"result"' not in body
+
+
 async def test_whoever_goes_away_cancels_the_call(caio: Served) -> None:
     await caio.register("slow", "/slow")
     call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "slow", "arguments": FINE}}
