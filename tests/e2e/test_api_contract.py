@@ -36,7 +36,7 @@ GENERATORS = schemathesis.openapi.from_dict(json.loads(json.dumps(SCHEMA)))
 
 #: What a caller with only the role ``service`` may do, beyond reading.
 FOR_SERVICES = {("POST", "/api/v1/orchestrate"), ("POST", "/api/v1/route"), ("POST", "/api/v1/discover")} | {
-    ("POST", path) for path in ("/v1/chat/completions", "/v1/embeddings")
+    ("POST", path) for path in ("/v1/chat/completions", "/v1/embeddings", "/v1/responses")
 }
 READABLE_BY_SERVICES = (
     "/api/v1/me",

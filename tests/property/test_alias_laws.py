@@ -21,35 +21,53 @@ ADDRESSES = st.sets(st.sampled_from(["alpha", "beta", "alpha@1.0.0", "gamma"]), 
 WORDS = st.sets(st.sampled_from(["json", "tools"]), max_size=2)
 
 
-def requests() -> st.SearchStrategy[Request]:
-    return st.builds(
-        Request,
-        tenant_id=st.just("acme"),
-        currency=st.just("USD"),
-        capabilities=st.just(("chat",)),
-        bounds=st.sampled_from([(), (("latency_ms.p95", 300 * 10**9),), (("grounding.min", 10**8),)]),
-        max_cost=st.none() | st.sampled_from([0, 10**7, 10**9]),
-        features=WORDS.map(frozenset),
-        context_length=st.none() | st.sampled_from([100, 9000]),
-        data_locality=st.none() | st.sampled_from(LOCALITIES),
-        regions=st.sets(st.sampled_from(["eu", "us"])).map(frozenset),
-        compliance=st.sets(st.sampled_from(["gdpr", "soc2"])).map(frozenset),
-        classification=st.sampled_from(CLASSIFICATIONS),
-        sensitive=st.booleans(),
-        egress=st.booleans(),
-        training=st.booleans(),
-        max_retention_days=st.none() | st.sampled_from([0, 30]),
-        services=ADDRESSES.map(frozenset),
-        excluded_services=ADDRESSES.map(frozenset),
-        max_tokens=st.none() | st.sampled_from([10, 5000]),
-        on_violation=st.none() | st.sampled_from(OnViolation),
-    )
+DEMANDS: dict[str, st.SearchStrategy[Any]] = {
+    "bounds": st.sampled_from([(("latency_ms.p95", value * 10**9),) for value in (100, 250, 1000)]),
+    "max_cost": st.sampled_from([0, 10**7, 10**9]),
+    "features": WORDS.map(frozenset),
+    "context_length": st.sampled_from([100, 9000]),
+    "data_locality": st.sampled_from(LOCALITIES),
+    "regions": st.sets(st.sampled_from(["eu", "us"])).map(frozenset),
+    "compliance": st.sets(st.sampled_from(["gdpr", "soc2"])).map(frozenset),
+    "classification": st.sampled_from(CLASSIFICATIONS),
+    "sensitive": st.just(True),
+    "egress": st.just(False),
+    "training": st.just(False),
+    "max_retention_days": st.sampled_from([0, 30]),
+    "services": ADDRESSES.map(frozenset),
+    "excluded_services": ADDRESSES.map(frozenset),
+    "max_tokens": st.sampled_from([10, 5000]),
+    "on_violation": st.sampled_from(OnViolation),
+}
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[Request, Request]:
+    """A call's request and an alias's, which speak of a few things, and mostly of the same."""
+    names = draw(st.sets(st.sampled_from(sorted(DEMANDS)), min_size=1, max_size=2))
+    plain = Request("acme", "USD", ("chat",), classification="public")
+    of_call, of_alias = ({name: draw(DEMANDS[name]) for name in names if draw(st.integers(0, 3))} for _ in range(2))
+    return replace(plain, **of_call), replace(plain, **of_alias)
 
 
 TERMS = terms_of("a", '{"target":{"capability":"chat"}}')
 CONTRACTS = [
-    contract(name, privacy={"data_locality": locality, "compliance": compliance})
-    for name, locality, compliance in (("alpha", "on_device", ["gdpr", "soc2"]), ("beta", "cloud", []))
+    contract(
+        name,
+        privacy={
+            "data_locality": locality,
+            "compliance": compliance,
+            "data_retention_days": days,
+            "encryption": sealed,
+        },
+        guarantees={"latency_ms": {"p95": latency}},
+    )
+    for name, locality, compliance, days, latency, sealed in (
+        ("alpha", "on_device", ["gdpr", "soc2"], 0, "200", {"in_transit": True, "at_rest": True}),
+        ("beta", "cloud", [], 30, "900", {"in_transit": False, "at_rest": False}),
+        ("gamma", ["eu"], ["gdpr"], 30, "90", {"in_transit": True, "at_rest": True}),
+        ("delta", "private", ["soc2"], 90, "900", {"in_transit": True, "at_rest": True}),
+    )
 ]
 SNAPSHOT = compile_snapshot("acme", offers([{"tenant": "acme", "contract": each} for each in CONTRACTS]), [])
 CALLER = Principal.from_document(principal())
@@ -68,31 +86,49 @@ def narrow(asked: Request, own: Request) -> Request:
         raise
 
 
-@given(requests(), requests())
-def test_an_alias_never_widens(asked: Request, own: Request) -> None:
-    """``max_tokens`` apart: asking for a shorter answer asks less of a service."""
-    asked = replace(asked, max_tokens=None)
-    assert feasible(narrow(asked, replace(own, max_tokens=None))) <= feasible(asked)
+def within_both(both: tuple[Request, Request], of: int) -> bool:
+    """Whether who satisfies the narrowed request satisfies that ``of`` the two. ``max_tokens`` apart: asking for a
+    shorter answer asks less of a service."""
+    asked, own = (replace(each, max_tokens=None) for each in both)
+    return feasible(narrow(asked, own)) <= feasible((asked, own)[of])
 
 
-@given(requests(), requests())
-def test_an_alias_always_binds(asked: Request, own: Request) -> None:
-    own = replace(own, max_tokens=None)
-    assert feasible(narrow(replace(asked, max_tokens=None), own)) <= feasible(own)
+@given(pairs())
+def test_an_alias_never_widens(both: tuple[Request, Request]) -> None:
+    assert within_both(both, 0)
 
 
-@given(requests(), requests())
-def test_narrowing_again_changes_nothing(asked: Request, own: Request) -> None:
-    once = narrow(asked, own)
-    assert narrow(once, own) == once
+@given(pairs())
+def test_an_alias_always_binds(both: tuple[Request, Request]) -> None:
+    assert within_both(both, 1)
 
 
-@given(requests(), requests())
-def test_no_more_is_spent_or_waited_for(asked: Request, own: Request) -> None:
-    once = narrow(asked, own)
+@given(pairs())
+def test_who_satisfies_both_satisfies_the_narrowed_request(both: tuple[Request, Request]) -> None:
+    asked, own = (replace(each, max_tokens=None) for each in both)
+    assert feasible(asked) & feasible(own) <= feasible(narrow(asked, own))
+
+
+@given(pairs())
+def test_narrowing_again_changes_nothing(both: tuple[Request, Request]) -> None:
+    once = narrow(*both)
+    assert narrow(once, both[1]) == once
+
+
+@given(pairs())
+def test_no_more_is_spent_or_waited_for(both: tuple[Request, Request]) -> None:
+    once = narrow(*both)
     for limit in ("max_cost", "max_tokens", "max_retention_days"):
-        stated = [value for each in (asked, own) if (value := getattr(each, limit)) is not None]
+        stated = [value for each in both if (value := getattr(each, limit)) is not None]
         assert getattr(once, limit) == min(stated, default=None)
+
+
+@pytest.mark.parametrize(("one", "other", "holds"), [("report", "fail", "fail"), ("fallback", "retry", "fallback")])
+def test_the_stricter_reaction_holds(one: str, other: str, holds: str) -> None:
+    for asked, own in ((one, other), (other, one)):
+        request = Request("acme", "USD", ("chat",), on_violation=OnViolation(asked))
+        terms = replace(TERMS.request, on_violation=OnViolation(own))
+        assert narrow(request, terms).on_violation is OnViolation(holds)
 
 
 @pytest.mark.parametrize(
