@@ -1,6 +1,7 @@
 """Requests of one sort: how they are written, how few services are valued, and which rules tell them apart."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from caio.foundation.canonical import MAX_INTEGER, canonical_json
 from caio.routing import few
 from caio.routing.columns import Columns
-from caio.routing.expressions import parse
+from caio.routing.expressions import Conditions, parse
 from caio.routing.few import Charges
 from caio.routing.matching import Tariff
 from caio.routing.model import SCALE, OnViolation, Request
 from caio.routing.optimization import Weighed
-from caio.routing.sorts import VARYING, Sort, reads_what_varies, sort_key
+from caio.routing.sights import Sight
+from caio.routing.sorts import VARYING, Sort, sort_key
+from caio.routing.variables import request_variables
 
 texts = st.text(st.characters(codec="utf-8"), max_size=5) | st.sampled_from(["", '"', "\\", "é", "😀", "\x7f"])
 sets = st.frozensets(texts, max_size=3)
@@ -85,21 +88,67 @@ def test_few_are_as_many(charges, size, deadline_ms, data):
     assert few.scores(standing, payable, weight) == many.tolist()
 
 
+REQUESTS = [
+    replace(Request("acme", "USD", ("chat",)), input_bytes=size, deadline_ms=deadline, max_cost=cost, labels=labels)
+    for size, deadline, cost, labels in product(
+        (1, 2, 3, 4, 5),
+        (1, 3, 4),
+        (None, 250_000_000, 500_000_000, 1_250_000_000, 2_000_000_000),
+        (
+            (),
+            *((("team", colour),) for colour in ("red", "blue", "green")),
+            (("zone", "red"),),
+            (("team", "red"), ("zone", "green")),
+        ),
+    )
+]
+CONDITIONS = [
+    "request.input_bytes > 3",
+    "5 >= request.input_bytes",
+    "request.input_bytes == 4 || request.input_bytes < 2.5",
+    "request.max_cost <= 0.5",
+    "has(request.max_cost) && request.max_cost > 1.25",
+    'request.labels.team == "red"',
+    'has(request.labels.team) && request.labels.team in ["blue", "red"]',
+    'request.labels["zone"] != "red"',
+    'request.labels.zone.startsWith("g")',
+    '"team" in request.labels',
+    "request.labels.size() > 1",
+    "request.deadline_ms % 2 == 0",
+    "request.deadline_ms == true || request.deadline_ms > request.input_bytes",
+    'request.features.exists(request, request == "x") || request.input_bytes in [1, 2]',
+    "request.labels.team == request.labels.zone",
+    "request.sensitive",
+]
+
+
+@pytest.mark.parametrize("number", range(len(CONDITIONS)))
+def test_equal_sights_equal_rules(number):
+    """Of every two of the requests; for each condition alone, and with the one before it."""
+    for conditions in (CONDITIONS[number : number + 1], CONDITIONS[max(0, number - 1) : number + 1]):
+        expressions = [parse(condition) for condition in conditions]
+        sight, rules = Sight.of(expressions), Conditions(expressions)
+        seen: dict[object, object] = {}
+        for request in REQUESTS:
+            outcome = rules.outcome({"request": request_variables(request.document())})
+            assert seen.setdefault(sight.glance(request), outcome) == outcome
+
+
 @pytest.mark.parametrize(
-    ("condition", "varies"),
+    ("condition", "first", "second"),
     [
-        ("true", False),
-        ('request.capability == "chat" && principal.id == "x"', False),
-        ("request.bounds.accuracy > 0.5", False),
-        ("request.sensitive || request.input_bytes > 5", True),
-        ('has(request.labels.team) && "a" in request.features', True),
-        ('request.labels["team"] == "a"', True),
-        ('request["labels"].team == "a"', True),
-        ("request.deadline_ms < 5", True),
-        ("has(request.max_cost)", True),
-        ("request.features.exists(request, request.size() > 0)", False),
-        ("[request].size() == 1", True),
+        ("true", {"input_bytes": 1, "max_cost": 1}, {"input_bytes": 2, "deadline_ms": 3}),
+        ('request.capability == "chat" && principal.id == "x"', {"input_bytes": 1}, {"labels": (("a", "b"),)}),
+        ("request.bounds.accuracy > 0.5 || request.sensitive", {"max_cost": 1}, {"max_cost": None}),
+        ("request.input_bytes > 5 && request.input_bytes < 9", {"input_bytes": 6}, {"input_bytes": 8}),
+        ('request.labels.team == "a"', {"labels": (("team", "b"), ("x", "1"))}, {"labels": (("team", "c"),)}),
     ],
 )
-def test_a_rule_that_may_tell_requests_of_one_sort_apart_is_known(condition, varies):
-    assert reads_what_varies(parse(condition)) is varies
+def test_what_rules_do_not_tell_apart_looks_the_same(condition, first, second):
+    sight, asked = Sight.of([parse(condition)]), Request("acme", "USD", ("chat",))
+    assert sight.glance(replace(asked, **first)) == sight.glance(replace(asked, **second))
+
+
+@pytest.mark.parametrize("condition", ["[request].size() == 1", 'request[principal.id] == "x"'])
+def test_a_request_that_is_read_as_one_thing_is_never_alike(condition):
+    assert Sight.of([parse(condition)]).is_whole

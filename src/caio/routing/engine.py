@@ -146,9 +146,10 @@ def _caller(principal: Principal) -> _Caller:
 def _shape(
     snapshot: Snapshot, sort: Sort, request: Request, request_json: bytes, caller: _Caller, rules: RuleSet
 ) -> Shape:
-    """The request's shape. Where no rule and no limit of size tells requests of its sort apart, it is found
-    without evaluating a rule."""
-    key = (sort, caller, rules.digest) if rules.is_blind and request.input_bytes <= sort.least_input else None
+    """The request's shape. Where neither the rules nor a limit of size tell it from an earlier one of its sort, it
+    is found without evaluating a rule."""
+    is_alike = request.input_bytes <= sort.least_input and not rules.sight.is_whole
+    key = (sort, caller, rules.digest, rules.sight.glance(request)) if is_alike else None
     known = None if key is None else snapshot.known(key)
     if known is not None:
         return known

@@ -25,7 +25,7 @@ from caio.routing.columns import Flags, Numbers, Rows, Words
 from caio.routing.expressions import Conditions, Expression, ServiceColumns, compile_mask
 from caio.routing.model import SCALE, Effect, InconsistentInputs, OnViolation, Policy
 from caio.routing.sieve import Sieve
-from caio.routing.sorts import reads_what_varies
+from caio.routing.sights import Sight
 
 Predicate = Callable[[Mapping[str, Any]], bool]
 
@@ -201,14 +201,14 @@ def _lowest(mask: int) -> int:
 class RuleSet:
     """All rules of a decision, in policy order: the attached ones' book, and those of the request.
 
-    ``parts`` are the books, each with the places of its rules among ``ordered``. ``is_blind`` is whether those in
-    force are the same for all requests of one sort (``sorts``), by the same caller.
+    ``parts`` are the books, each with the places of its rules among ``ordered``. ``sight`` is what they see of
+    what requests of one sort differ in.
     """
 
     ordered: tuple[Rule, ...]
     digest: str
     parts: tuple[tuple[Rulebook, Numbers], ...]
-    is_blind: bool
+    sight: Sight
 
     @classmethod
     def of(cls, books: Sequence[Rulebook]) -> Self:
@@ -216,13 +216,12 @@ class RuleSet:
         ordered = in_order(rule for book in books for rule in book.rules)
         place = {rule.policy.policy_hash: place for place, rule in enumerate(ordered)}
         parts = [(book, np.array([place[rule.policy.policy_hash] for rule in book.rules], np.int64)) for book in books]
-        is_blind = not any(reads_what_varies(rule.when) for rule in ordered)
-        return cls(ordered, policies_hash(ordered), tuple(parts), is_blind)
+        return cls(ordered, policies_hash(ordered), tuple(parts), Sight.of(rule.when for rule in ordered))
 
     def rewritten(self, book: Rulebook) -> Self:
         """These rules, all of one book, with that book's rows changed."""
         ((_, places),) = self.parts
-        return type(self)(self.ordered, self.digest, ((book, places),), self.is_blind)
+        return type(self)(self.ordered, self.digest, ((book, places),), self.sight)
 
     def in_force(self, variables: Mapping[str, Any]) -> InForce:
         """Evaluate every ``when`` over ``variables`` (request and principal)."""

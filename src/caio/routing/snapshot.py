@@ -180,8 +180,9 @@ def _named(rules: Sequence[Rule]) -> tuple[str, ...]:
 
 
 def _forget_oldest(kept: dict[Any, Any]) -> None:
-    # By way of a list, in one step: other threads may be deciding over the same snapshot.
-    for key in list(kept)[:1]:
+    # By way of a list, in one step: other threads may be deciding over the same snapshot. Several at once, so
+    # that where every request is new the list is not made for each.
+    for key in list(kept)[: 1 + len(kept) // 8]:
         kept.pop(key, None)
 
 

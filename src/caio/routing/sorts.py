@@ -16,7 +16,6 @@ from typing import Any, Self
 from caio.foundation.canonical import canonical_plain
 from caio.foundation.quantity import decimal_text
 from caio.routing.columns import UNLIMITED, Columns
-from caio.routing.expressions import Expression, fields_of
 from caio.routing.matching import Needs
 from caio.routing.model import Request
 
@@ -75,13 +74,3 @@ def _pieces(document: Mapping[str, Any]) -> tuple[str, str, str, str]:
         for after, before in ends
     )
     return first, second, third, last
-
-
-def reads_what_varies(condition: Expression) -> bool:
-    """Whether a ``when`` may tell two requests of one sort apart."""
-    return any(_varies(*path.split(".")) for path in fields_of(condition))
-
-
-def _varies(variable: str, field: str = "", *_: str) -> bool:
-    # The bare variable may be indexed with any name.
-    return variable == "request" and (not field or field in VARYING)
