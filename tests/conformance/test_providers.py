@@ -407,6 +407,14 @@ async def test_heartbeats_and_empty_deltas_are_no_content(known, service):
     assert [chunk.has_content for chunk in chunks] == [True, False]
 
 
+async def test_an_event_of_several_lines_is_one_line_for_the_caller(known, service):
+    """Passed on as it came, it would end the line that tells it, and the rest would be lost."""
+    frame = quote('data: {"choices":\ndata: [{"delta": {"content": "two"}}]}')
+    chunks = await ask(known["openai"], target("openai", service.url, f"/after?frame={frame}"), call(stream=True))
+    assert chunks[1].text == "two"
+    assert b"\n" not in chunks[1].data
+
+
 async def test_leaving_a_stream_cancels_the_call(known, service):
     stream = known["openai"].stream(target("openai", service.url, "/stall"), call(stream=True))
     async with aclosing(stream):

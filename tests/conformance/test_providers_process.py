@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -116,6 +117,26 @@ async def test_a_call_cut_short_leaves_no_process(sut: ProcessStage) -> None:
     await sut.play(SAID.answer("again"))
     answer = await sut.provider.call(sut.target, call())
     assert answer.body["choices"][0]["message"]["content"] == "again"
+
+
+async def test_a_child_that_left_the_group_holds_nobody_up(tmp_path: Path) -> None:
+    script = tmp_path / "leaving.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "for line in sys.stdin:\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid()\n"
+        f"        open({str(tmp_path / 'child')!r}, 'w').write(str(os.getpid()))\n"
+        "        time.sleep(8)\n"
+        "        os._exit(0)\n"
+        "    time.sleep(60)\n"
+    )
+    processes = Processes({"sut": [sys.executable, "-I", "-S", str(script)]})
+    async with asyncio.timeout(5):
+        with pytest.raises(UpstreamFailed):
+            await processes.call(target_of("sut"), call(timeout=0.7))
+        await processes.close()
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 
 async def test_closing_leaves_no_process(sut: ProcessStage, wait_for_async: Any) -> None:

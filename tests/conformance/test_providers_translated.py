@@ -279,6 +279,7 @@ REFUSED = [
     ("anthropic", {"messages": [{"role": "function", "name": "x", "content": "y"}]}, "/messages/0/role"),
     ("anthropic", {"messages": [USED_TOOLS[0], USED_TOOLS[2]]}, "/messages/1/tool_call_id"),
     ("anthropic", {"messages": USED_TOOLS[:2]}, "/messages"),
+    ("anthropic", {"messages": [*USED_TOOLS[:2], USED_TOOLS[0], USED_TOOLS[2]]}, "/messages/2"),
     ("anthropic", {"max_tokens": 0}, "/max_tokens"),
     ("anthropic", {"temperature": "hot"}, "/temperature"),
 ]

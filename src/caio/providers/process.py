@@ -52,7 +52,7 @@ _logger = structlog.get_logger("caio.providers")
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 _READ_BYTES = 1 << 16
-_LISTEN_SECONDS = 0.2
+_LISTEN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +285,13 @@ async def _end(command: _Command, worker: _Worker) -> None:
 
 
 async def _gone(command: _Command, worker: _Worker) -> None:
-    code = await worker.process.wait()
     worker.stdin.close()
-    await asyncio.wait([worker.listening], timeout=_LISTEN_SECONDS)  # a child that left the group may hold it open
+    # A child that has left the group may hold the pipes open, and asyncio waits for them: not for longer than this.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LISTEN_SECONDS):
+            await worker.process.wait()
+            await asyncio.shield(worker.listening)
+    code = worker.process.returncode
     if worker.listening.done():
         size = worker.listening.result()
         _logger.info("process_ended", program=command.argv[0], exit_code=code, standard_error_bytes=size)
