@@ -52,14 +52,14 @@ async def test_the_quota_is_exact(stores: Stores, acme: TenantScope) -> None:
 
 async def test_a_change_needs_the_revision(stores: Stores, acme: TenantScope, rival: TenantScope) -> None:
     await stores.aliases.create(acme, "mine", CONTENT, 7, 10, leaf(acme))
-    changed = await stores.aliases.replace(acme, "mine", "{}", 9, 1, leaf(acme))
+    changed = await stores.aliases.change(acme, "mine", "{}", 9, 1, leaf(acme))
     assert changed == Alias("mine", "{}", 2, 7, 9)
     with pytest.raises(PreconditionFailed):
-        await stores.aliases.replace(acme, "mine", CONTENT, 9, 1, leaf(acme))
+        await stores.aliases.change(acme, "mine", CONTENT, 9, 1, leaf(acme))
     with pytest.raises(PreconditionFailed):
         await stores.aliases.delete(acme, "mine", 1, leaf(acme))
     with pytest.raises(NotFound):
-        await stores.aliases.replace(rival, "mine", CONTENT, 9, 2, leaf(rival))
+        await stores.aliases.change(rival, "mine", CONTENT, 9, 2, leaf(rival))
     assert await stores.aliases.delete(acme, "mine", 2, leaf(acme)) == changed
     with pytest.raises(NotFound):
         await stores.aliases.delete(acme, "mine", None, leaf(acme))

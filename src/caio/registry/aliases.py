@@ -72,7 +72,7 @@ class AliasStore(Protocol):
         """Raises Conflict ``already_exists``, and ``quota_exceeded`` for a tenant that has ``quota`` of them."""
         ...
 
-    async def replace(self, scope: TenantScope, name: str, content: str, now: int, if_match: int, leaf: Leaf) -> Alias:
+    async def change(self, scope: TenantScope, name: str, content: str, now: int, if_match: int, leaf: Leaf) -> Alias:
         """Raises NotFound, and PreconditionFailed when the revision is not ``if_match``."""
         ...
 
@@ -157,7 +157,7 @@ class Aliases:
         """Give an alias another content. Raises InvalidInput, NotFound, PreconditionFailed."""
         content = await self._checked(caller.scope, name, document, policies, services)
         leaf = await self._leaf(caller, "alias.set", name, document)
-        made = await self._store.replace(caller.scope, name, content, self._clock(), if_match, leaf)
+        made = await self._store.change(caller.scope, name, content, self._clock(), if_match, leaf)
         self._forget(caller.scope.tenant_id)
         return made
 

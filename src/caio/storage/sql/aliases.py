@@ -43,7 +43,7 @@ class SqlAliases:
             await append_within(connection, leaf)
         return made
 
-    async def replace(self, scope: TenantScope, name: str, content: str, now: int, if_match: int, leaf: Leaf) -> Alias:
+    async def change(self, scope: TenantScope, name: str, content: str, now: int, if_match: int, leaf: Leaf) -> Alias:
         changed = update(model_aliases).where(_is(scope, name), model_aliases.c.revision == if_match)
         values = {"document": content, "revision": if_match + 1, "updated_at": now}
         async with self._database.writing(scope) as connection:
