@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from caio.foundation.canonical import canonical_json
@@ -22,7 +22,10 @@ WORDS = st.sets(st.sampled_from(["json", "tools"]), max_size=2)
 
 
 DEMANDS: dict[str, st.SearchStrategy[Any]] = {
-    "bounds": st.sampled_from([(("latency_ms.p95", value * 10**9),) for value in (100, 250, 1000)]),
+    "bounds": st.sampled_from(
+        [(("latency_ms.p95", value * 10**9),) for value in (100, 250, 1000)]
+        + [(("accuracy.min", value * 10**7),) for value in (50, 90, 99)]
+    ),
     "max_cost": st.sampled_from([0, 10**7, 10**9]),
     "features": WORDS.map(frozenset),
     "context_length": st.sampled_from([100, 9000]),
@@ -42,9 +45,10 @@ DEMANDS: dict[str, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def pairs(draw: st.DrawFn) -> tuple[Request, Request]:
-    """A call's request and an alias's, which speak of a few things, and mostly of the same."""
-    names = draw(st.sets(st.sampled_from(sorted(DEMANDS)), min_size=1, max_size=2))
+def pairs(draw: st.DrawFn, name: str | None = None) -> tuple[Request, Request]:
+    """A call's request and an alias's, which speak of ``name`` or another thing, and perhaps of one more."""
+    names = draw(st.sets(st.sampled_from(sorted(DEMANDS)), min_size=name is None, max_size=1 + (name is None)))
+    names = names | ({name} if name else set())
     plain = Request("acme", "USD", ("chat",), classification="public")
     of_call, of_alias = ({name: draw(DEMANDS[name]) for name in names if draw(st.integers(0, 3))} for _ in range(2))
     return replace(plain, **of_call), replace(plain, **of_alias)
@@ -60,7 +64,7 @@ CONTRACTS = [
             "data_retention_days": days,
             "encryption": sealed,
         },
-        guarantees={"latency_ms": {"p95": latency}},
+        guarantees={"latency_ms": {"p95": latency}, "accuracy": {"min": "0.95" if latency == "900" else "0.6"}},
     )
     for name, locality, compliance, days, latency, sealed in (
         ("alpha", "on_device", ["gdpr", "soc2"], 0, "200", {"in_transit": True, "at_rest": True}),
@@ -93,14 +97,18 @@ def within_both(both: tuple[Request, Request], of: int) -> bool:
     return feasible(narrow(asked, own)) <= feasible((asked, own)[of])
 
 
-@given(pairs())
-def test_an_alias_never_widens(both: tuple[Request, Request]) -> None:
-    assert within_both(both, 0)
+@pytest.mark.parametrize("name", sorted(DEMANDS))
+@settings(max_examples=20)
+@given(st.data())
+def test_an_alias_never_widens(name: str, data: st.DataObject) -> None:
+    assert within_both(data.draw(pairs(name)), 0)
 
 
-@given(pairs())
-def test_an_alias_always_binds(both: tuple[Request, Request]) -> None:
-    assert within_both(both, 1)
+@pytest.mark.parametrize("name", sorted(DEMANDS))
+@settings(max_examples=20)
+@given(st.data())
+def test_an_alias_always_binds(name: str, data: st.DataObject) -> None:
+    assert within_both(data.draw(pairs(name)), 1)
 
 
 @given(pairs())
