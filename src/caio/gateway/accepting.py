@@ -1,4 +1,4 @@
-"""Reading what callers ask in a twentieth of the time, where there is nothing to complain of.
+"""Reading what callers ask in a fraction of the time, where there is nothing to complain of.
 
 Theory of operation
 -------------------
