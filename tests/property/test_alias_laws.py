@@ -18,7 +18,7 @@ from tests.support.routing_cases import contract, principal
 from tests.support.routing_engine import offers
 
 ADDRESSES = st.sets(st.sampled_from(["alpha", "beta", "alpha@1.0.0", "gamma"]), max_size=3)
-WORDS = st.sets(st.sampled_from(["json", "tools"]), max_size=2)
+WORDS = st.sets(st.sampled_from(["json", "vision"]), max_size=2)
 
 
 DEMANDS: dict[str, st.SearchStrategy[Any]] = {
