@@ -126,6 +126,18 @@ async def test_the_input_schema_is_enforced_and_a_broken_output_schema_told(caio
     assert liar.is_error
 
 
+async def test_a_call_of_a_tool_reserves_what_its_chat_asks_for(caio: Served) -> None:
+    await add(caio, chat_contract("talker", caio.service.url) | {"cost": {"currency": "USD", "per_request": "0.001"}})
+    chat = {"messages": [{"role": "user", "content": "x"}], "n": 3, "max_tokens": 50}
+    async with session(caio) as client:
+        await client.list_tools()
+        result = await client.call_tool("talker", chat)
+        wrong = await client.call_tool("talker", chat | {"n": 1_000})
+    _, evidence = await caio.get(f"/api/v1/decisions/{(result.meta or {})['caio']['decision_id']}/evidence")
+    assert (evidence["request"]["answers"], evidence["request"]["max_tokens"]) == (3, 50)
+    assert ((wrong.meta or {})["caio"]["errors"][0]["pointer"], len(caio.service.received)) == ("/payload/n", 1)
+
+
 async def test_lists_are_fresh(caio: Served) -> None:
     async with session(caio, mode="legacy") as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == [ANY]

@@ -19,7 +19,7 @@ from aiohttp import web
 from caio.foundation.errors import NotReady
 from caio.gateway.workflows import conductor
 from caio.tenancy.authentication import embedded_scope
-from tests.e2e.conftest import Served, contract, served
+from tests.e2e.conftest import Served, chat_contract, contract, served
 from tests.support.acts import acts_told
 from tests.support.tenants import add_bare_tenants, tenant_named
 from tests.support.upstreams import Upstream, upstream
@@ -333,6 +333,30 @@ async def test_a_step_is_held_to_its_share_and_the_time_left(caio: Served) -> No
         assert request["max_cost"] == each["max_cost"] == "0.001666666"
         assert request["bounds"] == {"latency_ms.max": "5000", "latency_ms.p95": "100"}
         assert request["deadline_ms"] < 20_000
+
+
+async def test_a_step_reserves_what_its_chat_asks_for(caio: Served) -> None:
+    prices = {"currency": "USD", "per_output_token": "0.001"}
+    assert (await asked(caio.http, "POST", "/api/v1/services", priced_chat(caio, prices)))[0] == 201
+    chat = {"messages": [{"role": "user", "content": "x"}], "n": 3, "max_tokens": 50}
+    talk = {"id": "talk", "request": {"capability": "chat"}, "payload": chat}
+    run = await until(caio, await begin(caio, alone(steps=[talk])))
+    assert (run["status"], run["most_cost"]) == ("succeeded", "0.15"), run
+    _, evidence = await caio.get(f"/api/v1/decisions/{run['steps'][0]['decision_id']}/evidence")
+    assert (evidence["request"]["answers"], evidence["request"]["max_tokens"]) == (3, 50)
+
+    unplanned = chat | {"n": {"$from": "input", "pointer": "/n"}}
+    body = {"workflow": alone(steps=[talk | {"payload": unplanned}]), "input": {"n": 128}}
+    _, begun, _ = await asked(caio.http, "POST", RUNS, body)
+    run = await until(caio, begun["run_id"])
+    assert (run["status"], run["code"]) == ("failed", "no_service_satisfies"), run
+    wrong = {"workflow": alone(steps=[talk | {"payload": chat | {"n": 129}}])}
+    status, problem, _ = await asked(caio.http, "POST", RUNS, wrong)
+    assert (status, problem["errors"][0]["pointer"]) == (422, "/workflow/steps/0/payload/n"), problem
+
+
+def priced_chat(caio: Served, prices: dict[str, str]) -> dict[str, Any]:
+    return chat_contract("talker", caio.service.url) | {"cost": prices}
 
 
 async def test_one_tenants_runs_leave_room_for_anothers(caio: Served, monkeypatch: pytest.MonkeyPatch) -> None:

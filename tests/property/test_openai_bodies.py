@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caio.api.openai.bodies import _PLAIN, ChatBody, EmbeddingsBody
-from caio.api.openai.chat import asked_of, bounded
+from caio.api.openai.chat import asked_of
 from caio.api.openai.naming import ANY, Meant
 from caio.api.openai.wishes import PLACES, wished
 from caio.api.wanted import from_orchestrate
 from caio.foundation.errors import InvalidInput
+from caio.gateway.chats import bounded
 from caio.gateway.intake import Wishes, read
 from tests.unit.gateway.test_asks import wanted
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from caio.api.openai.chat import as_payload
 from caio.foundation.errors import InvalidInput, Violation
 from caio.gateway.answer_cache import LONGEST_SECONDS
+from caio.gateway.chats import as_payload
 from caio.gateway.intake import kernel_request, read_body
 from caio.gateway.ports import PROTOCOLS_OF, Operation
 from caio.gateway.run import Wanted
@@ -38,7 +38,7 @@ def from_orchestrate(raw: bytes, caller: Caller, idempotency_key: str | None = N
         labels=labels,
         protocols=PROTOCOLS_OF[Operation.JSON],
     )
-    sent, request = as_payload(body.request.payload, request)
+    sent, request = as_payload(body.request.payload, request, "/request/payload")
     return Wanted(
         caller,
         request,

@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from caio.gateway.chats import as_payload
 from caio.gateway.intake import NO_CONSTRAINTS, NO_REQUIREMENTS, Constraints, RequestBody, Wishes, kernel_request
 from caio.gateway.pipeline import Gateway
 from caio.gateway.ports import PROTOCOLS_OF, Operation
@@ -132,7 +133,8 @@ def wanted_of(caller: Caller, wishes: RequestBody, payload: bytes) -> Wanted:
         labels={},
         protocols=PROTOCOLS_OF[Operation.JSON],
     )
-    return Wanted(caller, request, Operation.JSON, wishes.payload, payload, wishes.policies)
+    sent, request = as_payload(wishes.payload, request, "/payload")
+    return Wanted(caller, request, Operation.JSON, sent, payload, wishes.policies)
 
 
 def wishes_for(tool: Tool, arguments: Mapping[str, Any]) -> RequestBody:

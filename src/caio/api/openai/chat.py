@@ -7,18 +7,17 @@ more tightly than the body does, the bound.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from caio.api.openai.bodies import ChatBody, Object, decoded
 from caio.api.openai.naming import ModelNames
 from caio.api.openai.wishes import Asked, Headers, wished
-from caio.foundation.errors import InvalidInput, Violation
+from caio.foundation.errors import InvalidInput
+from caio.gateway.chats import BOUNDS, bounded
 from caio.gateway.frames import ChatFrames
 from caio.gateway.ports import Operation
 from caio.gateway.run import Wanted
-from caio.routing.model import MAX_ANSWERS, Request
 from caio.tenancy.principals import Caller
 
 #: What parts of a message need of a service, by their type.
@@ -59,7 +58,7 @@ def asked_of(body: Object) -> Asked:
     for message in body["messages"]:
         if type(content := message.get("content")) is list:
             features += _needed(content)
-    stated = [tokens for name in _BOUNDS if (tokens := body.get(name)) is not None]
+    stated = [tokens for name in BOUNDS if (tokens := body.get(name)) is not None]
     return Asked(
         Operation.CHAT,
         "chat",
@@ -68,42 +67,6 @@ def asked_of(body: Object) -> Asked:
         body.get("n") or 1,
         bool(body.get("stream")),
     )
-
-
-def bounded(body: Object, most: int | None) -> Object:
-    """The body, asking for no longer answers than ``most`` tokens, where that is less than it asks for itself."""
-    if most is None or (
-        (stated := [name for name in _BOUNDS if body.get(name) is not None])
-        and all(body[name] <= most for name in stated)
-    ):
-        return body
-    return {**body, **dict.fromkeys(stated or _BOUNDS[:1], most)}
-
-
-def as_payload(payload: Any, request: Request) -> tuple[Any, Request]:
-    """A native call's payload and request, where the payload is a chat: a service is told what is reserved, and every
-    answer that it is asked for is. Raises InvalidInput for bounds that are none."""
-    if type(payload) is not dict or type(payload.get("messages")) is not list:
-        return payload, request
-    violations, most = [], request.max_tokens
-    answers = 1 if payload.get("n") is None else payload["n"]
-    if type(answers) is not int or not 1 <= answers <= MAX_ANSWERS:
-        violations.append(Violation("/request/payload/n", f"must be a whole number from 1 to {MAX_ANSWERS}"))
-    for name in _BOUNDS:
-        stated = payload.get(name)
-        if stated is not None and not (type(stated) is int and 1 <= stated <= 10**9):
-            violations.append(Violation(f"/request/payload/{name}", "must be a whole number from 1 to 1000000000"))
-        elif stated is not None:
-            most = stated if most is None else min(most, stated)
-    if violations:
-        first = violations[0]
-        message = f"the request is not valid: {first.pointer}: {first.message}"
-        raise InvalidInput(message, violations, code="invalid_request")
-    return bounded(payload, most), replace(request, max_tokens=most, answers=answers)
-
-
-#: The members that bound an answer, the one in use first.
-_BOUNDS = ("max_completion_tokens", "max_tokens")
 
 
 def _needed(content: Iterable[Any]) -> list[str]:

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from caio.api.openai.bodies import ResponsesBody, decoded
-from caio.api.openai.chat import asked_of, bounded, refuse_replays
+from caio.api.openai.chat import asked_of, refuse_replays
 from caio.api.openai.naming import ModelNames
 from caio.api.openai.response_events import ResponseFrames
 from caio.api.openai.responses_to_chat import chat_of, response_of
 from caio.api.openai.wishes import Headers, wished
+from caio.gateway.chats import bounded
 from caio.gateway.ports import Operation
 from caio.gateway.run import Answer, Wanted
 from caio.tenancy.principals import Caller

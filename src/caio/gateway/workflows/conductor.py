@@ -42,6 +42,7 @@ from caio.audit.ports import JournalStore
 from caio.foundation.errors import CaioError, Conflict, DeadlineExceeded, InvalidInput, LimitExceeded, NotReady
 from caio.foundation.quantity import decimal_text
 from caio.foundation.scope import TenantScope
+from caio.gateway.chats import as_payload
 from caio.gateway.interrupted import InterruptedCalls
 from caio.gateway.pipeline import Gateway
 from caio.gateway.ports import Clock, IdempotencyStore, Operation
@@ -249,11 +250,12 @@ class Conductor:
             raise InvalidInput(message, code="step_input_too_large")
         request: Request = within(stage.request, opened.shares[place])
         request = replace(request, input_bytes=len(payload), deadline_ms=min(request.deadline_ms, left))
+        sent, request = as_payload(body, request, "/payload")
         return Wanted(
             caller,
             request,
             Operation.JSON,
-            body,
+            sent,
             payload,
             opened.workflow.policies,
             idempotency_key=f"{run.run_id}/{step.step_id}",

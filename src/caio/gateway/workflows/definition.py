@@ -24,6 +24,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from caio.foundation.errors import InvalidInput, Violation
+from caio.gateway.chats import ANSWERS, BOUNDS, as_payload
 from caio.gateway.intake import NO_CONTEXT, NO_REQUIREMENTS, Context, Name, Requirements, Wishes, read
 from caio.gateway.plan_intake import read_plan
 from caio.gateway.ports import PROTOCOLS_OF, Operation
@@ -189,13 +190,26 @@ def _plan(
         plan, policies = read_plan(document, tenant_id=tenant_id, currency=currency)
     except InvalidInput as error:
         raise _invalid([replace(each, pointer=_placed(each.pointer, order)) for each in error.violations]) from None
-    return replace(plan, stages=tuple(_labelled(stage) for stage in plan.stages)), policies
+    planned = [
+        _bounded(_labelled(stage), workflow.steps[at].payload, f"/workflow/steps/{at}/payload")
+        for at, stage in zip(order, plan.stages, strict=True)
+    ]
+    return replace(plan, stages=tuple(planned)), policies
 
 
 def _labelled(stage: Stage) -> Stage:
     """The stage as its call will be decided: as plain JSON, and labelled with the step."""
     labels = tuple(sorted({**dict(stage.request.labels), "step": stage.name}.items()))
     return replace(stage, request=replace(stage.request, labels=labels, protocols=PROTOCOLS_OF[Operation.JSON]))
+
+
+def _bounded(stage: Stage, template: Any, at: str) -> Stage:
+    """The stage, planned with what a chat as its payload says of its answers; what a reference will say is held to
+    the step's share when it is known."""
+    if not isinstance(template, dict) or "messages" not in template:
+        return stage
+    known = {name: template[name] for name in (ANSWERS, *BOUNDS) if not isinstance(template.get(name), dict | None)}
+    return replace(stage, request=as_payload({**known, "messages": []}, stage.request, at)[1])
 
 
 def _input_bytes(step: StepBody, run_input: Any, at: str) -> int:
