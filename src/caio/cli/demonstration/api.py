@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
+import httpx2
 
-PATIENCE = aiohttp.ClientTimeout(total=60)
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +26,23 @@ class Unexpected(Exception):
 
 
 class Caio:
-    """One server, spoken to with one API key. Raises Unexpected, or aiohttp's ClientError."""
+    """One server, spoken to with one API key. Raises Unexpected, or httpx2's HTTPError."""
 
     def __init__(self, url: str, api_key: str) -> None:
         self.url = url
         self.api_key = api_key
-        self._session = aiohttp.ClientSession(
-            base_url=url, timeout=PATIENCE, headers={"Authorization": f"Bearer {api_key}"}
-        )
+        headers = {"Authorization": f"Bearer {api_key}"}
+        self._http = httpx2.AsyncClient(base_url=url, timeout=PATIENCE, headers=headers, trust_env=False)
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._http.aclose()
 
     async def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
         """POST a JSON document, or a YAML one as bytes. Any status is an answer."""
         kind = "application/yaml" if isinstance(body, bytes) else "application/json"
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": kind, **(headers or {})}
-        async with self._session.post(path, data=data, headers=sent) as response:
-            return await _reply(response)
+        return _reply(await self._http.post(path, content=data, headers=sent))
 
     async def create(self, path: str, body: Any) -> Any:
         return _expected(await self.post(path, body), 201, path)
@@ -53,18 +51,18 @@ class Caio:
         return _expected(await self.post(path, body), 200, path)
 
     async def get(self, path: str) -> Any:
-        async with self._session.get(path) as response:
-            return _expected(await _reply(response), 200, path)
+        return _expected(_reply(await self._http.get(path)), 200, path)
 
     async def events(self, path: str, body: Mapping[str, Any], headers: dict[str, str]) -> AsyncIterator[str]:
         """The data of each server-sent event; ``headers`` is filled with the answer's headers."""
-        async with self._session.post(path, json=body) as response:
+        async with self._http.stream("POST", path, json=body) as response:
             headers.update({name.lower(): value for name, value in response.headers.items()})
-            if response.status != 200:
-                _expected(await _reply(response), 200, path)
-            async for line in response.content:
-                if line.startswith(b"data: "):
-                    yield line.removeprefix(b"data: ").decode().strip()
+            if response.status_code != 200:
+                await response.aread()
+                _expected(_reply(response), 200, path)
+            async for line in response.aiter_lines():
+                if line.startswith("data: "):
+                    yield line.removeprefix("data: ").strip()
 
     async def decision_ids(self) -> list[str]:
         """Every decision of the tenant, oldest first."""
@@ -78,9 +76,9 @@ class Caio:
             before = f"&before={page['next_before']}"
 
 
-async def _reply(response: aiohttp.ClientResponse) -> Reply:
+def _reply(response: httpx2.Response) -> Reply:
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(response.status, headers, await response.json(content_type=None))
+    return Reply(response.status_code, headers, response.json() if response.content else None)
 
 
 def _expected(reply: Reply, status: int, path: str) -> Any:

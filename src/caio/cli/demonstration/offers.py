@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
+import httpx2
 
 from caio.cli.demonstration.api import Caio, Unexpected
 from caio.cli.demonstration.examples import Examples
@@ -66,11 +66,10 @@ async def found_here(examples: Examples) -> list[Offer]:
 
 
 async def _ollama_models() -> list[str]:
-    patience = aiohttp.ClientTimeout(total=0.5)
     try:
-        async with aiohttp.ClientSession(timeout=patience) as session, session.get(f"{OLLAMA}/api/tags") as response:
-            return [str(model["name"]) for model in (await response.json())["models"]]
-    except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
+        async with httpx2.AsyncClient(timeout=0.5, trust_env=False) as http:
+            return [str(model["name"]) for model in (await http.get(f"{OLLAMA}/api/tags")).json()["models"]]
+    except (httpx2.HTTPError, ValueError, LookupError, TypeError):
         return []  # not there, or something else listens
 
 

@@ -9,10 +9,10 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import aiohttp
+import httpx2
 
 from caio.cli.demonstration import expectations
-from caio.cli.demonstration.api import Reply, Unexpected
+from caio.cli.demonstration.api import PATIENCE, Reply, Unexpected
 from caio.cli.demonstration.stage import Stage
 from caio.cli.demonstration.story import Check, Step
 
@@ -130,7 +130,8 @@ async def _asked_directly(stage: Stage, service: str | None, payload: Mapping[st
         return ""
     model = stage.examples.promises[service].document["api"]["model"]
     url = f"{stage.services[service].url}{CHAT}"
-    async with aiohttp.ClientSession() as session, session.post(url, json={"model": model, **payload}) as response:
-        if response.status != 200:
-            raise Unexpected(f"{service} answered {response.status} when asked directly")
-        return str((await response.json())["choices"][0]["message"]["content"])
+    async with httpx2.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
+        response = await http.post(url, json={"model": model, **payload})
+    if response.status_code != 200:
+        raise Unexpected(f"{service} answered {response.status_code} when asked directly")
+    return str(response.json()["choices"][0]["message"]["content"])
