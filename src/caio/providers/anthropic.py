@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
-from caio.gateway.ports import Call, Chunk, ProviderAnswer, Target
+from caio.gateway.ports import Call, Chunk, Operation, ProviderAnswer, Target
 from caio.providers.exchange import (
     expect_plain,
     expect_success,
@@ -89,6 +89,7 @@ class Anthropic:
             seconds=call.timeout,
             headers={**headers_of(target, call, accept), "anthropic-version": VERSION},
             body=json_bytes(target, request),
+            twice=call.operation is not Operation.JSON,
         )
 
 

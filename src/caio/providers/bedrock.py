@@ -29,7 +29,7 @@ import msgspec
 
 from caio.aws.signing import AwsKey, signed_headers
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
-from caio.gateway.ports import Call, Chunk, ProviderAnswer, Target
+from caio.gateway.ports import Call, Chunk, Operation, ProviderAnswer, Target
 from caio.providers.event_stream import EventStreamBroken, Message, MessageReader
 from caio.providers.exchange import (
     expect_plain,
@@ -110,7 +110,13 @@ class Bedrock:
                 at=self._now(),
             )
         return self._outbound.request(
-            "POST", url, subject=subject_of(target), seconds=call.timeout, headers=headers, body=body
+            "POST",
+            url,
+            subject=subject_of(target),
+            seconds=call.timeout,
+            headers=headers,
+            body=body,
+            twice=call.operation is not Operation.JSON,
         )
 
 

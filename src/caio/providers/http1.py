@@ -12,7 +12,8 @@ no byte came after it, and the request was written in full. A byte that arrives 
 Laws (each has a test of the same name)
 ---------------------------------------
 - interim_answers_are_skipped (RFC 9110, section 15.2).
-- a_body_without_a_length_ends_with_the_connection (RFC 9112, section 6.3), and any other is cut by that.
+- a_body_without_a_length_ends_with_the_connection (RFC 9112, section 6.3), and any other is cut by that; a reset
+  cuts every one.
 - what_nobody_asked_for_ends_the_connection: it never answers the next request.
 - a_slow_reader_holds_up_the_service.
 - heads_are_bounded: each line, their number, and what is neither head nor body.
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._paused = self._reusable = self._interim = self._bodiless = self._head = False
         self.is_closed = False
         self.idle_since = 0.0
+        self.sent = False  # whether anything of this exchange's request may have left
         self.answered = False  # whether anything arrived in this exchange
         self.complete = True
         self.failure: UpstreamFault | None = None
@@ -73,12 +75,13 @@ class Connection(asyncio.Protocol):
         self.headers = {}
         self.failure = None
         self._barren = self._counted = 0
-        self._head = self.complete = self.answered = self._reusable = False
+        self._head = self.complete = self.sent = self.answered = self._reusable = False
         self._bodiless = bodiless
         self._timer = self._loop.call_at(deadline, self._fail, self.LATE)
         if self.is_closed or self._transport.is_closing():
             self._fail(self.CUT)
         else:
+            self.sent = True
             self._transport.write(request)
 
     async def arrived(self) -> None:
@@ -168,7 +171,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_closed = True
-        if self._head and not self.complete and self.failure is None and self._ends_with_connection():
+        # A reset is no end of a body: only a connection that was closed in order has told all.
+        ended = error is None and self._ends_with_connection()
+        if self._head and not self.complete and self.failure is None and ended:
             self.complete = True
         if not self.complete and self.failure is None:
             self.failure = self.CUT

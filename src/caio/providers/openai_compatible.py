@@ -111,6 +111,7 @@ class OpenAICompatible:
             seconds=call.timeout,
             headers=headers_of(target, call, accept),
             body=json_bytes(target, _shaped(target, call.body, stream)),
+            twice=call.operation is not Operation.JSON,
         )
 
 

@@ -9,7 +9,8 @@ nothing. One refused address refuses the name. The ``Host`` header and the TLS s
 certificates are always verified.
 
 A connection that is kept for reuse (``pool``) stays with the addresses it was checked for. When the service
-has closed it in the meantime, and nothing of an answer came, the request is sent once more on a new one.
+has closed it in the meantime, the request is sent once more on a new one: where nothing of it had left, or where
+it may be done twice and the connection was gone within STALE_SECONDS. Later than that a service was at work.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -18,6 +19,8 @@ Laws (each has a test of the same name)
 - redirects_are_not_followed, the_environment_is_ignored, cookies_are_forgotten.
 - answers_are_bounded: status line and headers, body bytes, and time.
 - a_stale_connection_costs_a_second_try: one, and only while nothing was answered.
+- what_may_not_be_done_twice_is_not_sent_twice.
+- a_service_that_was_at_work_is_not_asked_again: that is a new attempt, to be admitted and recorded.
 - no_library_error_escapes: everything is UpstreamFailed; its chain holds no header.
 
 Not checked: whether a public host forwards to a private one.
@@ -32,17 +35,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 from weakref import WeakValueDictionary
 
-from caio._version import __version__
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
 from caio.providers.addresses import Address, HostRefused, Network, is_callable_port, literal, refusal
 from caio.providers.dialling import Dialler, NameRefused, NoAddress, Origin, Resolve, system_addresses
 from caio.providers.http1 import Connection
 from caio.providers.pool import Pool
+from caio.providers.request_lines import blocked, first_lines, header_lines, quoted
 
 DRAIN_SECONDS = 0.05
+
+#: A kept connection that was closed in the meantime shows that within this time of the request.
+STALE_SECONDS = 1.0
 
 #: Addresses whose reading is kept.
 _PLACES_KEPT = 4096
@@ -51,28 +56,7 @@ _PORTS = {"http": 80, "https": 443}
 
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/]+)(?P<path>.*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.%]*:[0-9a-f:.%]*\]|[^\[\]:]+)(:(?P<port>[0-9]{0,5}))?", re.IGNORECASE)
-_PLAIN = re.compile(r"[A-Za-z0-9!$%&'()*+,/:;=?@\[\]~\-._]*")
-_SAFE = "!$%&'()*+,/:;=?@[]~-._"  # what _PLAIN holds beside letters and digits
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
-_HEADERS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\r\n)*")
-_METHOD = re.compile(r"[A-Z]+")
-
-#: Headers that the client sets, or that say where a message ends.
-_OWN = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-    }
-)
-
 _FAILED = {
     Connection.CUT: "ended the connection before its answer was complete",
     Connection.GARBAGE: "answered something that is not HTTP, or headers that are too large",
@@ -94,17 +78,6 @@ class OutboundLimits:
     keepalive_seconds: float = 15.0
 
 
-def blocked(subject: str, what: str, *, allowable: bool = False) -> UpstreamFailed:
-    """The refusal to call ``subject``, with what the operator can do about it."""
-    advice = ""
-    if allowable:
-        advice = (
-            "; an operator who trusts that network allows it with --allow-private CIDR"
-            " or the setting CAIO_OUTBOUND_ALLOW"
-        )
-    return UpstreamFailed(f"{subject} was not called: {what}{advice}", UpstreamFault.BLOCKED)
-
-
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A checked address without its query, and the beginnings of the requests to it, by method."""
@@ -119,7 +92,18 @@ class Answer:
     """An exchange: entering it sends the request and waits for the answer's head, whatever its status; leaving
     it before the end of the answer cancels the call. All of it raises UpstreamFailed only."""
 
-    __slots__ = ("_bodiless", "_client", "_connection", "_deadline", "_left", "_origin", "_raw", "_subject", "status")
+    __slots__ = (
+        "_bodiless",
+        "_client",
+        "_connection",
+        "_deadline",
+        "_left",
+        "_origin",
+        "_raw",
+        "_subject",
+        "_twice",
+        "status",
+    )
 
     def __init__(
         self,
@@ -131,6 +115,7 @@ class Answer:
         most: int,
         *,
         bodiless: bool,
+        twice: bool,
     ) -> None:
         self._client = client
         self._origin = origin
@@ -139,15 +124,18 @@ class Answer:
         self._deadline = deadline
         self._left = most
         self._bodiless = bodiless
+        self._twice = twice
         self._connection: Connection
         self.status = 0
 
     async def __aenter__(self) -> Self:
         client = self._client
-        kept = client.pool.idle(self._origin)
+        now = asyncio.get_running_loop().time
+        kept, began = client.pool.idle(self._origin), now()
         connection = kept or await client.connected(self._origin, self._subject, self._deadline)
         failure = await self._sent(connection)
-        if failure is Connection.CUT and kept is not None and not kept.answered:
+        stale = failure is Connection.CUT and kept is not None and not kept.answered
+        if stale and (not connection.sent or (self._twice and now() - began < STALE_SECONDS)):
             connection = await client.connected(self._origin, self._subject, self._deadline, new=True)
             failure = await self._sent(connection)
         if failure is not None:
@@ -269,11 +257,13 @@ class OutboundClient:
         seconds: float,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        twice: bool = False,
     ) -> Answer:
         """One request, to be sent by ``async with``.
 
-        ``subject`` names the other side in messages; ``seconds`` bounds the whole exchange, from now on. Raises
-        UpstreamFailed, here or when entered: BLOCKED, UNREACHABLE, TIMEOUT, GARBAGE (not HTTP, oversized) or
+        ``subject`` names the other side in messages; ``seconds`` bounds the whole exchange, from now on; ``twice``
+        says that the service may be asked again although it may have done what it was asked, which is so for GET.
+        Raises UpstreamFailed, here or when entered: BLOCKED, UNREACHABLE, TIMEOUT, GARBAGE (not HTTP, oversized) or
         UPSTREAM (cut).
         """
         if seconds <= 0:
@@ -286,14 +276,19 @@ class OutboundClient:
         base, _, query = url.partition("#")[0].partition("?")
         place = self._places.get(base) or self._place(base, subject)
         head = None if query else place.heads.get(method)
-        raw = (head or _head(place, method, query, subject)) + _lines(headers, subject)
+        if head is None:
+            head = first_lines(method, place.host, place.path, query, subject)
+            if not query:  # queries hold what is asked
+                place.heads[method] = head
+        raw = head + header_lines(headers, subject)
         if body is None:
             sent = f"{raw}\r\n".encode("ascii")
         else:
             sent = b"%bContent-Length: %d\r\n\r\n%b" % (raw.encode("ascii"), len(body), body)
         deadline = asyncio.get_running_loop().time() + seconds
         most = self._limits.answer_bytes
-        return Answer(self, place.origin, sent, subject, deadline, most, bodiless=method == "HEAD")
+        twice = twice or method == "GET"
+        return Answer(self, place.origin, sent, subject, deadline, most, bodiless=method == "HEAD", twice=twice)
 
     async def connected(self, origin: Origin, subject: str, deadline: float, *, new: bool = False) -> Connection:
         """A connection for a call of ``subject``, a ``new`` one or whichever is free first."""
@@ -336,7 +331,7 @@ class OutboundClient:
         if not is_callable_port(port):
             raise blocked(subject, "its address names a port that there is not, or that of another protocol than HTTP")
         origin = self._origin(scheme == "https", host.strip("[]"), port, subject)
-        place = _Place(origin, host if port == _PORTS[scheme] else f"{host}:{port}", _quoted(url["path"] or "/"))
+        place = _Place(origin, host if port == _PORTS[scheme] else f"{host}:{port}", quoted(url["path"] or "/"))
         if len(self._places) >= _PLACES_KEPT:
             self._places.clear()
         self._places[base] = place
@@ -357,34 +352,3 @@ class OutboundClient:
         reason = None if address is None else refusal(address, self._allow)
         if reason is not None:
             raise blocked(subject, f"its address is {reason.what}", allowable=reason.allowable)
-
-
-def _head(place: _Place, method: str, query: str, subject: str) -> str:
-    """A request's first lines; kept, for addresses without a query: those hold what is asked."""
-    if not _METHOD.fullmatch(method):
-        raise blocked(subject, "its method is not one that HTTP knows")
-    target = f"{place.path}?{_quoted(query)}" if query else place.path
-    # Bodies are taken as sent: a decompressed answer would escape the size limit.
-    head = (
-        f"{method} {target} HTTP/1.1\r\nHost: {place.host}\r\n"
-        f"User-Agent: caio/{__version__}\r\nAccept-Encoding: identity\r\n"
-    )
-    if not query:
-        place.heads[method] = head
-    return head
-
-
-def _quoted(part: str) -> str:
-    return part if _PLAIN.fullmatch(part) else quote(part, safe=_SAFE)
-
-
-def _lines(headers: Mapping[str, str] | None, subject: str) -> str:
-    """``headers`` as lines, if none can break out of its own. The message holds names only."""
-    if not headers:
-        return ""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if lines.count("\n") != len(headers) or not _HEADERS.fullmatch(lines):
-        raise blocked(subject, "a header or its value holds a character that no header may hold")
-    if not _OWN.isdisjoint(map(str.lower, headers)):
-        raise blocked(subject, "a header was given that only the connection may set")
-    return lines

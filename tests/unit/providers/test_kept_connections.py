@@ -1,6 +1,8 @@
 """The laws of one HTTP/1.1 connection and of the pool that keeps several, against bytes on real sockets."""
 
 import asyncio
+import socket
+import struct
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
 
@@ -62,8 +64,8 @@ async def scripted(*scripts):
         await service.gone()
 
 
-async def call(client, url, body=None, seconds=2.0):
-    async with client.request("POST", url, subject="It", seconds=seconds, body=body) as answer:
+async def call(client, url, body=None, seconds=2.0, twice=False):
+    async with client.request("POST", url, subject="It", seconds=seconds, body=body, twice=twice) as answer:
         return answer.status, await answer.read()
 
 
@@ -91,6 +93,20 @@ async def test_a_body_without_a_length_ends_with_the_connection():
         assert await call(client, service.url) == (200, b"all of it")
         for _ in range(3):
             await failing(client, service.url, UpstreamFault.UPSTREAM)
+
+
+async def test_a_reset_is_no_end_of_a_body():
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await asyncio.sleep(0.05)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, OutboundClient(LOCAL) as client:
+        await failing(client, url, UpstreamFault.UPSTREAM)
 
 
 async def test_what_came_before_a_cut_is_given():
@@ -137,8 +153,32 @@ async def test_a_stale_connection_costs_a_second_try():
     """The service reads the second request, and hangs up without a word."""
     async with scripted([OK, b"", None], [OK]) as service, OutboundClient(LOCAL) as client:
         assert await call(client, service.url, b"first") == (200, b"ok")
-        assert await call(client, service.url, b"second") == (200, b"ok")
+        assert await call(client, service.url, b"second", twice=True) == (200, b"ok")
         assert [asked[-1].endswith(b"second") for asked in service.asked] == [True, True]
+
+
+async def test_what_may_not_be_done_twice_is_not_sent_twice():
+    async with scripted([OK, b"", None], [OK]) as service, OutboundClient(LOCAL) as client:
+        assert await call(client, service.url, b"first") == (200, b"ok")
+        await failing(client, service.url, UpstreamFault.UPSTREAM, body=b"second")
+        assert len(service.asked) == 1
+
+
+async def test_what_never_left_is_sent_once_more():
+    async with scripted([OK], [OK]) as service, OutboundClient(LOCAL) as client:
+        assert await call(client, service.url, b"first") == (200, b"ok")
+        next(iter(client.pool._origins)).abort()  # and the loop has not told of it yet
+        assert await call(client, service.url, b"second") == (200, b"ok")
+        assert [asked[-1][-6:] for asked in service.asked] == [b"\nfirst", b"second"]
+
+
+async def test_a_service_that_was_at_work_is_not_asked_again(monkeypatch):
+    monkeypatch.setattr("caio.providers.outbound.STALE_SECONDS", 0.05)
+    async with scripted([OK, b""], [OK]) as service, OutboundClient(LOCAL) as client:
+        assert await call(client, service.url) == (200, b"ok")
+        asyncio.get_running_loop().call_later(0.1, service.writers[0].close)
+        await failing(client, service.url, UpstreamFault.UPSTREAM, twice=True)
+        assert len(service.asked) == 1
 
 
 async def test_an_answer_that_was_begun_is_not_asked_for_again():
