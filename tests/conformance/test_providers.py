@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import traceback
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from ipaddress import ip_network
 from urllib.parse import quote
 
@@ -249,6 +249,29 @@ async def test_garbage_json(known, protocol, text):
 async def test_broken_http(known, protocol, stream, answer, fault):
     async with raw_server(answer) as url:
         assert (await failure(known[protocol], target(protocol, url, "/"), call(stream=stream))).fault is fault
+
+
+@pytest.mark.parametrize(("protocol", "stream"), MODES)
+@pytest.mark.parametrize("beginning", [b'{"error": ', b'{"code": "content_filter", "pad": "' + b"x" * (1 << 17)])
+async def test_a_failed_answer_is_not_waited_for(known, protocol, stream, beginning, monkeypatch):
+    """Its status says enough, and another service may take over while there is time."""
+    monkeypatch.setattr("caio.providers.outbound.BRIEF_SECONDS", 0.05)
+    left = asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 999999\r\n\r\n" + beginning)
+        with suppress(ConnectionError):
+            await reader.read()
+        left.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    sut = target(protocol, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "/")
+    async with server:
+        error = await failure(known[protocol], sut, call(stream=stream))
+        assert (error.fault, error.status) == (UpstreamFault.OVERLOADED, 503)
+        await asyncio.wait_for(left.wait(), 2)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

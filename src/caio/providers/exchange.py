@@ -106,10 +106,7 @@ async def expect_success(target: Target, call: Call, answer: Answer) -> None:
     """Raise the UpstreamFailed that a status other than 2xx stands for."""
     if 200 <= answer.status < 300:
         return
-    try:
-        body = await answer.read()
-    except UpstreamFailed:
-        body = b""  # the status says enough
+    body = await answer.read_in_brief()
     wait = retry_after(answer.header("Retry-After"), time.time())
     code = answer.header("x-amzn-errortype")
     raise failed_answer(subject_of(target), answer.status, body, secret=call.secret, wait=wait, code=code)

@@ -168,13 +168,18 @@ def _failure(
 
 def quotable(text: str, secret: str | None) -> str:
     """``text`` on one printable line of at most MAX_QUOTE characters; empty when any SHARED
-    consecutive characters of it (or all of a shorter secret) are the secret's."""
-    if secret:
-        parts = (secret[at : at + SHARED] for at in range(max(1, len(secret) - SHARED + 1)))
-        if any(part in text for part in parts):
-            return ""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * MAX_QUOTE]).split())
+    consecutive characters of its beginning (or all of a shorter secret) are the secret's."""
+    text = text[: 4 * MAX_QUOTE]  # no more is quoted; and a long text and a long secret would take minutes to compare
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if secret and (_shares(text, secret) or _shares(line, secret)):
+        return ""
     return line if len(line) <= MAX_QUOTE else line[: MAX_QUOTE - 1] + "…"
+
+
+def _shares(text: str, secret: str) -> bool:
+    if len(secret) <= SHARED:
+        return secret in text
+    return any(text[at : at + SHARED] in secret for at in range(len(text) - SHARED + 1))
 
 
 def _fault_of_code(document: Any) -> UpstreamFault | None:

@@ -46,6 +46,10 @@ from caio.providers.request_lines import blocked, first_lines, header_lines, quo
 
 DRAIN_SECONDS = 0.05
 
+#: What is read of a failed answer's body, and for how long.
+BRIEF_BYTES = 1 << 16
+BRIEF_SECONDS = 1.0
+
 #: A kept connection that was closed in the meantime shows that within this time of the request.
 STALE_SECONDS = 1.0
 
@@ -190,6 +194,15 @@ class Answer:
                 pieces.append(piece)
             piece = b"".join(pieces)
         return piece
+
+    async def read_in_brief(self) -> bytes:
+        """The whole body where it is short and comes soon, else nothing: of an answer whose status says enough."""
+        self._left = min(self._left, BRIEF_BYTES)
+        try:
+            async with asyncio.timeout(BRIEF_SECONDS):
+                return await self.read()
+        except (TimeoutError, UpstreamFailed):
+            return b""
 
     async def finish(self) -> None:
         """Read what is left of an answer that is complete in substance, for a moment only, so that

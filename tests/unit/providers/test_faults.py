@@ -1,6 +1,7 @@
 """The laws of the fault taxonomy."""
 
 from email.utils import formatdate
+from time import process_time
 
 import msgspec
 import pytest
@@ -97,6 +98,23 @@ def test_secrets_are_never_quoted(before, start, length, after):
     body = msgspec.json.encode({"error": {"message": f"{before}{shared}{after}"}})
     message = failed_answer("Service 'a'", 400, body, secret=SECRET).message
     assert not any(SECRET[at : at + 6] in message for at in range(len(SECRET) - 5))
+
+
+def test_secrets_are_not_joined_by_what_is_left_out():
+    assert quotable("your key is te\x00\x00st-x", "te st-0123") == ""
+
+
+def test_no_more_of_a_message_is_compared_than_is_quoted():
+    """The service chooses the message and its tenant the secret; comparing all of both would take minutes."""
+    secret = "".join(chr(33 + at * at % 90) for at in range(4000))
+
+    def seconds(size):
+        began = process_time()
+        quotable("~" * size, secret)
+        return process_time() - began
+
+    short = min(seconds(4 * MAX_QUOTE) for _ in range(3))
+    assert min(seconds(1 << 19) for _ in range(2)) < 20 * short
 
 
 def test_a_short_secret_is_not_quoted_either():
