@@ -121,6 +121,8 @@ def test_the_next_ranked_service_must_take_over():
 
     good = act("fallback", *ranked, came=outcome(*ranked, faults=["unreachable"]), attempts=2)
     assert judged(good)
+    again = outcome("answer-swift", *ranked, faults=["unreachable", "unreachable"])
+    assert judged(replace(good, outcome=again, answer={"attempts": 3}))
     assert not judged(good, killed="answer-careful")
     assert not judged(replace(good, answer={"attempts": 1}))
     assert not judged(replace(good, outcome=outcome(*ranked)))  # no fault recorded

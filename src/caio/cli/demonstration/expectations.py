@@ -93,24 +93,28 @@ def kept_inside(act: Act, promises: Promises, policy: str) -> list[Check]:
 
 
 def fell_back(act: Act, promises: Promises, killed: str, forbidden_region: str) -> list[Check]:
-    """The killed service ranks first, the next ranked one answers, and both obey the policy."""
+    """The killed service ranks first and is tried, perhaps more than once; the next ranked one answers, and both
+    obey the policy."""
     ranked = [one.service for one in act.ranked]
     expected = tuple(ranked[:2])
     obeying = [name for name in expected if forbidden_region not in promises[name].regions]
     faults = [each.fault for each in act.outcome.attempts] if act.outcome else []
+    repeated = len(faults) - 1
     return [
         Check(f"{killed} was still ranked first", ranked[:1] == [killed], f"ranked {_names(ranked)}"),
         Check(
-            f"{expected[-1] if expected else 'nobody'}, ranked next, answered at the second attempt",
-            act.status == 200 and len(expected) == 2 and act.answered_by == expected[1] and act.answer["attempts"] == 2,
+            f"{expected[-1] if expected else 'nobody'}, ranked next, answered in its place",
+            act.status == 200 and len(expected) == 2 and act.answered_by == expected[1],
             _what_happened(act),
         ),
         Check(
-            "the receipt names both attempts, and the first one's fault",
-            act.attempts == expected
-            and len(faults) == 2
-            and isinstance(faults[0], str)
-            and not isinstance(faults[1], str),
+            "the receipt names every attempt, and the fault of each but the last",
+            len(expected) == 2
+            and repeated >= 1
+            and act.attempts == (*[killed] * repeated, expected[1])
+            and act.answer["attempts"] == len(faults)
+            and all(isinstance(each, str) for each in faults[:-1])
+            and not isinstance(faults[-1], str),
             f"attempts {_in_turn(act)}, faults {faults}",
         ),
         Check(
