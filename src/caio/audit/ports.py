@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from caio.foundation.scope import TenantScope
+from caio.foundation.values import value
 
 
 class LeafKind(StrEnum):
@@ -52,7 +53,7 @@ class Status(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DecisionRow:
     """The clear columns of a decision. Times in microseconds since the epoch, money in nano-units.
 
@@ -75,7 +76,7 @@ class DecisionRow:
     most_compute_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Attempt:
     """One call of one service within an outcome: what is observed of the service.
 
@@ -96,7 +97,7 @@ class Attempt:
         return self.succeeded and not self.breached
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OutcomeRow:
     """The clear columns of an outcome; exactly one outcome follows an admitted decision."""
 
@@ -133,7 +134,7 @@ class KeptAnswer:
     sealed: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Leaf:
     """One journal entry as it is written. ``commitment`` is HMAC-SHA256(salt, payload), 32 bytes.
 

@@ -43,12 +43,13 @@ from caio.foundation.errors import Erased, SealBroken, UpstreamFault
 from caio.foundation.hashing import DIGEST_BYTES, keyed, same
 from caio.foundation.money import Usage
 from caio.foundation.quantity import decimal_text
+from caio.foundation.values import value
 
 RECORD_VERSION = 1
 SALT_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Commitment:
     """A salted commitment to bytes: HMAC-SHA256(salt, data). Binding, and hiding while ``salt`` is secret."""
 
@@ -90,7 +91,7 @@ class _DecisionForm(Form, frozen=True):
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DecisionRecord:
     """A decision as it is journalled. Times in microseconds since the epoch, ``reserved`` in nano-units.
 
@@ -200,7 +201,7 @@ class _AttemptForm(Form, frozen=True):
     violations: Sequence[Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AttemptRecord:
     """One call of one service. ``fault`` is None when it answered as its protocol demands;
     ``http_status`` is what it answered with, if it spoke HTTP at all. ``latency_ms`` is the time to
@@ -251,7 +252,7 @@ class _OutcomeForm(Form, frozen=True):
     v: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OutcomeRecord:
     """How an admitted call ended. ``reserved`` is the last reservation (a fallback may have changed
     it); ``answer`` commits to what was sent to the caller, None when nothing was. ``answer_from`` is the decision

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from caio.foundation.quantity import scaled
+from caio.foundation.values import value
 
 PICO_PLACES = 12
 PICO_PER_NANO = 1000
@@ -22,7 +23,7 @@ def picos(value: Decimal | int | str) -> int:
     return scaled(value, places=PICO_PLACES, most=10**6)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Usage:
     """What a call consumed: tokens in and out, and milliseconds of service time."""
 

@@ -12,6 +12,7 @@ import msgspec
 from caio.audit.record import AttemptRecord, Breach
 from caio.foundation.errors import UpstreamFailed
 from caio.foundation.money import Usage
+from caio.foundation.values import value
 from caio.gateway.frames import ChatFrames, Frames
 from caio.gateway.most import Most
 from caio.gateway.ports import Grant, Operation, Standing
@@ -50,7 +51,7 @@ def body_alone(answer: Answer) -> bytes:
     return msgspec.json.encode(answer.body)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Wanted:
     """A call as a surface hands it over.
 

@@ -22,6 +22,7 @@ from caio.foundation.canonical import MAX_INTEGER
 from caio.foundation.errors import Reason
 from caio.foundation.money import Prices
 from caio.foundation.quantity import MAX_NANOS, NANO, decimal_text, read_nanos
+from caio.foundation.values import value
 
 __all__ = [
     "CLASSIFICATIONS",
@@ -176,7 +177,7 @@ class Principal:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Request:
     """What is needed, without the payload: only its size in bytes enters a decision. ``answers`` is how many the
     call asks for at once, each of up to ``max_tokens``."""
