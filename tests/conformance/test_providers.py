@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import traceback
+from collections import Counter
 from contextlib import aclosing, suppress
 from ipaddress import ip_network
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from caio.foundation.errors import UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
 from caio.gateway.ports import Call, Operation, Target
 from caio.providers import OutboundClient, OutboundLimits, providers
+from caio.providers.outbound import STEP_BYTES
 from tests.support.upstreams import TOKENS, raw_server, self_signed, upstream
 
 SECRET = "sk-very-secret-0123456789"
@@ -428,6 +430,30 @@ async def test_heartbeats_and_empty_deltas_are_no_content(known, service):
     )
     chunks = await ask(known["openai"], target("openai", service.url, f"/after?frame={frame}"), call(stream=True))
     assert [chunk.has_content for chunk in chunks] == [True, False]
+
+
+async def test_others_have_their_turn_while_frames_flood_in(known):
+    """The loop turns at least once for every STEP_BYTES of them."""
+    frame, turns, seen = b"data:{}\n\n", 0, Counter[int]()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def read(chunks):
+        async for _ in chunks:
+            seen[turns] += 1
+
+    async with raw_server(head + frame * 5000) as url:
+        turning = asyncio.create_task(others())
+        with pytest.raises(UpstreamFailed):  # there is no end mark
+            await read(known["openai"].stream(target("openai", url, "/"), call(stream=True)))
+        turning.cancel()
+    assert seen.total() == 5000
+    assert max(seen.values()) <= STEP_BYTES // len(frame) + 1
 
 
 async def test_an_event_of_several_lines_is_one_line_for_the_caller(known, service):

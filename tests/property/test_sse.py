@@ -82,6 +82,14 @@ def test_lines_and_events_are_bounded(piece):
         fed([piece] * 30, most=20)
 
 
+def test_events_are_bounded_in_number(monkeypatch):
+    monkeypatch.setattr("caio.providers.sse.MAX_EVENTS", 3)
+    reader = EventReader()
+    assert len(reader.feed(b"data:{}\n\n" * 3)) == 3
+    with pytest.raises(EventTooLong):
+        reader.feed(b"data:{}\n\n")
+
+
 def test_a_line_of_the_full_length_is_read():
     assert EventReader(most=20).feed(b"data: 01234567890123\n\n") == [Event(b"message", b"01234567890123")]
 

@@ -67,7 +67,7 @@ class Anthropic:
             if answer.media_type != "text/event-stream":
                 raise garbage(target, "answered another content type than an event stream")
             reader, messages = EventReader(), MessagesStream(int(self._now()), json=json)
-            while piece := await answer.next_piece():
+            while piece := await answer.next_step():
                 for data in event_data(target, reader, piece):
                     event = json_object(target, data)
                     if event.get("type") == "error":

@@ -81,7 +81,7 @@ class Bedrock:
             answer_id, created = answer.header(_REQUEST_ID) or "", self._now() // 1_000_000
             converse = ConverseStream(created, answer_id=answer_id, model=target.model or "", json=json)
             reader = MessageReader()
-            while piece := await answer.next_piece():
+            while piece := await answer.next_step():
                 for message in _messages(target, reader, piece):
                     for chunk in _chunks(target, call, converse, message):
                         yield chunk

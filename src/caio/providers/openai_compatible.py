@@ -94,7 +94,7 @@ class OpenAICompatible:
             if answer.media_type != "text/event-stream":
                 raise garbage(target, "answered another content type than an event stream")
             reader = EventReader()
-            while piece := await answer.next_piece():
+            while piece := await answer.next_step():
                 for data in event_data(target, reader, piece):
                     if data == DONE:
                         await answer.finish()

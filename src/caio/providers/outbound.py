@@ -46,6 +46,9 @@ from caio.providers.request_lines import blocked, first_lines, header_lines, quo
 
 DRAIN_SECONDS = 0.05
 
+#: The most that is read of a stream before others have their turn.
+STEP_BYTES = 1 << 14
+
 #: What is read of a failed answer's body, and for how long.
 BRIEF_BYTES = 1 << 16
 BRIEF_SECONDS = 1.0
@@ -104,6 +107,7 @@ class Answer:
         "_left",
         "_origin",
         "_raw",
+        "_rest",
         "_subject",
         "_twice",
         "status",
@@ -129,6 +133,7 @@ class Answer:
         self._left = most
         self._bodiless = bodiless
         self._twice = twice
+        self._rest = b""
         self._connection: Connection
         self.status = 0
 
@@ -184,6 +189,17 @@ class Answer:
         if self._left < 0:
             raise UpstreamFailed(f"{self._subject} answered more than is accepted", UpstreamFault.GARBAGE)
         return piece
+
+    async def next_step(self) -> bytes:
+        """Like ``next_piece``, but no more at once than others on the loop can wait for while it is read: of frames
+        of a few bytes there are tens of thousands in a piece."""
+        if self._rest:
+            await asyncio.sleep(0)
+            piece = self._rest
+        else:
+            piece = await self.next_piece()
+        self._rest = piece[STEP_BYTES:]
+        return piece[:STEP_BYTES]
 
     async def read(self) -> bytes:
         """The whole body."""

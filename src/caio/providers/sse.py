@@ -12,7 +12,8 @@ Laws (each has a test of the same name)
 ---------------------------------------
 - chunking_does_not_matter: any split of the same bytes gives the same events.
 - reads_as_the_standard_says: compared with a slow reader of the whole text.
-- lines_and_events_are_bounded: EventTooLong beyond ``most`` bytes.
+- lines_and_events_are_bounded: EventTooLong beyond ``most`` bytes, and beyond MAX_EVENTS of them: whoever keeps
+  them needs many times the bytes of small ones.
 
 An event without its closing blank line is never given: it may have been cut. ``id`` and ``retry``
 serve reconnection, which a call to a service does not do; they are ignored.
@@ -23,11 +24,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_EVENT = 1 << 20
+MAX_EVENTS = 1 << 17
 _BOM = b"\xef\xbb\xbf"
 
 
 class EventTooLong(ValueError):
-    """A line or an event's data is longer than the reader accepts."""
+    """A line, an event's data or the stream's number of events is more than the reader accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class EventReader:
         self._name = b""
         self._data: list[bytes] = []
         self._data_size = 0
+        self._given = 0
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that ``piece`` completes, in order; raises EventTooLong."""
@@ -68,6 +71,9 @@ class EventReader:
         rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
         self._after_cr = not rest and lines[-1].endswith(b"\r")
         events = [event for line in lines if (event := self._line(line.rstrip(b"\r\n"))) is not None]
+        self._given += len(events)
+        if self._given > MAX_EVENTS:
+            raise EventTooLong(f"a stream has more than {MAX_EVENTS} events")
         self._wait(rest)
         return events
 

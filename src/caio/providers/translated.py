@@ -22,7 +22,7 @@ def event_data(target: Target, reader: EventReader, piece: bytes) -> list[bytes]
     try:
         return [event.data for event in reader.feed(piece) if event.data]
     except EventTooLong as error:
-        raise garbage(target, "sent a frame that is too long") from error
+        raise garbage(target, "sent a frame that is too long, or too many of them") from error
 
 
 def written(target: Target, call: Call, write: Callable[[Any], T]) -> T:
