@@ -18,6 +18,7 @@ from aiohttp import web
 
 from caio.foundation.errors import NotReady
 from caio.gateway.workflows import conductor
+from caio.storage.sql.workflows import SqlWorkflows
 from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import Served, chat_contract, contract, served
 from tests.support.acts import acts_told
@@ -232,6 +233,29 @@ async def test_a_cancelled_run_is_cut_off(caio: Served) -> None:
     assert (await asked(caio.http, "POST", f"{RUNS}/{run_id}/cancel"))[1]["status"] == "cancelled"
 
 
+async def test_what_was_charged_before_a_run_was_cut_off_is_told(caio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off between a call's end and its step's: the call was charged, and its decision is the step's."""
+    await caio.register("echo")
+    answered, written = asyncio.Event(), SqlWorkflows.end_step
+
+    async def late(self: SqlWorkflows, scope: Any, run_id: str, owner: str, row: Any, news: Any) -> None:
+        if not answered.is_set():
+            answered.set()
+            await asyncio.Event().wait()
+        await written(self, scope, run_id, owner, row, news)
+
+    monkeypatch.setattr(SqlWorkflows, "end_step", late)
+    run_id = await begin(caio, alone())
+    await asyncio.wait_for(answered.wait(), 20)
+    assert (await asked(caio.http, "POST", f"{RUNS}/{run_id}/cancel"))[0] == 202
+    run = await until(caio, run_id)
+    (only,) = run["steps"]
+    assert (run["status"], run["charged"], only["status"]) == ("cancelled", "0.001", "succeeded"), run
+    _, receipt = await caio.get(f"/api/v1/decisions/{only['decision_id']}/receipt")
+    assert receipt["outcome"]["payload"]["charged"] == "0.001", receipt
+    assert len(caio.service.received) == 1
+
+
 async def test_payloads_are_sealed(caio: Served) -> None:
     await caio.register("echo")
     await until(caio, await begin(caio, diamond()))
@@ -357,6 +381,35 @@ async def test_a_step_reserves_what_its_chat_asks_for(caio: Served) -> None:
 
 def priced_chat(caio: Served, prices: dict[str, str]) -> dict[str, Any]:
     return chat_contract("talker", caio.service.url) | {"cost": prices}
+
+
+@pytest.mark.parametrize("depth", [180, 400, 940])
+async def test_an_answer_that_is_too_deep_fails_its_step(caio: Served, depth: int) -> None:
+    async def deep(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        text = '{"label": "good", "deep": ' + "[" * depth + "]" * depth + "}"
+        return web.Response(text=text, content_type="application/json")
+
+    caio.service.deep = deep  # type: ignore[attr-defined]
+    await caio.register("deep", "/deep")
+    template: Any = {"$from": "only"}
+    for _ in range(30):
+        template = [template]
+    run = await until(caio, await begin(caio, alone(result=template)))
+    expected = ("succeeded", None) if depth == 180 else ("failed", "upstream_failed")
+    assert ((run["status"], run["code"]), run["charged"]) == (expected, "0.001")
+    assert run["steps"][0]["decision_id"]
+
+
+async def test_references_put_in_no_more_than_they_may(caio: Served) -> None:
+    await caio.register("echo")
+    many = [{"$from": "input"}] * 255
+    body: dict[str, Any] = {"input": "x" * 100_000, "workflow": alone(steps=[step("only", {"text": many})])}
+    status, problem, _ = await asked(caio.http, "POST", RUNS, body)
+    assert (status, problem["code"]) == (422, "references_too_large"), problem
+    _, begun, _ = await asked(caio.http, "POST", RUNS, body | {"workflow": alone(result=many)})
+    run = await until(caio, begun["run_id"])
+    assert (run["status"], run["code"], run["charged"]) == ("failed", "references_too_large", "0.001"), run["code"]
 
 
 async def test_one_tenants_runs_leave_room_for_anothers(caio: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,8 +245,18 @@ class Gateway:
             raise InvalidInput("this Idempotency-Key was used for a different request", code="idempotency_key_reused")
         if kept.sealed is None:
             raise Conflict("the first call with this Idempotency-Key is still running", code="idempotency_in_progress")
-        context = sealing_context(scope.tenant_id, KEPT_ANSWER, kept.decision_id)
-        return _thawed((await self._vault.sealer(scope)).open(kept.sealed, context))
+        return await self._opened(scope, kept.decision_id, kept.sealed)
+
+    async def kept_answer(self, scope: TenantScope, key: str) -> Answer | None:
+        """The answer that an idempotency key stands for, if there is one by now. Calls and takes nothing."""
+        kept = await self._idempotency.kept(scope, key)
+        if kept is None or kept.sealed is None:
+            return None
+        return await self._opened(scope, kept.decision_id, kept.sealed)
+
+    async def _opened(self, scope: TenantScope, decision_id: str, sealed: bytes) -> Answer:
+        context = sealing_context(scope.tenant_id, KEPT_ANSWER, decision_id)
+        return _thawed((await self._vault.sealer(scope)).open(sealed, context))
 
 
 def refusal(decided: Decided) -> NoServiceSatisfies:

@@ -204,8 +204,7 @@ class WorkflowRuns:
             except asyncio.CancelledError:
                 if run_id not in self._cancelling or self._stopping:
                     raise
-                await self._conductor.cancelled(scope_of_job(tenant), run_id, place)
-                return StepStatus.CANCELLED
+                return await self._conductor.cancelled(scope_of_job(tenant), run_id, place)
             except NotReady as error:
                 _logger.warning("a step waits", run=run_id, code=error.code)
                 await asyncio.sleep(pause)

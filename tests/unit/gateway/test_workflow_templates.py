@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caio.gateway.workflows.templates import MAX_DEPTH, Unresolved, fill, flaws, references, resolve
+from caio.gateway.workflows.templates import (
+    MAX_DEPTH,
+    MAX_PUT_IN,
+    TooMuchPutIn,
+    Unresolved,
+    fill,
+    flaws,
+    is_nested_deeper,
+    references,
+    resolve,
+)
 
 NAMES = st.text(alphabet="ab/~0", max_size=3)
 DOCUMENTS = st.recursive(
@@ -104,3 +114,21 @@ def test_every_flaw_is_listed(template: Any, pointers: list[str]) -> None:
 
 def test_what_is_deep_enough_is_none() -> None:
     assert flaws(deep(MAX_DEPTH), set()) == []
+
+
+def test_what_references_put_in_is_bounded() -> None:
+    quarter = "x" * (MAX_PUT_IN // 4)
+    template = [{"$from": "a"}] * 3
+    assert fill(template, {"a": quarter}) == [quarter] * 3
+    for more in ({"$from": "a"}, {"$text": ["y", {"$from": "a"}]}):
+        with pytest.raises(TooMuchPutIn) as refused:
+            fill({"p": [*template, more]}, {"a": quarter}, "/payload")
+        assert refused.value.violations[0].pointer.startswith("/payload/p/3")
+
+
+@given(st.integers(0, 9), st.integers(0, 9))
+def test_depth_is_counted_in_lists_and_objects(depth: int, most: int) -> None:
+    value: Any = [1, "x"]
+    for level in range(depth):
+        value = [value, 1] if level % 2 else {"a": value}
+    assert is_nested_deeper(value, most) == (depth + 1 > most)

@@ -20,7 +20,9 @@ Laws (each has a test of the same name)
 - a_run_acts_as_its_principal_at_every_step: revoked, suspended or without the permission, the step fails with that.
 - a_step_is_held_to_its_share_and_the_time_left.
 - a_run_past_its_deadline_ends_as_such: whether anybody worked on it or not.
+- what_was_charged_before_a_run_was_cut_off_is_told: the step has its answer, its decision and its price.
 - a_failed_step_lets_no_other_begin: those under way end, and the run fails with its code.
+- an_answer_that_is_too_deep_fails_its_step: charged as it was; a run could not be written with it, nor read.
 - payloads_are_sealed: rows and events hold names, states, decisions and prices.
 
 Not covered: a process that is stopped for longer than its lease between claiming its key and having its decision
@@ -39,7 +41,16 @@ import structlog
 
 from caio.audit.acts import SYSTEM, Act, Acts
 from caio.audit.ports import JournalStore
-from caio.foundation.errors import CaioError, Conflict, DeadlineExceeded, InvalidInput, LimitExceeded, NotReady
+from caio.foundation.errors import (
+    CaioError,
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    LimitExceeded,
+    NotReady,
+    UpstreamFailed,
+    UpstreamFault,
+)
 from caio.foundation.quantity import decimal_text
 from caio.foundation.scope import TenantScope
 from caio.gateway.chats import as_payload
@@ -51,7 +62,7 @@ from caio.gateway.workflows.ports import News, Run, RunStatus, StepRun, StepStat
 from caio.gateway.workflows.records import Opened, Records, fault
 from caio.gateway.workflows.runs import of_run
 from caio.gateway.workflows.shares import within
-from caio.gateway.workflows.templates import INPUT, fill
+from caio.gateway.workflows.templates import INPUT, MAX_DEPTH_PUT_IN, fill, is_nested_deeper
 from caio.routing.model import Request
 from caio.tenancy.principals import Caller, Permission
 
@@ -121,7 +132,7 @@ class Conductor:
             return mine.status
         failed = any(each.status is StepStatus.FAILED for each in rows.values())
         if failed or (await self._store.get(scope, run_id)).status is RunStatus.CANCELLING:
-            return StepStatus.CANCELLED
+            return StepStatus.CANCELLED if mine is None else await self.cancelled(scope, run_id, place)
         begun = StepRun(step=step.step_id, status=StepStatus.RUNNING, started_at=self._clock())
         begun = await self._store.begin_step(scope, run_id, self._owner, begun, News("step.started", _named(begun)))
         ended = await self._carried_out(scope, run, opened, place, begun, rows)
@@ -152,12 +163,21 @@ class Conductor:
         """Forget what is held of a run."""
         self._held.pop(run_id, None)
 
-    async def cancelled(self, scope: TenantScope, run_id: str, place: int) -> None:
-        """Write that a step was cut off because its run is cancelled."""
-        step = self._held[run_id][1].workflow.steps[place]
-        now = self._clock()
-        row = StepRun(step=step.step_id, status=StepStatus.CANCELLED, started_at=now, finished_at=now)
-        await self._store.end_step(scope, run_id, self._owner, row, News("step.cancelled", _named(row)))
+    async def cancelled(self, scope: TenantScope, run_id: str, place: int) -> StepStatus:
+        """Write that a step was cut off because its run is cancelled; or how it had ended, where its call had ended
+        before: that was charged."""
+        run, opened = self._held[run_id]
+        step, now = opened.workflow.steps[place], self._clock()
+        rows = {each.step: each for each in await self._store.steps(scope, run_id)}
+        begun = rows.get(step.step_id, StepRun(step=step.step_id, status=StepStatus.RUNNING, started_at=now))
+        if begun.status is not StepStatus.RUNNING:
+            return begun.status
+        row = replace(begun, status=StepStatus.CANCELLED, finished_at=now)
+        answer = await self._gateway.kept_answer(scope, _key_of(run, step.step_id))
+        if answer is not None:
+            row = await self._ended(scope, run_id, begun, answer)
+        await self._store.end_step(scope, run_id, self._owner, row, News(f"step.{row.status}", _named(row)))
+        return row.status
 
     async def _outcome(
         self, scope: TenantScope, run: Run, opened: Opened, rows: dict[str, StepRun]
@@ -180,9 +200,12 @@ class Conductor:
     ) -> StepRun:
         """The step as it ended, well or not."""
         try:
-            needed = {name: rows[name] for name in opened.workflow.steps[place].after}
-            outputs = await self._records.outputs(scope, run.run_id, needed)
-            answer = await self._answered(scope, run, opened, place, outputs)
+            # One that was begun before may have its answer: that was charged, whatever may be called by now.
+            answer = await self._gateway.kept_answer(scope, _key_of(run, begun.step)) if begun.step in rows else None
+            if answer is None:
+                needed = {name: rows[name] for name in opened.workflow.steps[place].after}
+                outputs = await self._records.outputs(scope, run.run_id, needed)
+                answer = await self._answered(scope, run, opened, place, outputs)
         except CaioError as error:
             if isinstance(error, NotReady) or error.code in {"run_lost", "leaf_exists"}:
                 raise  # ours, not the run's: whoever carries it out tries again
@@ -195,14 +218,24 @@ class Conductor:
                 finished_at=self._clock(),
                 sealed=await self._records.answered(scope, run.run_id, begun.step, fault(error)),
             )
+        return await self._ended(scope, run.run_id, begun, answer)
+
+    async def _ended(self, scope: TenantScope, run_id: str, begun: StepRun, answer: Answer) -> StepRun:
+        """The step with its answer: a failure, where nothing can be done with that."""
+        unusable = None
+        if is_nested_deeper(answer.body, MAX_DEPTH_PUT_IN):
+            message = f"the service's answer is nested deeper than {MAX_DEPTH_PUT_IN}"
+            unusable = UpstreamFailed(message, UpstreamFault.GARBAGE)
+        kept = answer.body if unusable is None else fault(unusable)
         return replace(
             begun,
-            status=StepStatus.SUCCEEDED,
+            status=StepStatus.SUCCEEDED if unusable is None else StepStatus.FAILED,
+            code="" if unusable is None else unusable.code,
             decision_id=answer.decision_id,
             service_id=answer.service_id,
             charged=answer.charged,
             finished_at=self._clock(),
-            sealed=await self._records.answered(scope, run.run_id, begun.step, answer.body),
+            sealed=await self._records.answered(scope, run_id, begun.step, kept),
         )
 
     async def _answered(
@@ -258,8 +291,8 @@ class Conductor:
             sent,
             payload,
             opened.workflow.policies,
-            idempotency_key=f"{run.run_id}/{step.step_id}",
-            fingerprint=f"{run.run_id}/{step.step_id}",
+            idempotency_key=_key_of(run, step.step_id),
+            fingerprint=_key_of(run, step.step_id),
         )
 
     async def _freed(self, scope: TenantScope, wanted: Wanted, *, gone: bool) -> bool:
@@ -276,6 +309,11 @@ class Conductor:
             await self._interrupted.end(scope, call[0])
         await self._idempotency.release(scope, key, kept.decision_id)
         return True
+
+
+def _key_of(run: Run, step_id: str) -> str:
+    """The idempotency key of a step's call."""
+    return f"{run.run_id}/{step_id}"
 
 
 def _named(step: StepRun) -> dict[str, Any]:

@@ -5,13 +5,15 @@ Theory of operation
 ``{"$from": NAME, "pointer": POINTER}`` stands for a part of what the step NAME answered, or of the run's own input
 (``input``). The pointer is RFC 6901; without one the whole is meant. ``{"$text": [PART, …]}`` stands for one text:
 its parts, which are texts, numbers or references to such, one after the other. Everything else is itself. There
-is no expression language: nothing that a tenant sends is ever executed, and filling costs what the result weighs.
+is no expression language: nothing that a tenant sends is ever executed, and filling costs what the result weighs,
+which is bounded: a few references to a large answer would weigh many times what anybody sent.
 
 Laws (each has a test of the same name)
 ---------------------------------------
 - what_refers_to_nothing_is_itself.
 - a_filled_template_is_what_the_pointers_say: as a slow reading of RFC 6901 has it.
 - what_is_put_in_is_never_read_as_a_template: a reference in an answer stays what it is.
+- what_references_put_in_is_bounded: however often they name the same.
 - every_flaw_is_listed: unknown names, pointers that are none, objects that are half a reference.
 
 An object with the key ``$from`` or ``$text`` is always a reference; a literal one can only come from the input.
@@ -24,6 +26,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from caio.foundation.errors import InvalidInput, Violation
 
 #: The name of the run's own input among those that a reference may name.
@@ -32,6 +36,12 @@ INPUT = "input"
 #: How deep a template may be nested, and how many references it may hold.
 MAX_DEPTH = 32
 MAX_REFERENCES = 256
+
+#: What the references of a template may put in together, in bytes of its JSON.
+MAX_PUT_IN = 8 * 1024 * 1024
+
+#: How deep what they put in may be nested: JSON of a template's depth more can still be written and read anywhere.
+MAX_DEPTH_PUT_IN = 192
 
 _FROM, _POINTER, _TEXT = "$from", "pointer", "$text"
 _SYNTAX = re.compile(r"(/([^~/]|~[01])*)*")
@@ -42,6 +52,12 @@ class Unresolved(InvalidInput):
     """A reference that leads nowhere, or to what cannot stand there. Its code is stable."""
 
     code = "unresolved_reference"
+
+
+class TooMuchPutIn(InvalidInput):
+    """References that put in more than a payload or a result may hold of it. Its code is stable."""
+
+    code = "references_too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +105,19 @@ def references(template: Any, at: str = "") -> Iterator[Reference]:
 
 
 def fill(template: Any, values: Mapping[str, Any], at: str = "") -> Any:
-    """The template with each reference replaced. Raises Unresolved, naming the first that leads nowhere; the
-    template must be without flaws, and ``values`` hold what it names."""
-    if isinstance(template, list):
-        return [fill(each, values, f"{at}/{place}") for place, each in enumerate(template)]
-    if not isinstance(template, dict):
-        return template
-    if _FROM in template:
-        return _resolved(template, values, at)
-    if _TEXT in template:
-        return "".join(_text(each, values, f"{at}/{_TEXT}/{place}") for place, each in enumerate(template[_TEXT]))
-    return {name: fill(each, values, f"{at}/{_escaped(name)}") for name, each in template.items()}
+    """The template with each reference replaced. Raises Unresolved, naming the first that leads nowhere, and
+    TooMuchPutIn; the template must be without flaws, and ``values`` hold what it names."""
+    return _Filling(values).filled(template, at)
+
+
+def is_nested_deeper(value: Any, most: int) -> bool:
+    """Whether a JSON value has more than ``most`` levels of lists and objects."""
+    level, deep = [value], 0
+    while level := [each for each in level if isinstance(each, list | dict)]:
+        if (deep := deep + 1) > most:
+            return True
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return False
 
 
 def resolve(document: Any, pointer: str) -> Any:
@@ -115,24 +133,46 @@ def resolve(document: Any, pointer: str) -> Any:
     return document
 
 
-def _resolved(node: Mapping[str, Any], values: Mapping[str, Any], at: str) -> Any:
-    name, pointer = node[_FROM], node.get(_POINTER, "")
-    try:
-        return resolve(values[name], pointer)
-    except KeyError as missing:
-        message = f"{pointer!r} leads nowhere in {_named(name)}: there is no {missing.args[0]!r}"
-        raise Unresolved(message, [Violation(at, message)]) from None
+class _Filling:
+    """One template's filling: what its references may name, and how much they have put in."""
 
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self._put_in = 0
 
-def _text(part: Any, values: Mapping[str, Any], at: str) -> str:
-    value = _resolved(part, values, at) if isinstance(part, dict) else part
-    if isinstance(value, str):
+    def filled(self, template: Any, at: str) -> Any:
+        if isinstance(template, list):
+            return [self.filled(each, f"{at}/{place}") for place, each in enumerate(template)]
+        if not isinstance(template, dict):
+            return template
+        if _FROM in template:
+            return self._resolved(template, at)
+        if _TEXT in template:
+            return "".join(self._text(each, f"{at}/{_TEXT}/{place}") for place, each in enumerate(template[_TEXT]))
+        return {name: self.filled(each, f"{at}/{_escaped(name)}") for name, each in template.items()}
+
+    def _resolved(self, node: Mapping[str, Any], at: str) -> Any:
+        name, pointer = node[_FROM], node.get(_POINTER, "")
+        try:
+            value = resolve(self._values[name], pointer)
+        except KeyError as missing:
+            message = f"{pointer!r} leads nowhere in {_named(name)}: there is no {missing.args[0]!r}"
+            raise Unresolved(message, [Violation(at, message)]) from None
+        self._put_in += len(msgspec.json.encode(value))
+        if self._put_in > MAX_PUT_IN:
+            message = f"the references up to this one put in more than {MAX_PUT_IN} bytes"
+            raise TooMuchPutIn(message, [Violation(at, message)])
         return value
-    if not _is_textual(value):
-        kind = "null" if value is None else type(value).__name__
-        message = f"a part of a text is a text or a number; {_named(part[_FROM])} has {kind} there"
-        raise Unresolved(message, [Violation(at, message)])
-    return str(value)
+
+    def _text(self, part: Any, at: str) -> str:
+        value = self._resolved(part, at) if isinstance(part, dict) else part
+        if isinstance(value, str):
+            return value
+        if not _is_textual(value):
+            kind = "null" if value is None else type(value).__name__
+            message = f"a part of a text is a text or a number; {_named(part[_FROM])} has {kind} there"
+            raise Unresolved(message, [Violation(at, message)])
+        return str(value)
 
 
 def _nodes(template: Any, at: str) -> Iterator[tuple[str, Any, int, bool]]:
