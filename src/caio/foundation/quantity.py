@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 
-NANO = 10**9
+NANO_PLACES = 9
+NANO = 10**NANO_PLACES
 MAX_NANOS = 10**18
 MAX_DIGITS = 60
 
@@ -70,13 +71,12 @@ def scaled(value: Decimal | int | str, *, places: int, most: int) -> int:
     return -magnitude if sign else magnitude
 
 
-def decimal_text(amount: int, places: int = 9) -> str:
+def decimal_text(amount: int, places: int = NANO_PLACES) -> str:
     """The shortest plain decimal of ``amount`` units of ``10 ** -places``: ``0.95``, ``800``, ``-1.5``."""
-    whole, part = divmod(abs(amount), _power(places))
-    if not part:
-        return str(whole) if amount >= 0 else f"-{whole}"
-    text = f"{whole}.{part:0{places}d}".rstrip("0")
-    return f"-{text}" if amount < 0 else text
+    if amount < 0:
+        return f"-{decimal_text(-amount, places)}"
+    whole, part = divmod(amount, NANO if places == NANO_PLACES else _power(places))
+    return f"{whole}.{part:0{places}d}".rstrip("0") if part else str(whole)
 
 
 def _power(places: int) -> int:

@@ -34,21 +34,27 @@ def most_of(request: Request, decision: Decision, position: int) -> Most:
     """The most that a call can take that is admitted for the service at ``position``. Of time it may take all there
     is until its deadline: any call may be repeated, with the same service too."""
     foreseen = decision.ranked[position : position + FORESEEN]
-    if request.max_tokens is None:
-        tokens = max([worst_tokens(request, each.offer) for each in foreseen])
-    else:
-        tokens = worst_tokens(request, foreseen[0].offer)
+    longest = request.max_tokens
+    if longest is None:
+        longest = max([_longest_of(request, each.offer) for each in foreseen])
+    tokens = request.input_bytes + longest * request.answers
     return Most(max([each.worst_cost for each in foreseen]), tokens, request.deadline_ms)
 
 
 def worst_tokens(request: Request, offer: Offer) -> int:
     """The most tokens that a call can take, input and output together."""
-    longest = request.max_tokens
-    if longest is None:
-        offered = offer.capabilities
-        bounds = [_longest_answer(offered[name]) for name in request.capabilities if name in offered]
-        longest = max([bound for bound in bounds if bound is not None], default=UNBOUNDED_ANSWER)
+    longest = _longest_of(request, offer) if request.max_tokens is None else request.max_tokens
     return request.input_bytes + longest * request.answers
+
+
+def _longest_of(request: Request, offer: Offer) -> int:
+    """The most tokens of one answer, where the request does not bound it."""
+    bounds = []
+    for name in request.capabilities:
+        offered = offer.capabilities.get(name)
+        if offered is not None and (bound := _longest_answer(offered)) is not None:
+            bounds.append(bound)
+    return max(bounds) if bounds else UNBOUNDED_ANSWER
 
 
 def _longest_answer(offered: Capability) -> int | None:

@@ -48,6 +48,7 @@ from caio.registry.views import Reference, Views
 from caio.routing.engine import decide
 from caio.routing.model import History, Offer
 from caio.routing.plans import PlanDecision, PlanRequest, Solver, plan
+from caio.routing.rules import Rule
 from caio.tenancy.principals import Caller
 
 
@@ -103,12 +104,15 @@ class Gateway:
         if recorded:
             await self._storage.admit(scope, wanted.caller.tenant.quotas.storage_bytes)
         view = await self._views.current(scope)
-        named = await self._views.rules(scope, view, wanted.policies, wanted.caller.policies, keep=recorded)
+        named: Sequence[Rule] = ()
+        if wanted.policies or wanted.caller.policies:
+            named = await self._views.rules(scope, view, wanted.policies, wanted.caller.policies, keep=recorded)
         if history is None:
             history = await self._histories.current(scope, now)
         else:
             await self._histories.keep(scope, history)
-        await self._views.compiled(scope, view, named)
+        if named:
+            await self._views.compiled(scope, view, named)
         decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
         return Decided(decision_id or self._new_id("dec"), now, decision)
 
