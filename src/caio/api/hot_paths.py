@@ -337,14 +337,25 @@ def _refusal(
 
 
 def _decision_headers(decision_id: str, service_id: str, version: str, standing: Standing | None) -> Headers:
-    stands = (
-        {}
-        if standing is None
-        else rate_limit_headers(standing.window, standing.limit, standing.span, standing.remaining, standing.reset)
-    )
+    named = decision_id.encode()
     return [
-        *((name.lower().encode(), value.encode()) for name, value in stands.items()),
-        (b"x-caio-decision-id", decision_id.encode()),
-        (b"x-caio-service", f"{service_id}@{version}".encode()),
-        (b"x-caio-receipt", decision_id.encode()),
+        *(() if standing is None else _stands(standing)),
+        (b"x-caio-decision-id", named),
+        _service_header(service_id, version),
+        (b"x-caio-receipt", named),
     ]
+
+
+def _stands(standing: Standing) -> Headers:
+    fields = rate_limit_headers(standing.window, standing.limit, standing.span, standing.remaining, standing.reset)
+    return [(_field_name(name), value.encode()) for name, value in fields.items()]
+
+
+@lru_cache(_PREPARED)
+def _service_header(service_id: str, version: str) -> tuple[bytes, bytes]:
+    return b"x-caio-service", f"{service_id}@{version}".encode()
+
+
+@lru_cache(16)
+def _field_name(name: str) -> bytes:
+    return name.lower().encode()
