@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from caio.audit.signing import read_key_set
 from caio.audit.verify import verify_receipt
@@ -241,6 +242,15 @@ async def test_a_stream_that_breaks_after_content_ends_with_an_error(caio: Serve
     outcome = (await verified(caio, headers["x-caio-decision-id"]))["outcome"]["payload"]
     assert outcome["status"] == "failed"
     assert outcome["usage"]["output_tokens"] > 0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_was_produced_is_counted(caio: Served, streamed: bool) -> None:
+    """Where the service does not count: what was said, what was thought, and what tools were called with."""
+    await register_chat(caio, "talks", "/uncounted", cost={"currency": "USD", "per_output_token": "0.000001"})
+    _, _, headers = await stream(caio, stream=streamed)
+    outcome = (await verified(caio, headers["x-caio-decision-id"]))["outcome"]["payload"]
+    assert (outcome["usage"]["output_tokens"], outcome["charged"]) == (300, "0.0003")
 
 
 async def test_a_caller_who_leaves_a_stream_cancels_it(caio: Served) -> None:

@@ -75,6 +75,22 @@ class Upstream:
         choice = {"index": 0, "message": {"role": "assistant", "content": "Grüße"}, "finish_reason": "stop"}
         return web.json_response({"id": "c", "choices": [choice], "usage": USAGE, "extra": {"kept": True}})
 
+    async def uncounted(self, request: web.Request) -> web.StreamResponse:
+        """A thought, an answer and a tool's call of 400 bytes each, whose tokens nobody counts."""
+        function = {"name": "f", "arguments": "a" * 399}
+        said = {
+            "content": "c" * 400,
+            "reasoning_content": "r" * 400,
+            "tool_calls": [{"index": 0, "function": function}],
+        }
+        if not self.body.get("stream"):
+            return web.json_response({"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]})
+        response = await self._begin(request)
+        await response.write(
+            b"data: " + msgspec.json.encode({"choices": [{"index": 0, "delta": said}]}) + b"\n\n" + DONE
+        )
+        return response
+
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 3, "total_tokens": 3}})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil
 from time import monotonic
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from caio.audit.record import Breach
 from caio.foundation.errors import InvalidInput, Misconfigured, UpstreamFailed, UpstreamFault, Violation
 from caio.foundation.money import Usage
 from caio.foundation.quantity import decimal_text
+from caio.gateway.chats import produced
 from caio.gateway.credentials import Credentials
 from caio.gateway.enforcement import AnswerRules
 from caio.gateway.ports import Call, Operation, Provider, ProviderAnswer, Target
@@ -100,8 +102,18 @@ def _usage(run: Run, answer: ProviderAnswer, latency: int) -> Usage:
     reported = answer.usage
     if reported is not None:
         return Usage(reported.input_tokens, reported.output_tokens, latency)
-    output = len(msgspec.json.encode(answer.body)) if run.wanted.operation is Operation.JSON else 0
+    output = _output_bytes(run.wanted.operation, answer.body)
     return Usage(estimated_tokens(run.wanted.request.input_bytes), estimated_tokens(output), latency)
+
+
+def _output_bytes(operation: Operation, body: Any) -> int:
+    if operation is Operation.EMBEDDINGS:
+        return 0
+    if operation is Operation.JSON:
+        return len(msgspec.json.encode(body))
+    choices = body.get("choices") if isinstance(body, Mapping) else None
+    messages = [each.get("message") for each in choices or () if isinstance(each, Mapping)]
+    return sum(len(produced(message).encode()) for message in messages if isinstance(message, Mapping))
 
 
 def price(ranked: Ranked, usage: Usage) -> tuple[int, tuple[Breach, ...]]:

@@ -6,10 +6,12 @@ or of a workflow's step says it in the same members, and whoever makes a call of
 Laws (each has a test of the same name)
 ---------------------------------------
 - a_native_call_of_a_chat_reserves_what_it_asks_for: and so does a call of a tool, and a step of a workflow.
+- what_was_produced_is_counted: what a model thought, and what it called tools with, as well as what it said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -52,3 +54,24 @@ def as_payload(payload: Any, request: Request, at: str) -> tuple[Any, Request]:
         message = f"the request is not valid: {first.pointer}: {first.message}"
         raise InvalidInput(message, violations, code="invalid_request")
     return bounded(payload, most), replace(request, max_tokens=most, answers=answers)
+
+
+def produced(message: Mapping[str, Any]) -> str:
+    """All that a model wrote of an answer's message, or of a delta of one: for counting, where no service does."""
+    return "".join(text for text in _produced(message) if isinstance(text, str))
+
+
+def _produced(message: Mapping[str, Any]) -> Iterator[Any]:
+    yield message.get("content")
+    yield message.get("refusal")
+    yield message.get("reasoning_content") or message.get("reasoning")  # two names of one text
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        yield from _called(call.get("function") if isinstance(call, Mapping) else None)
+    yield from _called(message.get("function_call"))
+
+
+def _called(function: Any) -> Iterator[Any]:
+    if isinstance(function, Mapping):
+        yield function.get("name")
+        yield function.get("arguments")

@@ -91,8 +91,8 @@ class ProviderAnswer:
 class Chunk:
     """One event of a stream, as the JSON text the service sent (OpenAI shape, without ``data:``).
 
-    ``has_content`` says whether it carries something a person would see; ``text`` is that; the
-    chunk that carries usage has it in ``usage``.
+    ``has_content`` says whether it carries something a person would see or a program act on; ``text`` is all
+    that the model wrote of it (``chats.produced``); the chunk that carries usage has it in ``usage``.
     """
 
     data: bytes

@@ -23,6 +23,7 @@ import msgspec
 
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
+from caio.gateway.chats import produced
 from caio.gateway.ports import Call, Chunk, Operation, ProviderAnswer, Target
 from caio.providers.exchange import (
     expect_plain,
@@ -161,7 +162,7 @@ def read_chunk(target: Target, call: Call, data: bytes) -> Chunk:
     return Chunk(
         data=data,
         has_content=any(delta.get(name) for delta in deltas for name in _CONTENT),
-        text="".join(text for delta in deltas if isinstance(text := delta.get("content") or delta.get("refusal"), str)),
+        text="".join(map(produced, deltas)),
         usage=read_usage(frame.usage),
         finish_reason=next((choice.finish_reason for choice in frame.choices or () if choice.finish_reason), None),
     )

@@ -26,6 +26,7 @@ from typing import Any, Literal
 import msgspec
 
 from caio.foundation.money import Usage
+from caio.gateway.chats import produced
 from caio.gateway.ports import Chunk, ProviderAnswer
 from caio.providers.translation.chat_request import JSON_TOOL
 
@@ -235,7 +236,5 @@ class ChatStream:
 
     def _chunk(self, delta: dict[str, Any], reason: Finish | None = None) -> Chunk:
         data = msgspec.json.encode({**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
-        text = delta.get("content", "")
-        return Chunk(
-            data, bool(text) or delta.keys() & {"reasoning_content", "tool_calls"} != set(), text, None, reason
-        )
+        text = produced(delta)
+        return Chunk(data, bool(text) or "tool_calls" in delta, text, None, reason)
