@@ -226,3 +226,44 @@ def test_an_answer_without_a_message_is_garbage(answer: Any) -> None:
     with pytest.raises(UpstreamFailed) as failed:
         response_of("resp_1", BODY, answer)
     assert failed.value.fault is UpstreamFault.GARBAGE
+
+
+@pytest.mark.parametrize(
+    ("stated", "pointer"),
+    [
+        ({"text": {"format": "x"}}, "/text/format"),
+        ({"include": 5}, "/include"),
+        ({"tool_choice": {"type": "allowed_tools", "tools": [1]}}, "/tool_choice/tools"),
+        ({"input": [{"role": "assistant", "content": [{"type": [1]}]}]}, "/input/0/content/0/type"),
+    ],
+)
+def test_members_of_another_kind_are_refused_by_name(stated: Any, pointer: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        chat_of({"model": "m", "input": "x"} | stated)
+    assert refused.value.violations[0].pointer == pointer
+
+
+SAID = {"content": "a"}
+ODD_PARTS: list[dict[str, Any]] = [
+    {"message": {"tool_calls": ["x"]}},
+    {"message": {"tool_calls": 5}},
+    {"message": {"tool_calls": [{"index": 0, "function": "x"}]}},
+    {"message": SAID, "finish_reason": ["x"]},
+    {"message": SAID, "logprobs": [1]},
+    {"message": SAID, "usage": {"prompt_tokens": "a", "completion_tokens": 1}},
+    {"message": SAID, "usage": {"prompt_tokens": 1, "prompt_tokens_details": "x"}},
+    {"message": "x"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_PARTS)
+def test_what_is_no_chat_is_the_services_fault_before_the_end(odd: dict[str, Any]) -> None:
+    usage = {"usage": odd["usage"]} if "usage" in odd else {}
+    choice = {name: value for name, value in odd.items() if name != "usage"}
+    with pytest.raises(UpstreamFailed, match="another shape") as failed:
+        response_of("resp_1", {"model": "m"}, {"choices": [choice], **usage})
+    assert failed.value.fault is UpstreamFault.GARBAGE
+    streamed = {"delta" if name == "message" else name: value for name, value in choice.items()}
+    frames = ResponseFrames("resp_1", {"model": "m"})
+    with pytest.raises(UpstreamFailed, match="another shape"):
+        frames.chunk(Chunk(msgspec.json.encode({"choices": [{"index": 0, **streamed}], **usage}), True))

@@ -27,6 +27,7 @@ from caio.api.openai.responses_to_chat import (
     ended,
     item_id,
     message_item,
+    of_a_chat,
     reasoning_item,
     text_part,
 )
@@ -48,18 +49,25 @@ class ResponseFrames:
         self._usage: Any = None
 
     def chunk(self, chunk: Chunk) -> bytes:
-        told: Object = msgspec.json.decode(chunk.data)
+        """Raises UpstreamFailed GARBAGE for a chunk that is no chat's: never when the stream is over, and its outcome
+        written."""
+        with of_a_chat():
+            return b"".join(self._told(msgspec.json.decode(chunk.data)))
+
+    def _told(self, told: Object) -> list[bytes]:
         events = []
         if not self._response:
             self._response = begun(self._id, self._body, told.get("model"), told.get("created"))
             events += [self._event(f"response.{name}", response=self._response) for name in ("created", "in_progress")]
-        self._usage = told.get("usage") or self._usage
+        if told.get("usage"):
+            self._usage = told["usage"]
         for choice in told.get("choices") or ():
             if choice.get("index", 0) == 0:
                 self._finish_reason = choice.get("finish_reason") or self._finish_reason
                 logprobs = (choice.get("logprobs") or {}).get("content")
                 events += self._delta(choice.get("delta") or {}, logprobs)
-        return b"".join(events)
+        ended({}, [], self._finish_reason, self._usage)
+        return events
 
     def end(self) -> bytes:
         events = [event for item in self._items for event in item.closed(self)]

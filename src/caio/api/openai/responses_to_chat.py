@@ -23,7 +23,8 @@ Laws (each has a test of the same name)
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from caio.foundation.errors import InvalidInput, UpstreamFailed, UpstreamFault, Violation
@@ -147,7 +148,7 @@ def _assistants(content: Any, at: str) -> Object:
     said: dict[str, list[str]] = {"output_text": [], "refusal": []}
     for index, part in enumerate(content):
         kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind not in said:
+        if not isinstance(kind, str) or kind not in said:
             raise _unsupported(Violation(f"{at}/{index}/type", "must be output_text or refusal"))
         said[kind].append(_text_of(part, "text" if kind == "output_text" else "refusal", f"{at}/{index}"))
     message: Object = {"role": "assistant", "content": "".join(said["output_text"]) if said["output_text"] else None}
@@ -211,7 +212,10 @@ def _tool_choice(choice: Any) -> Any:
         case "function":
             return {"type": "function", "function": {"name": _text_of(choice, "name", "/tool_choice")}}
         case "allowed_tools":
-            tools = [{"type": "function", "function": {"name": each.get("name")}} for each in choice.get("tools", ())]
+            stated = choice.get("tools") or []
+            if not isinstance(stated, list) or not all(isinstance(each, Mapping) for each in stated):
+                raise _invalid("/tool_choice/tools", "must be a list of objects")
+            tools = [{"type": "function", "function": {"name": each.get("name")}} for each in stated]
             return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode", "auto"), "tools": tools}}
         case _:
             raise _unsupported(Violation("/tool_choice/type", "must be function or allowed_tools"))
@@ -220,6 +224,8 @@ def _tool_choice(choice: Any) -> Any:
 def _text(text: Mapping[str, Any]) -> Object:
     found: Object = {} if text.get("verbosity") is None else {"verbosity": text["verbosity"]}
     form = text.get("format") or {"type": "text"}
+    if not isinstance(form, Mapping):
+        raise _invalid("/text/format", "must be an object")
     match form.get("type"):
         case "text":
             return found
@@ -242,6 +248,8 @@ def _reasoning(reasoning: Mapping[str, Any]) -> Object:
 
 def _logprobs(body: Mapping[str, Any]) -> Object:
     include, top = body.get("include") or [], body.get("top_logprobs")
+    if not isinstance(include, list):
+        raise _invalid("/include", "must be a list")
     for index, wanted in enumerate(include):
         if wanted != LOGPROBS:
             raise _unsupported(Violation(f"/include/{index}", f"only {LOGPROBS!r} can be included"))
@@ -254,14 +262,22 @@ def _logprobs(body: Mapping[str, Any]) -> Object:
 
 def response_of(response_id: str, body: Mapping[str, Any], answer: Any) -> Object:
     """The response that a chat's ``answer`` is, to the request ``body``. Raises UpstreamFailed GARBAGE for an answer
-    without a message."""
-    choice = next(iter(answer["choices"]), None) if isinstance(answer, Mapping) else None
-    message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
-        raise UpstreamFailed("the service answered a chat without a message", UpstreamFault.GARBAGE)
-    logprobs = (choice.get("logprobs") or {}).get("content")
-    response = begun(response_id, body, answer.get("model"), answer.get("created"))
-    return ended(response, output_of(response_id, message, logprobs), choice.get("finish_reason"), answer.get("usage"))
+    that is no chat's."""
+    with of_a_chat():
+        choice = answer["choices"][0]
+        message, logprobs = choice["message"], (choice.get("logprobs") or {}).get("content")
+        response = begun(response_id, body, answer.get("model"), answer.get("created"))
+        output = output_of(response_id, message, logprobs)
+        return ended(response, output, choice.get("finish_reason"), answer.get("usage"))
+
+
+@contextmanager
+def of_a_chat() -> Iterator[None]:
+    """What is read inside the block is a service's: where it has not a chat's shape, that is its fault."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise UpstreamFailed("the service answered a chat in another shape", UpstreamFault.GARBAGE) from None
 
 
 def begun(response_id: str, body: Mapping[str, Any], model: Any, created: Any) -> Object:
