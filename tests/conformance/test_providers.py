@@ -282,6 +282,17 @@ async def test_an_answer_cut_in_the_middle(known, service, protocol):
     assert error.fault is UpstreamFault.UPSTREAM
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("each", ["[]", "{}"])
+async def test_the_lists_and_objects_of_an_answer_are_bounded(known, service, protocol, each, monkeypatch):
+    monkeypatch.setattr("caio.providers.exchange.MAX_CONTAINERS", 5)
+    most = quote(f'{{"choices": [{each}, {each}, {each}]}}')
+    assert await ask(known[protocol], target(protocol, service.url, f"/json?text={most}"), call())
+    more = quote(f'{{"choices": [{each}, {each}, {each}, {each}]}}')
+    error = await failure(known[protocol], target(protocol, service.url, f"/json?text={more}"), call())
+    assert error.fault is UpstreamFault.GARBAGE
+
+
 @pytest.mark.parametrize("text", ["[]", '"x"', '{"data": 1}', '{"choices": {}}'])
 async def test_an_openai_answer_has_its_essential_list(known, service, text):
     sut = target("openai", service.url, "/json?text=" + quote(text))

@@ -21,6 +21,9 @@ from caio.providers.outbound import Answer
 OWN_KEY = "caio"
 MAX_TOKENS = 2**53 - 1
 
+#: The most lists and objects of a JSON answer, those that are only spelt in its texts included.
+MAX_CONTAINERS = 1 << 18
+
 #: What can stand in a header without being read as something else: printable, and no space at either end.
 _HEADER_SAFE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
@@ -118,6 +121,9 @@ async def read_json(target: Target, answer: Answer) -> Any:
     if answer.media_type != "application/json" and not answer.media_type.endswith("+json"):
         raise garbage(target, "answered another content type than JSON")
     raw = await answer.read()
+    # An empty list is three bytes of JSON and sixty of memory.
+    if len(raw) > MAX_CONTAINERS and raw.count(b"[") + raw.count(b"{") > MAX_CONTAINERS:
+        raise garbage(target, "answered JSON of more lists and objects than is accepted")
     try:
         return msgspec.json.decode(raw)
     except (ValueError, RecursionError):
