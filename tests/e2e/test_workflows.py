@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +326,27 @@ async def test_a_lost_record_loses_no_run(tmp_path: Path, template: tuple[Path, 
         run = await until(caio, run_id)
         assert (run["status"], run["charged"]) == ("succeeded", "0.002"), run
     assert [request.path for request, _ in service.received] == ["/counted", "/held", "/held"]
+
+
+async def test_what_has_ended_is_tidied_away(caio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caio.worker.durable._TIDIED_AT_ONCE", 1)
+    await caio.register("echo")
+    for _ in range(3):
+        await until(caio, await begin(caio, alone()))
+    worker = caio.installation.worker
+    assert worker is not None
+    tidying = next(loop for loop in worker.loops if loop.name == "tidying of runs")
+    async with asyncio.timeout(30):
+        while executions(caio.data_dir, "SUCCESS") < 3:  # a run has ended a moment before its execution
+            await asyncio.sleep(0.02)
+    await tidying._step()
+    assert executions(caio.data_dir, "SUCCESS") == 0
+
+
+def executions(data_dir: Path, state: str) -> int:
+    with closing(sqlite3.connect(data_dir / "workflows.db")) as connection:
+        query = "SELECT count(*) FROM workflow_status WHERE status = ?"
+        return int(connection.execute(query, (state,)).fetchone()[0])
 
 
 async def test_what_is_recorded_names_no_tenant(caio: Served) -> None:

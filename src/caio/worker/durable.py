@@ -17,6 +17,7 @@ Laws (each has a test of the same name)
 ---------------------------------------
 - what_is_recorded_names_no_tenant: run ids and how steps ended, nothing else.
 - a_lost_record_loses_no_run.
+- what_has_ended_is_tidied_away: all of it, however much ended since.
 - a_process_has_one: a second installation's runs wait.
 """
 
@@ -38,6 +39,7 @@ T = TypeVar("T")
 #: Executions of every version of the product go on in any other: their steps are the run's own.
 _VERSION = "1"
 _OVER = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+_UNDER_WAY = ["PENDING", "ENQUEUED"]
 _TIDIED_AT_ONCE = 500
 
 
@@ -161,15 +163,12 @@ class DurableRuns:
         await asyncio.to_thread(self._carry_out, run_id)
 
     async def tidy(self) -> None:
-        known = await asyncio.to_thread(DBOS.list_workflows, limit=_TIDIED_AT_ONCE, load_input=False, load_output=False)
-        host = _Served.host
-        over = [
-            each.workflow_id
-            for each in known
-            if each.status in _OVER or (host is not None and await host.is_gone(each.workflow_id))
-        ]
-        if over:
+        while over := await _known(list(_OVER)):  # as many as there are: a busy hour leaves more than one listing
             await asyncio.to_thread(DBOS.delete_workflows, over)
+        host = _Served.host
+        gone = [each for each in await _known(_UNDER_WAY) if host is not None and await host.is_gone(each)]
+        if gone:
+            await asyncio.to_thread(DBOS.delete_workflows, gone)
 
     async def close(self) -> None:
         _Served.host = _Served.loop = None
@@ -185,6 +184,14 @@ class DurableRuns:
                 DBOS.start_workflow(_run, run_id)
         elif known.executor_id != self._owner:
             DBOS.resume_workflow(run_id)
+
+
+async def _known(states: list[str]) -> list[str]:
+    """Some of the executions in these states, by id."""
+    found = await asyncio.to_thread(
+        DBOS.list_workflows, status=states, limit=_TIDIED_AT_ONCE, load_input=False, load_output=False
+    )
+    return [each.workflow_id for each in found]
 
 
 def _launch(config: DBOSConfig) -> None:
