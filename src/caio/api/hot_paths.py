@@ -78,6 +78,9 @@ RESPONSES = "/v1/responses"
 
 _JSON = b"application/json"
 
+#: How the names begin of the headers that say what is asked for; who asks is read by ``Presented``.
+_READ = (b"x-caio-", b"idempotency-key", b"content-length")
+
 #: Refusals whose answers are kept: they differ by tenant's limit, window, and the seconds left.
 _PREPARED = 4096
 
@@ -159,12 +162,10 @@ class HotPaths:
         in_body = receipt_in_body(request.headers)
         if in_body:
             caller.require(Permission.DECISIONS_READ)
-        wanted = from_orchestrate(raw, caller, *request.idempotency(caller, raw))
-        wanted = replace(
-            wanted,
-            render=lambda answer: _orchestrated(answer, caller.tenant.currency),
-            cache_seconds=cache_seconds(request.headers, wanted.request),
-        )
+        render = partial(_orchestrated, currency=caller.tenant.currency)
+        wanted = from_orchestrate(raw, caller, *request.idempotency(caller, raw), render)
+        if (seconds := cache_seconds(request.headers, wanted.request)) is not None:
+            wanted = replace(wanted, cache_seconds=seconds)
         answer = await request.unless_gone(self._platform.gateway.orchestrate(wanted))
         await request.answer(await self._with_receipt(answer, caller) if in_body else answer)
 
@@ -230,7 +231,10 @@ class _Request:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._stated}
+        """Those that a call is read by; of a name that is stated twice the last."""
+        return {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in self._stated if name.startswith(_READ)
+        }
 
     @property
     def may_be_a_repetition(self) -> bool:

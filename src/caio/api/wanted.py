@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -12,7 +12,7 @@ from caio.gateway.answer_cache import LONGEST_SECONDS
 from caio.gateway.chats import as_payload
 from caio.gateway.intake import kernel_request, read_body
 from caio.gateway.ports import PROTOCOLS_OF, Operation
-from caio.gateway.run import Wanted
+from caio.gateway.run import Answer, Wanted, body_alone
 from caio.routing.model import Request
 from caio.tenancy.principals import Caller
 
@@ -23,7 +23,13 @@ LONGEST_IDEMPOTENCY_KEY = 255
 _NO_BODY = b"null"
 
 
-def from_orchestrate(raw: bytes, caller: Caller, idempotency_key: str | None = None, fingerprint: str = "") -> Wanted:
+def from_orchestrate(
+    raw: bytes,
+    caller: Caller,
+    idempotency_key: str | None = None,
+    fingerprint: str = "",
+    render: Callable[[Answer], bytes] = body_alone,
+) -> Wanted:
     """Raises InvalidInput with every violation."""
     body = read_body(raw)
     payload = _NO_BODY if body.request.payload is None else msgspec.json.encode(body.request.payload)
@@ -48,6 +54,7 @@ def from_orchestrate(raw: bytes, caller: Caller, idempotency_key: str | None = N
         [*body.request.policies, *body.policies],
         idempotency_key,
         fingerprint,
+        render=render,
     )
 
 
