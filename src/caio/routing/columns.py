@@ -250,7 +250,7 @@ def _column(kind: str, values: Sequence[Any]) -> Any:
 @dataclass(frozen=True, slots=True)
 class Columns:
     """All that match and security read of a tenant's services. ``keys`` are (id, version), ``rows``
-    all row numbers. ``derived`` keeps what was computed from the rest, and may be emptied."""
+    all row numbers. ``derived`` and ``margins`` keep what was computed from the rest, and may be emptied."""
 
     tenant_id: str
     keys: tuple[tuple[str, str], ...]
@@ -261,6 +261,7 @@ class Columns:
     #: The largest price of each kind, in the order of ``Prices``.
     dearest: tuple[int, ...]
     derived: dict[str, Numbers] = field(default_factory=dict, compare=False, repr=False)
+    margins: dict[tuple[str, int], Numbers] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, tenant_id: str, offers: Sequence[Offer]) -> Self:

@@ -27,14 +27,28 @@ Terms = Mapping[str, Numbers]
 _SMALL = 2**33
 
 
-def standing_terms(rows: Rows, needs: Needs, columns: Columns, observed: Observed, preferences: Numbers) -> Terms:
-    """Each term of the feasible ``rows``, which are not none, that does not depend on the prices."""
-    return {
-        "margin": _margins(rows, needs, columns),
-        "performance": _speeds(rows, needs, columns, observed),
-        "reliability": observed.reliability[rows],
-        "preference": preferences,
+#: Margins over one bound that are kept, of services that are not more than so many.
+_KEPT_MARGINS = 1_024
+_KEPT_ROWS = 512
+
+
+def standing_terms(
+    rows: Rows,
+    needs: Needs,
+    columns: Columns,
+    observed: Observed,
+    preferences: Numbers,
+    weights: Mapping[str, int] | None = None,
+) -> Terms:
+    """Each term of the feasible ``rows``, which are not none, that does not depend on the prices; of ``weights``,
+    those alone that count."""
+    terms: Mapping[str, Callable[[], Numbers]] = {
+        "margin": lambda: _margins(rows, needs, columns),
+        "performance": lambda: _speeds(rows, needs, columns, observed),
+        "reliability": lambda: observed.reliability[rows],
+        "preference": lambda: preferences,
     }
+    return {name: term() for name, term in terms.items() if weights is None or weights[name]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +99,32 @@ def fraction(part: Numbers, whole: Numbers | int) -> Numbers:
 def _margins(rows: Rows, needs: Needs, columns: Columns) -> Numbers:
     total = np.zeros(rows.size, np.int64)
     for name, required in needs.bounds:
-        offered = tightest(columns, name)[rows]
-        if name.endswith(".min"):
-            whole = np.maximum(offered, 1)
-            total += np.where(offered > 0, fraction(np.clip(offered - required, 0, whole), whole), 0)
-        elif required > 0:
-            total += fraction(np.minimum(required - offered, required), required)
+        if name.endswith(".min") or required > 0:
+            total += _margin(rows, columns, name, required)
     return total // max(1, len(needs.bounds))
+
+
+def _margin(rows: Rows, columns: Columns, name: str, required: int) -> Numbers:
+    """By how much the feasible ``rows`` are better than one bound. Requests combine the same bounds in ever new ways,
+    so that over few services it is kept of all of them."""
+    offered = tightest(columns, name)
+    if offered.size > _KEPT_ROWS:
+        return _beyond(offered[rows], name, required)
+    known = columns.margins.get((name, required))
+    if known is None:
+        known = _beyond(offered, name, required)
+        if len(columns.margins) >= _KEPT_MARGINS:
+            columns.margins.clear()
+        columns.margins[name, required] = known
+    return known[rows]
+
+
+def _beyond(offered: Numbers, name: str, required: int) -> Numbers:
+    """The margin of what is ``offered``, 0 where that misses the bound."""
+    if name.endswith(".min"):
+        whole = np.maximum(offered, 1)
+        return np.where(offered >= max(required, 1), fraction(np.clip(offered - required, 0, whole), whole), 0)
+    return fraction(np.clip(required - offered, 0, required), required)
 
 
 def _closeness(costs: Numbers) -> Numbers:

@@ -168,8 +168,9 @@ class Shape:
         """The terms of the scores that do not depend on prices."""
 
         def worked_out() -> Weighed:
-            terms = standing_terms(sifted.feasible, self.needs, columns, observed(), sifted.preferences)
-            return Weighed.of(terms, self.weights)
+            rows, weights = sifted.feasible, self.weights
+            terms = standing_terms(rows, self.needs, columns, observed(), sifted.preferences, weights)
+            return Weighed.of(terms, weights)
 
         return sifted.standing(digest, worked_out)
 

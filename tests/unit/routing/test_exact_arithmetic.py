@@ -1,5 +1,6 @@
 """Columns of 64-bit integers give what Python's own integers give, also where products leave 64 bits."""
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 from caio.foundation.canonical import MAX_INTEGER
 from caio.foundation.money import Prices, Usage
 from caio.routing.columns import Columns
-from caio.routing.matching import Tariff
-from caio.routing.model import SCALE, Access, Capability, Offer, Privacy, Request
-from caio.routing.optimization import fraction
+from caio.routing.matching import Needs, Tariff
+from caio.routing.model import SCALE, Access, Capability, History, Offer, Privacy, Request
+from caio.routing.observed import Observed
+from caio.routing.optimization import _KEPT_MARGINS, _KEPT_ROWS, fraction, standing_terms
 
 EDGES = (0, 1, 2, 3, 9, 10**9 - 1, 10**9, 2**33 - 1, 2**33, 10**17 + 1, 10**18 - 1, 10**18, 2 * 10**18)
+
+OTHERS = {"performance": 0, "reliability": 0, "preference": 0}
 
 
 def test_fractions_are_exact_at_the_edges():
@@ -78,3 +82,32 @@ def test_prices_of_the_cheap_are_columns_too_when_another_is_too_dear():
     request = Request("acme", "EUR", ("chat",))
     assert Tariff.of(columns.rows[:1], columns, request).worst(0, 1).dtype == np.int64
     assert Tariff.of(columns.rows, columns, request).worst(0, 1).tolist() == [5_000_000, MAX_INTEGER + 1]
+
+
+@pytest.mark.parametrize("services", [3, _KEPT_ROWS, _KEPT_ROWS + 1])
+def test_margins_are_exact_kept_or_not(services: int) -> None:
+    rng = Random(services)
+    amounts = (1, 7, 10**9, 10**17 + 1, 10**18)
+    offers = [
+        replace(offer(number, Prices("EUR"), 1, None), bounds={"latency_ms.max": up, "accuracy.min": low})
+        for number, up, low in ((number, rng.choice(amounts), rng.choice(amounts)) for number in range(services))
+    ]
+    columns = Columns.of("acme", offers)
+    observed, alike = Observed.of(columns, History()), np.zeros(services, np.int64)
+    for required in (*amounts, *range(2, _KEPT_MARGINS // 2 + 10), *amounts):
+        needs = Needs.of(Request("acme", "EUR", ("chat",), (("accuracy.min", required), ("latency_ms.max", required))))
+        bounds = [each.bounds for each in offers]
+        rows = [n for n, each in enumerate(bounds) if each["accuracy.min"] >= required >= each["latency_ms.max"]]
+        if not rows:
+            continue
+        margins = standing_terms(np.array(rows), needs, columns, observed, alike[rows], {"margin": 1} | OTHERS)
+        assert list(margins) == ["margin"]
+        assert margins["margin"].tolist() == [
+            (
+                (bounds[row]["accuracy.min"] - required) * SCALE // bounds[row]["accuracy.min"]
+                + (required - bounds[row]["latency_ms.max"]) * SCALE // required
+            )
+            // 2
+            for row in rows
+        ]
+        assert len(columns.margins) <= (_KEPT_MARGINS if services <= _KEPT_ROWS else 0)
