@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from caio.foundation.errors import NotReady, UpstreamFailed, UpstreamFault
+from caio.foundation.scope import TenantScope
 from caio.gateway.breakers import Breakers
 from tests.e2e.conftest import OUTPUT_SCHEMA, Served, served
 from tests.support.books import books_of
@@ -130,6 +133,84 @@ async def test_open_services_are_passed_over(caio: Served) -> None:
     assert (answer["service"]["id"], answer["attempts"]) == ("first", 1)
     _, health = await caio.get("/api/v1/services/first/health")
     assert (health["state"], health["cause"], health["until"]) == ("closed", None, None)
+
+
+class _SlowAdmission:
+    """Another one's answers, a moment later."""
+
+    def __init__(self, admission: Any) -> None:
+        self.admission = admission
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.admission, name)
+
+    async def admit(self, ask: Any, now: int) -> Any:
+        await asyncio.sleep(0.05)
+        return await self.admission.admit(ask, now)
+
+    async def move(self, grant: Any, ask: Any, now: int) -> Any:
+        await asyncio.sleep(0.05)
+        return await self.admission.move(grant, ask, now)
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+async def test_one_probe_is_let_through(caio: Served, fallback: bool) -> None:
+    course: Any = caio.installation.gateway.course
+    if fallback:
+        cheap = {"currency": "USD", "per_request": "0.0001"}
+        await caio.register("first", "/status/404", cost=cheap)
+    await caio.register("half_open", api=_api(caio.service.url, "/flaky/500/99/-"))
+    for _ in range(4):
+        await caio.orchestrate(objective={"weights": {"cost": 1}})
+    if fallback:
+        _breakers(caio).of_service("default", "first")["1.0.0"].in_a_row = -99
+    await caio.orchestrate(objective={"weights": {"cost": 1}})
+    breaker = _breakers(caio).of_service("default", "half_open")["1.0.0"]
+    assert breaker.cause is not None
+    breaker.until = 0  # as if its wait were over
+    course._admission = _SlowAdmission(course._admission)
+    course._service_limits._kept.clear()  # to be read again, which takes a moment too
+    called = _calls(caio)
+    await asyncio.gather(*(caio.orchestrate(objective={"weights": {"cost": 1}}) for _ in range(8)))
+    assert _calls(caio) - called == 1
+
+
+async def test_a_probe_that_is_not_admitted_is_given_back(caio: Served) -> None:
+    await caio.register("only", api=_api(caio.service.url, "/flaky/500/5/-"))
+    for _ in range(5):
+        await caio.orchestrate()
+    breaker = _breakers(caio).of_service("default", "only")["1.0.0"]
+    breaker.until = 0  # as if its wait were over
+    course: Any = caio.installation.gateway.course
+    course._admission = _SlowAdmission(course._admission)
+    calling = asyncio.ensure_future(caio.orchestrate())
+    while not breaker.probe_until:
+        await asyncio.sleep(0.005)
+
+    async def away(ask: Any, now: int) -> Any:
+        raise NotReady("away")
+
+    course._admission.admission.admit, admits = away, course._admission.admission.admit
+    assert (await calling)[0] == 503
+    course._admission.admission.admit = admits
+    assert (await caio.orchestrate())[0] == 200
+
+
+async def test_no_repetition_once_others_have_opened_the_breaker(caio: Served) -> None:
+    await caio.register("only", api=_api(caio.service.url, "/flaky/503/99/0.5"))
+    (offer,) = await caio.installation.gateway.offers(TenantScope("default"))
+    calling = asyncio.ensure_future(caio.orchestrate())
+    while not _breakers(caio).of_service("default", "only"):
+        await asyncio.sleep(0.005)
+    down = UpstreamFailed("down", UpstreamFault.UNREACHABLE)
+    for _ in range(4):
+        _breakers(caio).failed("default", offer, down, time.time_ns() // 1000)
+    assert (await calling)[0] == 502
+    assert len(caio.service.received) == 1
+
+
+def _calls(caio: Served) -> int:
+    return sum("flaky" in request.path for request, _ in caio.service.received)
 
 
 def _breakers(caio: Served) -> Breakers:

@@ -13,6 +13,7 @@ before. A repetition must end within what the decision's record says of the call
 Laws (each has a test of the same name)
 ---------------------------------------
 - open_services_are_passed_over: at admission, at a fallback and at a repetition; when all are, none is called.
+- one_probe_is_let_through: of calls that come at once, too, however long admission takes.
 - a_repetition_needs_a_fault_that_may_pass, and a call of which nothing was done or that may be done twice.
 - no_more_repetitions_than_may, and none before the service said.
 - the_callers_hurry_is_no_fault_of_the_service: a deadline that leaves a service less than ``FAIR_MS``.
@@ -144,10 +145,8 @@ class Course:
         soonest: ServiceBusy | None = None
         slots: tuple[str, ServiceBusy] | None = None
         ranked, tenant_id = decided.decision.ranked, wanted.caller.scope.tenant_id
-        order = self._breakers.order(tenant_id, ranked, decided.decided_at)
-        if not order:
-            raise none_callable(self._breakers.wait(tenant_id, ranked, decided.decided_at))
         allowed = await self._allowed(wanted)
+        order = self._breakers.order(tenant_id, ranked, decided.decided_at)
         for position in order:
             offer = ranked[position].offer
             if position > 0 and self._attempts.misfits(wanted, offer):
@@ -155,31 +154,50 @@ class Course:
             granted: Grant | ServiceBusy | None = None
             if self._queues:
                 granted = self._queues.ahead(tenant_id, offer.service_id, place)
+            probe = False
             if granted is None:
-                granted = await self._granted(wanted, decided, ranked[position], allowed, waited)
+                if type(order) is list:
+                    # Before admission is asked, which may take a while: or all who ask meanwhile would be probes.
+                    probe = self._breakers.take_probe(tenant_id, offer, decided.decided_at)
+                    if not probe and self._breakers.is_shut(tenant_id, offer, decided.decided_at):
+                        continue
+                granted = await self._granted(wanted, decided, ranked[position], allowed, waited, probe=probe)
             if isinstance(granted, Grant):
                 most = most_of(wanted.request, decided.decision, position)
                 run = Run(wanted, decided.decision, decided.decision_id, decided.decided_at, granted, position, most)
-                run.waited = waited
-                run.probe = type(order) is list and self._breakers.take_probe(tenant_id, offer, decided.decided_at)
+                run.waited, run.probe = waited, probe
                 return run
             if slots is None and is_for_slots(granted):
                 slots = offer.service_id, granted
             if soonest is None or granted.retry_after < soonest.retry_after:
                 soonest = granted
-        assert soonest is not None  # noqa: S101 - a decision that was not refused ranks a service
+        if soonest is None:
+            raise none_callable(self._breakers.wait(tenant_id, ranked, decided.decided_at))
         return _Busy(soonest, slots)
 
     async def _granted(
-        self, wanted: Wanted, decided: Decided, ranked: Ranked, allowed: Mapping[str, Limits], waited: float
+        self,
+        wanted: Wanted,
+        decided: Decided,
+        ranked: Ranked,
+        allowed: Mapping[str, Limits],
+        waited: float,
+        *,
+        probe: bool,
     ) -> Grant | ServiceBusy:
+        """What admission says; a ``probe`` that is not admitted is given back."""
+        granted: Grant | ServiceBusy | None = None
         ask = self._asks.ask(wanted, ranked, decided.decision_id, allowed, decided.decided_at, int(waited * 1000))
         asked_at = self._doors.now()
         try:
-            return await self._admission.admit(ask, decided.decided_at)
+            granted = await self._admission.admit(ask, decided.decided_at)
         except LimitExceeded as error:
             self._doors.shut(wanted.caller, error, asked_at)
             raise
+        finally:
+            if probe and not isinstance(granted, Grant):
+                self._breakers.give_back_probe(wanted.caller.scope.tenant_id, ranked.offer)
+        return granted
 
     def told(self, run: Run, tried: Tried) -> None:
         """Take note, for the service's health, of how an attempt of the run ended."""
@@ -261,14 +279,22 @@ class Course:
         return False
 
     async def _moved(self, run: Run, position: int) -> bool:
-        """Have the run admitted for another call: of the service at ``position``, perhaps the one it has called."""
+        """Have the run admitted for another call: of the service at ``position``, perhaps the one it has called.
+        Not where the service has been left alone since it was chosen."""
         allowed, now, ranked = await self._allowed(run.wanted), self._clock(), run.decision.ranked[position]
         ask = self._asks.ask(run.wanted, ranked, run.decision_id, allowed, now, run.elapsed_ms)
-        granted = await self._admission.move(run.grant, ask, now)
+        tenant_id, granted = run.wanted.caller.scope.tenant_id, None
+        probe = self._breakers.take_probe(tenant_id, ranked.offer, now)
+        if not probe and self._breakers.is_shut(tenant_id, ranked.offer, now):
+            return False
+        try:
+            granted = await self._admission.move(run.grant, ask, now)
+        finally:
+            if probe and not isinstance(granted, Grant):
+                self._breakers.give_back_probe(tenant_id, ranked.offer)
         if isinstance(granted, ServiceBusy):
             return False
-        run.grant, run.position = granted, position
-        run.probe = self._breakers.take_probe(run.wanted.caller.scope.tenant_id, ranked.offer, now)
+        run.grant, run.position, run.probe = granted, position, probe
         return True
 
     async def _allowed(self, wanted: Wanted) -> Mapping[str, Limits]:
