@@ -17,9 +17,11 @@ import aiohttp
 import pytest
 import yaml
 from aiohttp import web
+from sqlalchemy import update
 
 from caio.foundation.errors import NotReady
 from caio.gateway.workflows import conductor
+from caio.storage.sql.tables_tenancy import tenants
 from caio.storage.sql.workflows import SqlWorkflows
 from caio.tenancy.authentication import embedded_scope
 from tests.e2e.conftest import Served, chat_contract, contract, served
@@ -166,6 +168,19 @@ async def test_one_key_begins_one_run(caio: Served) -> None:
     status, problem, _ = await asked(caio.http, "POST", RUNS, {"workflow": diamond()} | TEXT, {"Idempotency-Key": "k"})
     assert (status, problem["code"]) == (422, "idempotency_key_reused")
     assert (await until(caio, first))["status"] == "succeeded"
+
+
+async def test_a_full_tenant_begins_no_run(caio: Served) -> None:
+    await caio.register("echo")
+    metering = caio.installation.metering
+    taken = await metering.storage_measure.measure(embedded_scope())
+    metering.storage_gauge.forget("default")
+    async with caio.installation.database.writing(embedded_scope()) as connection:
+        await connection.execute(update(tenants).values(quota_storage_bytes=taken))
+    caio.installation.authenticator._cache.clear()
+    status, problem, _ = await asked(caio.http, "POST", RUNS, {"workflow": alone()})
+    assert (status, problem["code"]) == (429, "rate_limited"), problem
+    assert (await caio.get(RUNS))[1]["items"] == []
 
 
 async def test_a_run_is_seen_by_its_own_principal(caio: Served) -> None:

@@ -116,6 +116,10 @@ class Gateway:
         decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
         return Decided(decision_id or self._new_id("dec"), now, decision)
 
+    async def admit_storage(self, caller: Caller) -> None:
+        """Raises LimitExceeded ``storage`` when nothing further is to be stored for the caller's tenant."""
+        await self._storage.admit(caller.scope, caller.tenant.quotas.storage_bytes)
+
     async def offers(self, scope: TenantScope) -> Sequence[Offer]:
         """The services that a decision of the tenant may choose from now, its own and shared ones, by id."""
         return (await self._views.current(scope)).snapshot.offers

@@ -13,6 +13,7 @@ Laws (each has a test of the same name)
 ---------------------------------------
 - what_cannot_keep_its_bounds_never_begins: and is told the reasons.
 - one_key_begins_one_run: whoever repeats a request gets the run that it began.
+- a_full_tenant_begins_no_run: what it asks for would be stored, whether or not a step is ever called.
 - a_run_is_seen_by_its_own_principal: by others who may, recorded; and by nobody else, as if there were none.
 - a_beginning_is_an_act: in the tenant's log, with the plan's hash and the most that the run can cost.
 """
@@ -104,8 +105,10 @@ class Workflows:
 
     async def start(self, caller: Caller, source: bytes, key: str | None = None) -> tuple[Run, bool]:
         """Begin a run, or find the one that ``key`` began; whether it was found. Raises InvalidInput with every
-        violation, NoServiceSatisfies ``no_plan``, Conflict ``quota_exceeded``, TooLarge ``plan_too_hard``."""
+        violation, NoServiceSatisfies ``no_plan``, Conflict ``quota_exceeded``, TooLarge ``plan_too_hard``,
+        LimitExceeded ``storage``."""
         caller.require(Permission.ORCHESTRATE)
+        await self._gateway.admit_storage(caller)
         scope, by, run_id = caller.scope, caller.principal.principal_id, self._new_id("wfr")
         workflow = read_workflow(source, tenant_id=scope.tenant_id, currency=caller.tenant.currency)
         labelled = of_run(workflow.plan, run_id)
