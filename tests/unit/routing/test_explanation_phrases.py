@@ -51,6 +51,11 @@ PHRASES = {
     "another currency": ("prices in EUR, the tenant pays in USD", "if the tenant paid in EUR"),
     "too dear": ("may cost 0.013 USD, at most 0.012999999 USD were allowed", "at up to 0.013 USD"),
     "too dear with the tokens asked for": ("may cost 0.0112 USD, at most 0.0111 USD were allowed", "at up to 0.0112 USD"),
+    "too dear with several answers": ("may cost 0.0112 USD, at most 0.0111 USD were allowed", "at up to 0.0112 USD"),
+    "too dear with several of the longest answers": (
+        "may cost 0.017 USD, at most 0.0169 USD were allowed",
+        "at up to 0.017 USD",
+    ),
     "time is priced to the earlier end": ("may cost 1.013 USD, at most 1 USD were allowed", "at up to 1.013 USD"),
     "rounded up once": ("may cost 0.000000001 USD, at most 0 USD were allowed", "at up to 0.000000001 USD"),
     "beyond exact amounts": ("may cost 10,000,000.003 USD, at most 9,007,199.254740991 USD were allowed", None),
