@@ -38,6 +38,7 @@ CALLS |= {"create_datagram_endpoint", "create_subprocess_exec", "create_subproce
 #: Who may, and why: where each of these connects to is said by the operator, or by whoever types the command.
 ALLOWED = {
     "providers/dialling.py": "the guarded client's own connections",
+    "providers/resolving.py": "looks up names; connects to nothing",
     "providers/outbound.py": "names TLS settings and errors; connects through dialling",
     "providers/process.py": "commands that the operator has named, without a shell",
     "storage/": "the operator's databases and Redis",

@@ -48,12 +48,6 @@ class NoAddress(Exception):
     """A name has no address."""
 
 
-async def system_addresses(host: str, port: int) -> Sequence[str]:
-    """The addresses the operating system knows for ``host``."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
-
-
 class Dialler:
     """Makes connections; each step of one is given at most ``seconds``."""
 

@@ -39,10 +39,11 @@ from weakref import WeakValueDictionary
 
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
 from caio.providers.addresses import Address, HostRefused, Network, is_callable_port, literal, refusal
-from caio.providers.dialling import Dialler, NameRefused, NoAddress, Origin, Resolve, system_addresses
+from caio.providers.dialling import Dialler, NameRefused, NoAddress, Origin, Resolve
 from caio.providers.http1 import Connection
 from caio.providers.pool import Pool
 from caio.providers.request_lines import blocked, first_lines, header_lines, quoted
+from caio.providers.resolving import Resolver
 
 DRAIN_SECONDS = 0.05
 
@@ -248,12 +249,12 @@ class OutboundClient:
         allow: Sequence[Network] = (),
         *,
         limits: OutboundLimits | None = None,
-        resolve: Resolve = system_addresses,
+        resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._allow = tuple(allow)
         self._limits = limits or OutboundLimits()
-        self._dialler = Dialler(self._allow, resolve, tls, self._limits.connect_seconds)
+        self._dialler = Dialler(self._allow, resolve or Resolver().addresses, tls, self._limits.connect_seconds)
         self._places: dict[str, _Place] = {}
         self._origins: WeakValueDictionary[tuple[bool, str, int], Origin] = WeakValueDictionary()
         self._closed = False
