@@ -60,6 +60,8 @@ class Pool:
             await self._turn(origin)
         self._counts[origin] = self._counts.get(origin, 0) + 1
         self._total += 1
+        if self._total > self._most:
+            self._drop(min((kept[0] for kept in self._idle.values() if kept), key=_idle_since))
         connection: Connection | None = None
         try:
             connection = await self._opening(origin, self._lost)
@@ -103,12 +105,7 @@ class Pool:
     def _has_room(self, origin: Origin) -> bool:
         if self._counts.get(origin, 0) >= self._most_each:
             return False
-        if self._total >= self._most:
-            oldest = min((kept[0] for kept in self._idle.values() if kept), key=_idle_since, default=None)
-            if oldest is None:
-                return False
-            self._drop(oldest)
-        return True
+        return self._total < self._most or any(self._idle.values())
 
     async def _turn(self, origin: Origin) -> None:
         """Wait until there may be a connection, or room for one."""

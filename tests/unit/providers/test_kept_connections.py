@@ -275,6 +275,16 @@ async def test_idle_connections_make_room():
         assert (len(one.asked), len(other.asked)) == (2, 1)
 
 
+async def test_an_idle_connection_makes_room_for_who_waits():
+    """Also while its own service goes on being called."""
+    limits = OutboundLimits(connections=2)
+    async with upstream() as one, upstream() as other, OutboundClient(LOCAL, limits=limits) as client:
+        busy = [asyncio.create_task(call(client, f"{one.url}/late/20", seconds=5)) for _ in range(6)]
+        await asyncio.sleep(0.01)
+        waiting = [asyncio.create_task(call(client, f"{other.url}/counted", seconds=5)) for _ in range(3)]
+        assert {status for status, _ in await asyncio.gather(*busy, *waiting)} == {200}
+
+
 async def test_idle_connections_grow_old():
     async with (
         scripted([OK, OK], [OK]) as service,
