@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from caio.api import hot_paths
 from caio.gateway import streams as stream_module
 from tests.e2e.conftest import Served, chat_contract, contract, served
 from tests.support.books import books_of
@@ -37,6 +38,26 @@ async def test_a_call_waits_for_a_slot_in_turn(caio: Served) -> None:
     assert [status for status, _, _ in answers] == [200] * 6
     books = await books_of(caio.installation)
     assert (books.spent, books.reserved) == (6_000_000, 0)
+
+
+async def test_a_body_that_does_not_come_keeps_no_place(caio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot_paths, "BODY_SECONDS", 0.3)
+    await caio.register("only")
+    starts = caio.installation.starts
+    monkeypatch.setattr(starts, "_most_at_once", 2)
+    url = urlsplit(caio.url)
+    head = f"POST /api/v1/orchestrate HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {caio.token}\r\n"
+    silent = [await asyncio.open_connection(url.hostname, url.port) for _ in range(2)]
+    for _, writer in silent:
+        writer.write(f"{head}Content-Length: 99\r\n\r\n{{".encode())
+    async with asyncio.timeout(5):
+        while starts.in_flight < 2:
+            await asyncio.sleep(0.01)
+        assert (await caio.orchestrate())[0] == 503
+        assert [(await reader.readline()).split()[1] for reader, _ in silent] == [b"422"] * 2
+    assert (await caio.orchestrate())[0] == 200
+    for _, writer in silent:
+        writer.close()
 
 
 async def test_who_waits_too_long_is_refused(caio: Served) -> None:

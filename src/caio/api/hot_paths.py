@@ -53,7 +53,7 @@ from caio.api.wanted import (
     idempotency_key,
     receipt_in_body,
 )
-from caio.foundation.errors import CaioError, Category, LimitExceeded, TooLarge
+from caio.foundation.errors import CaioError, Category, InvalidInput, LimitExceeded, TooLarge
 from caio.foundation.quantity import decimal_text
 from caio.gateway.ports import Standing
 from caio.gateway.run import Answer, Wanted
@@ -80,6 +80,9 @@ _JSON = b"application/json"
 
 #: How the names begin of the headers that say what is asked for; who asks is read by ``Presented``.
 _READ = (b"x-caio-", b"idempotency-key", b"content-length")
+
+#: How long a body may take to arrive.
+BODY_SECONDS = 30.0
 
 #: Refusals whose answers are kept: they differ by tenant's limit, window, and the seconds left.
 _PREPARED = 4096
@@ -242,16 +245,21 @@ class _Request:
         return any(name == b"idempotency-key" for name, _ in self._stated)
 
     async def body(self) -> bytes:
-        """The whole body; raises TooLarge, before reading on, beyond the limit."""
+        """The whole body; raises TooLarge, before reading on, beyond the limit, and InvalidInput for one that does
+        not come: a call has its place in the process before anything limits how many its caller may make."""
         declared = self.headers.get("content-length", "0")
         size = int(declared) if declared.isdecimal() else 0
         body, more = bytearray(), True
-        while more and max(size, len(body)) <= self._max_body_bytes:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while more and max(size, len(body)) <= self._max_body_bytes:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise InvalidInput(f"the body was not complete within {BODY_SECONDS:g} s", code="invalid_request") from None
         if max(size, len(body)) > self._max_body_bytes:
             raise TooLarge(f"the body is larger than the limit of {self._max_body_bytes} bytes")
         return bytes(body)
