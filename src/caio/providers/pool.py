@@ -9,6 +9,7 @@ Laws (each has a test of the same name)
 - idle_connections_make_room: for calls to elsewhere.
 - idle_connections_grow_old: they are closed ``keep_seconds`` after their last use.
 - who_stops_waiting_wakes_the_next.
+- nobody_passes_who_waits: not by taking an idle connection that could make room either.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ class Pool:
         self._emptied: asyncio.Event | None = None
 
     def idle(self, origin: Origin) -> Connection | None:
-        """One that was used before and is free, if there is one."""
+        """One that was used before and is free, if there is one and nobody waits for room."""
+        return None if self._waiting else self._free(origin)
+
+    def _free(self, origin: Origin) -> Connection | None:
         kept = self._idle.get(origin)
         while kept:
             connection = kept.pop()
@@ -75,8 +79,10 @@ class Pool:
 
     async def freed(self, origin: Origin) -> Connection:
         """An idle one, or a new one, whichever there is first."""
+        if self._waiting:
+            await self._turn(origin)
         while True:
-            if (connection := self.idle(origin)) is not None:
+            if (connection := self._free(origin)) is not None:
                 return connection
             if self._has_room(origin):
                 return await self.opened(origin)
@@ -111,6 +117,7 @@ class Pool:
         """Wait until there may be a connection, or room for one."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = origin
+        self._wake()  # it may be this one's at once, where those before it wait for something else
         try:
             await turn
         except asyncio.CancelledError:

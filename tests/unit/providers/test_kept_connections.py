@@ -285,6 +285,23 @@ async def test_an_idle_connection_makes_room_for_who_waits():
         assert {status for status, _ in await asyncio.gather(*busy, *waiting)} == {200}
 
 
+async def test_nobody_passes_who_waits():
+    """One tenant's calls, one after another without a pause, and one call of another's."""
+    limits = OutboundLimits(connections=2)
+    async with upstream() as one, upstream() as other, OutboundClient(LOCAL, limits=limits) as client:
+
+        async def again():
+            while True:
+                await call(client, f"{one.url}/late/10", seconds=5)
+
+        busy = [asyncio.create_task(again()) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        assert (await call(client, f"{other.url}/counted", seconds=1))[0] == 200
+        for each in busy:
+            each.cancel()
+        await asyncio.wait(busy)
+
+
 async def test_idle_connections_grow_old():
     async with (
         scripted([OK, OK], [OK]) as service,
