@@ -79,7 +79,7 @@ def decoded(model: type[B], raw: bytes) -> Object:
     """The body as it was sent, once it is known to be a ``model``. Raises InvalidInput with every violation."""
     try:
         document = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         document = None
     if not isinstance(document, dict) or not _PLAIN[model](document):
         read(model, raw)
