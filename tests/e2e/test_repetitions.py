@@ -14,6 +14,7 @@ import pytest
 from caio.foundation.errors import NotReady, UpstreamFailed, UpstreamFault
 from caio.foundation.scope import TenantScope
 from caio.gateway.breakers import Breakers
+from caio.gateway.run import Run, Tried
 from tests.e2e.conftest import OUTPUT_SCHEMA, Served, served
 from tests.support.books import books_of
 from tests.support.misbehaving import Misbehaving, closed_port
@@ -215,3 +216,24 @@ def _calls(caio: Served) -> int:
 
 def _breakers(caio: Served) -> Breakers:
     return caio.installation.gateway.breakers
+
+
+async def test_the_decision_tells_who_was_admitted_first(caio: Served) -> None:
+    """Also where the fallback waits for nothing, as after a service that this server does not call."""
+    cheap = {"currency": "USD", "per_request": "0.0001"}
+    await caio.register("unspoken", cost=cheap)
+    await caio.register("second")
+    attempts: Any = caio.installation.gateway.attempts
+    call = attempts.call
+
+    async def fails_at_once(run: Run) -> Tried:
+        if run.position == 0:
+            return Tried(run.candidate, 0, UpstreamFailed("down", UpstreamFault.TIMEOUT))
+        return await call(run)  # type: ignore[no-any-return]
+
+    attempts.call = fails_at_once
+    _, answer, _ = await caio.orchestrate(objective={"weights": {"cost": 1}})
+    assert answer["service"]["id"] == "second"
+    receipt = (await caio.get(f"/api/v1/decisions/{answer['decision_id']}/receipt"))[1]
+    decision = receipt["decision"]["payload"]
+    assert (decision["service"], decision["passed_over"]) == ("unspoken", 0)

@@ -71,26 +71,27 @@ class Books:
         decision is durable when the future is done; whoever cancels that changes nothing."""
         sealer = self._vault.held(run.wanted.caller.scope)
         if sealer is None:
-            return asyncio.ensure_future(self._enter_run(run))
+            return asyncio.ensure_future(self._enter_run(run, run.position))
         loop = asyncio.get_running_loop()
         entered: asyncio.Future[int] = loop.create_future()
-        loop.call_soon(self._hand_in, run, sealer, entered)
+        loop.call_soon(self._hand_in, run, run.position, sealer, entered)
         return entered
 
-    async def _enter_run(self, run: Run) -> int:
+    async def _enter_run(self, run: Run, position: int) -> int:
         sealer = await self._vault.sealer(run.wanted.caller.scope)
-        return await self._journal.append(self._decision_leaf(run, sealer))
+        return await self._journal.append(self._decision_leaf(run, position, sealer))
 
-    def _hand_in(self, run: Run, sealer: Sealer, entered: asyncio.Future[int]) -> None:
+    def _hand_in(self, run: Run, position: int, sealer: Sealer, entered: asyncio.Future[int]) -> None:
         try:
-            self._journal.hand_in(self._decision_leaf(run, sealer), entered)
+            self._journal.hand_in(self._decision_leaf(run, position, sealer), entered)
         except Exception as error:  # noqa: BLE001 - whoever waits for the future is to have it
             if not entered.done():
                 entered.set_exception(error)
 
-    def _decision_leaf(self, run: Run, sealer: Sealer) -> Leaf:
+    def _decision_leaf(self, run: Run, position: int, sealer: Sealer) -> Leaf:
+        """``position`` is that of the service it was admitted for: a fallback may not have waited for the leaf."""
         record = self._decided(
-            run.wanted, run.decision, run.decision_id, run.decided_at, Mode.ORCHESTRATE, run.position, run.most
+            run.wanted, run.decision, run.decision_id, run.decided_at, Mode.ORCHESTRATE, position, run.most
         )
         return leaf_of(record, sealer, self._entropy(SALT_BYTES))
 
