@@ -297,6 +297,8 @@ async def _gone(command: _Command, worker: _Worker) -> None:
         _logger.info("process_ended", program=command.argv[0], exit_code=code, standard_error_bytes=size)
     else:
         worker.listening.cancel()
+        # Else the pipes stay open as long as that child does; asyncio has no other way to let go of them.
+        worker.process._transport.close()  # type: ignore[attr-defined]
 
 
 async def _bytes_until_end(stream: asyncio.StreamReader) -> int:

@@ -154,6 +154,9 @@ class Client:
             self.failures += 1
             await connection.disconnect(nowait=True)
             raise ServerAway from None
+        except BaseException:
+            await connection.disconnect(nowait=True)  # whoever waited was cancelled; nobody else holds it
+            raise
         self._line = _Line(connection)
         about = await self._sound(await self._ask("INFO"))
         try:
