@@ -79,7 +79,14 @@ def random_id(parameter: str) -> str:
     kind = parameter.removesuffix("_id")
     if kind in ("service", "policy", "tenant", "alias", "model"):
         return f"nothing-{os.urandom(4).hex()}"
-    prefixes = {"decision": "dec", "hold": "hold", "webhook": "wh", "invitation": "inv", "member": "member", "run": "wfr"}
+    prefixes = {
+        "decision": "dec",
+        "hold": "hold",
+        "webhook": "wh",
+        "invitation": "inv",
+        "member": "member",
+        "run": "wfr",
+    }
     return ulid(prefixes.get(kind, kind), time.time_ns() // 1000, os.urandom(10))
 
 

@@ -11,7 +11,7 @@ import re
 from decimal import Decimal, InvalidOperation
 
 NANO_PLACES = 9
-NANO = 10**NANO_PLACES
+NANO: int = 10**NANO_PLACES
 MAX_NANOS = 10**18
 MAX_DIGITS = 60
 

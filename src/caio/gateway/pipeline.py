@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -220,7 +221,8 @@ class Gateway:
         ending = Ending(status, tried.usage, tried.cost, answer.content, kept, answer.answer_from)
         await self.books.finish(run, ending)
         if cached is None and not tried.breaches and (sought := _sought(run)) is not None:
-            await self._answers.keep(sought, run.decision_id, tried.body)
+            with suppress(CaioError):  # what is answered and charged is answered, kept or not
+                await self._answers.keep(sought, run.decision_id, tried.body)
         return answer
 
     async def _cached(self, run: Run) -> Cached | None:

@@ -36,6 +36,9 @@ class OneSlot:
     async def settle(self, grant: Grant, actual: Actual) -> None:
         self.held -= 1
 
+    def settling(self, grant: Grant, actual: Actual) -> None:
+        self.held -= 1
+
 
 async def _get(queues: SlotQueues, admission: WakingAdmission, seconds: float = 5.0) -> Grant | None:
     """A slot, waited for as ``Course`` does."""

@@ -14,8 +14,7 @@ from sqlalchemy import Table, literal, select, tuple_
 from caio.foundation.scope import TenantScope
 from caio.storage.sql.database import Database
 from caio.storage.sql.tables import holds, publications, retention
-from caio.storage.sql.tables_calls import model_aliases
-from caio.storage.sql.tables_calls import workflow_events, workflow_runs, workflow_steps
+from caio.storage.sql.tables_calls import model_aliases, workflow_events, workflow_runs, workflow_steps
 from caio.storage.sql.tables_tenancy import api_keys, invitations, members, service_limits, usage, webhooks
 
 #: Rows read at once.
