@@ -99,8 +99,9 @@ def test_every_step_holds_and_nothing_stays_behind(start):
 
 def the_story_is_told(steps):
     (fallback,) = steps["fallback"]["acts"]
-    assert [one["service"] for one in fallback["ranked"]][:2] == fallback["attempts"]
-    assert fallback["service"] == fallback["attempts"][1]
+    first, second = [one["service"] for one in fallback["ranked"]][:2]
+    *repeated, last = fallback["attempts"]
+    assert (set(repeated), last, fallback["service"]) == ({first}, second, second)
     (refusal,) = steps["refusal"]["acts"]
     assert (refusal["status"], refusal["service"], refusal["charged"]) == (422, None, "0")
     assert {reason["clause"] for reason in refusal["reasons"]} >= {"guarantee", "compliance", "residency"}

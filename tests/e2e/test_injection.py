@@ -58,6 +58,7 @@ COVETED: Mapping[str, Any] = {
 PASSED_ON = {
     "POST /v1/chat/completions": "OpenAI's clients send what services know; it is passed on",
     "POST /v1/embeddings": "as above",
+    "POST /v1/responses": "as above",
 }
 
 #: Documents whose unknown members are warnings, by law; they are named and not stored.

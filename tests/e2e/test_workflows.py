@@ -435,7 +435,9 @@ async def test_an_answer_that_is_too_deep_fails_its_step(caio: Served, depth: in
         template = [template]
     run = await until(caio, await begin(caio, alone(result=template)))
     expected = ("succeeded", None) if depth == 180 else ("failed", "upstream_failed")
-    assert ((run["status"], run["code"]), run["charged"]) == (expected, "0.001")
+    assert (run["status"], run["code"]) == expected
+    # How deep an answer may be to be read at all differs between interpreters; what cannot be read costs nothing.
+    assert run["charged"] in ({"0.001", "0"} if depth == 940 else {"0.001"})
     assert run["steps"][0]["decision_id"]
 
 

@@ -9,6 +9,7 @@ before it looks for the id needs a row in ``BODIES``: a body that is valid for t
 from __future__ import annotations
 
 import json
+import asyncio
 import os
 import re
 import time
@@ -163,7 +164,13 @@ async def _alias(owner: Owner) -> str:
 async def _run(owner: Owner) -> str:
     await _service(owner)
     step = {"id": "only", "request": {"capability": "text.sentiment"}, "payload": {"text": "Fine."}}
-    return str((await owner.post("/api/v1/workflows/runs", {"workflow": {"steps": [step]}}))["run_id"])
+    run_id = str((await owner.post("/api/v1/workflows/runs", {"workflow": {"steps": [step]}}))["run_id"])
+    status = ""
+    while status not in ("succeeded", "failed", "cancelled"):  # else it calls its service while others look
+        await asyncio.sleep(0.05)
+        async with owner.http.get(f"/api/v1/workflows/runs/{run_id}") as answer:
+            status = (await answer.json())["status"]
+    return run_id
 
 
 #: How an instance of each kind of id comes into being in a tenant; gives its id.
