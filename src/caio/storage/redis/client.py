@@ -157,6 +157,9 @@ class Client:
         except BaseException:
             await connection.disconnect(nowait=True)  # whoever waited was cancelled; nobody else holds it
             raise
+        if self._line is not None:  # somebody else was faster
+            await connection.disconnect(nowait=True)
+            return
         self._line = _Line(connection)
         about = await self._sound(await self._ask("INFO"))
         try:
