@@ -144,7 +144,7 @@ class Client:
     async def connect(self) -> None:
         """Connect, unless that is so already. Raises ServerAway, and Misconfigured for a server that could forget or
         misplace accounts."""
-        if self._line is not None:
+        if self._is_connected():
             return
         connection: Connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
@@ -157,7 +157,7 @@ class Client:
         except BaseException:
             await connection.disconnect(nowait=True)  # whoever waited was cancelled; nobody else holds it
             raise
-        if self._line is not None:  # somebody else was faster
+        if self._is_connected():  # somebody else was faster
             await connection.disconnect(nowait=True)
             return
         self._line = _Line(connection)
@@ -167,6 +167,9 @@ class Client:
         except Misconfigured:
             await self._drop()
             raise
+
+    def _is_connected(self) -> bool:
+        return self._line is not None
 
     async def close(self) -> None:
         self.away = True
