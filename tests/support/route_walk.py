@@ -8,8 +8,8 @@ before it looks for the id needs a row in ``BODIES``: a body that is valid for t
 
 from __future__ import annotations
 
-import json
 import asyncio
+import json
 import os
 import re
 import time
