@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 _BOUNDS = {"ge": "at least", "le": "at most"}
 
 #: What lists are called that are not of networks.
-_LISTS = {WitnessAddress: "witnesses", NamedDatabase: "databases", OidcIssuer: "JSON list"}
+_LISTS = {WitnessAddress: "witnesses", NamedDatabase: "databases", OidcIssuer: "JSON list", str: "comma-separated"}
 
 _BEFORE = """\
 # Settings
@@ -62,8 +62,13 @@ def page() -> str:
 
 def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
     variable = f"{Settings.model_config.get('env_prefix', '')}{name}".upper()
-    default = "unset" if field.default in (None, ()) else f"`{field.default}`"
+    default = "unset" if field.default in (None, ()) else f"`{_written(field.default)}`"
     return f"`{variable}`", ", ".join(_values(field)), default, field.description or ""
+
+
+def _written(default: object) -> str:
+    """A default as it would stand in the environment."""
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def _values(field: FieldInfo) -> Iterator[str]:
@@ -73,12 +78,17 @@ def _values(field: FieldInfo) -> Iterator[str]:
         annotation = next(each for each in get_args(annotation) if each is not NoneType)
     if get_origin(annotation) is Literal:
         yield from (f"`{each}`" for each in get_args(annotation))
+    elif annotation is bool:
+        yield "`true` or `false`"
     elif annotation is int:
         yield "whole number"
+    elif annotation is float:
+        yield "number"
     elif annotation is Path:
         yield "directory"
     elif get_origin(annotation) is tuple:
-        yield _LISTS.get(get_args(annotation)[0], "networks")
+        held = get_args(annotation)[0]
+        yield _LISTS.get(get_args(held)[0] if get_origin(held) is Annotated else held, "networks")
     else:
         yield "text"
     for bound, words in _BOUNDS.items():

@@ -262,6 +262,45 @@ class Settings(BaseSettings):
             "none. Needs the extra `aws`.",
         ),
     ] = None
+    ops_host: Annotated[str, Field(min_length=1, description="Address that the operations listener listens on.")] = (
+        "127.0.0.1"
+    )
+    ops_port: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=65535,
+            description="Port of the operations listener, which answers `/health/live`, `/health/ready` and "
+            "`/metrics` without a credential; 0 picks a free one, unset means none. It is for the machine's or the "
+            "task's own probes and collectors.",
+        ),
+    ] = None
+    metrics_emf: Annotated[
+        bool,
+        Field(
+            description="Whether metrics are written to standard output too, once a minute, in CloudWatch's embedded "
+            "metric format."
+        ),
+    ] = False
+    metrics_tenants: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=128)], ...],
+        NoDecode,
+        Field(
+            max_length=100,
+            description="Tenants that have metrics of their own in CloudWatch, comma-separated ids. Each costs money.",
+        ),
+    ] = ()
+    otlp_endpoint: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://",
+            description="Where traces are sent, OTLP over HTTP: `http://127.0.0.1:4318` is a collector beside the "
+            "process. Unset means none. Needs the extra `tracing`.",
+        ),
+    ] = None
+    trace_sample: Annotated[
+        float, Field(ge=0, le=1, description="Which share of the requests that carry no trace of their own is traced.")
+    ] = 0.01
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least severe log line.")] = (
         "info"
     )
@@ -294,7 +333,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: must be a list of a program, by its absolute path, and its arguments")
         return value
 
-    @field_validator("outbound_allow", "trusted_proxies", mode="before")
+    @field_validator("outbound_allow", "trusted_proxies", "metrics_tenants", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
