@@ -46,6 +46,8 @@ TOO_HEAVY_TO_SERVE = {
     "matplotlib",
     "mcp",
     "openai",
+    "opentelemetry",
+    "prometheus_client",
     "pytest",
 }
 
