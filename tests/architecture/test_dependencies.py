@@ -46,9 +46,9 @@ TOO_HEAVY_TO_SERVE = {
     "matplotlib",
     "mcp",
     "openai",
-    "opentelemetry",
     "prometheus_client",
     "pytest",
+    "requests",  # what the exporter of traces sends with
 }
 
 
