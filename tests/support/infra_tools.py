@@ -77,15 +77,12 @@ def _mirrors() -> list[Path]:
     return [each for each in known if (each / PROVIDER).is_dir()]
 
 
-@dataclass(frozen=True)
 class TerraformFailure(Exception):
     """A command of terraform ended with a failure: what it said, whole."""
 
-    command: Sequence[str]
-    said: str
-
-    def __str__(self) -> str:
-        return f"terraform {' '.join(self.command)}\n{self.said}"
+    def __init__(self, command: Sequence[str], said: str) -> None:
+        super().__init__(f"terraform {' '.join(command)}\n{said}")
+        self.said = said
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,144 @@
+"""Terraform's environments planned and applied against an emulated AWS, on a copy of the sources.
+
+Theory of operation
+-------------------
+`infrastructure/aws/terraform` is copied; beside an environment's files goes one override file, which names the
+emulator's credentials and a local state in place of the bucket, and changes nothing else. The values are those of the
+environment's own terraform.tfvars.example: what a reader is told to start from is what is planned. The provider is
+the real one. The emulator is a process of its own (`emulated_terraform_gaps`) on a free port of 127.0.0.1, discarded
+afterwards.
+
+What is *not* shown by it: that AWS accepts what moto accepts, and everything INFRASTRUCTURE's documents list as not
+tested without an account.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.infra_tools import ROOT, TERRAFORM, Terraform
+
+SECONDS_TO_START = 90
+SECONDS_TO_INITIALISE = 180
+SECONDS_TO_PLAN = 300
+SECONDS_TO_APPLY = 500
+
+OVERRIDE = """\
+terraform {
+  backend "local" {}
+}
+
+provider "aws" {
+  access_key                  = "testing"
+  secret_key                  = "testing"
+  max_retries                 = 1
+  s3_use_path_style           = true
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+}
+"""
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def emulated_account(emulators: Path, folder: Path) -> Iterator[str]:
+    """The address of a fresh emulated account, there while the block runs; `emulators` holds its interpreter."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    log = folder / "moto.log"
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [emulators / "python", "-W", "ignore", "-m", "tests.support.emulated_terraform_gaps", str(port)],
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+            env=surroundings | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call of the C library, no Python lock
+        )
+    try:
+        end = time.monotonic() + SECONDS_TO_START
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"the emulator did not start:\n{log.read_text()}")
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What an environment's plan would make; `state` too where it was applied."""
+
+    environment: str
+    plan: dict[str, Any]
+    state: dict[str, Any] | None = None
+
+
+def copy_of_sources(folder: Path) -> Path:
+    """The Terraform sources, without what earlier runs left in them."""
+    copy = folder / "terraform"
+    shutil.copytree(TERRAFORM, copy, ignore=shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan"))
+    return copy
+
+
+def plan_environment(terraform: Terraform, emulators: Path, environment: str, folder: Path, *, apply: bool) -> Planned:
+    """Plan an environment by its own example values; with `apply`, also make it.
+
+    Raises TerraformFailure with what terraform said when a step fails.
+    """
+    place = copy_of_sources(folder) / "environments" / environment
+    (place / "emulator_override.tf").write_text(OVERRIDE)
+    values = "-var-file=terraform.tfvars.example"
+    with emulated_account(emulators, folder) as address:
+        here = Terraform(terraform.binary, terraform.settings, {"AWS_ENDPOINT_URL": address, "AWS_REGION": "us-east-1"})
+        here.run(place, "init", "-input=false", "-no-color", seconds=SECONDS_TO_INITIALISE)
+        started = time.monotonic()
+        here.run(place, "plan", "-input=false", "-no-color", "-out=plan", values, seconds=SECONDS_TO_PLAN)
+        plan = here.document(place, "show", "-json", "plan")
+        print(f"{environment}: planned in {time.monotonic() - started:.0f} s", file=sys.stderr)
+        if not apply:
+            return Planned(environment, plan)
+        started = time.monotonic()
+        here.run(place, "apply", "-input=false", "-no-color", "plan", seconds=SECONDS_TO_APPLY)
+        state = here.document(place, "show", "-json")
+        print(f"{environment}: applied in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return Planned(environment, plan, state)
+
+
+def read_planned(file: Path) -> Planned:
+    """What `write_planned` kept."""
+    kept = json.loads(file.read_text())
+    return Planned(kept["environment"], kept["plan"], kept["state"])
+
+
+def write_planned(planned: Planned, file: Path) -> None:
+    """Keep a plan for the other processes of a test run."""
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps({"environment": planned.environment, "plan": planned.plan, "state": planned.state}))
+    draft.replace(file)
