@@ -11,7 +11,7 @@ WORKERS ?= logical
 CALLS ?= 1000000
 BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
 
-.PHONY: help setup setup-services runtime demo dev check test verify soak mutation bench clean requirements
+.PHONY: help setup setup-services setup-infra runtime demo dev check test test-infra verify soak mutation bench clean requirements
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z<>-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,13 @@ check: setup ## Format, lint, types, architecture, pinned requirements
 	$(BIN)/pytest -q -n 0 tests/architecture/test_requirements.py
 
 test: setup setup-services ## Run the tests: what CI runs
-	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not long and not soak"
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not long and not soak and not infra"
+
+setup-infra: ## Install what checks the infrastructure into .cache/infra, each tool with its own pins
+	@scripts/setup-infra
+
+test-infra: setup setup-infra ## Check the infrastructure: plans, policies, templates, image, workflows, chart
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m infra --durations=10 tests/infra
 
 verify: setup setup-services ## Run the long tests
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m long
@@ -61,6 +67,7 @@ bench-%: setup
 requirements: setup ## Pin pyproject.toml's requirements again; UPGRADE=1 moves to the newest releases
 	@scripts/requirements $(if $(UPGRADE),--upgrade)
 	@scripts/setup dev
+	@scripts/requirements-infra
 
 clean: ## Remove the environment, caches and results (not the data in .caio)
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
