@@ -263,7 +263,7 @@ async def raw_server(answer: bytes) -> AsyncIterator[str]:
         await asyncio.wait(serving, timeout=1)  # a connection that outlives its loop is told of in another test
 
 
-def self_signed(folder: Path, name: str = "service.test") -> Path:
+def self_signed(folder: Path, name: str = "service.test", lasts: timedelta = timedelta(hours=1)) -> Path:
     """A certificate with its key for ``name`` and 127.0.0.1, in one PEM file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -275,7 +275,7 @@ def self_signed(folder: Path, name: str = "service.test") -> Path:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_after(now + lasts)
         .add_extension(
             x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.1"))]), False
         )

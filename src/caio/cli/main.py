@@ -62,6 +62,7 @@ COMMANDS: dict[str, dict[str, Place]] = {
         "worker": Place("worker", "worker", "Run what is done beside answering, in a process of its own."),
         "usage": Place("usage", "app", "See what was used, and count it again."),
         "budget": Place("usage", "budget", "See what is left of the budget."),
+        "ops": Place("ops", "app", "Estimate what a deployment costs, and try one that runs."),
         "db": Place("db", "app", "Upgrade and back up the database."),
         "signing-key": Place("signing_key", "app", "Rotate the key that receipts are signed with."),
         "schemas": Place("schemas", "schemas", "Check or write the published schemas."),

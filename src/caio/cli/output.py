@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: Columns of a table that nobody looks at in a terminal.
 _PIPED_WIDTH = 200
 _PATIENCE_SECONDS = 1.0
+_CHECK_WIDTH = 20
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _LINE_ENDS = str.maketrans({"\n": r"\x0a", "\t": r"\x09"})
 
@@ -79,6 +80,15 @@ def facts(pairs: Mapping[str, object]) -> None:
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
         say(f"  {name:<{width}}  {on_one_line(value)}")
+
+
+def check(holds: bool | None, name: str, detail: str) -> None:
+    """One line of a list that is shown as it grows: it holds, does not, or could not be looked at."""
+    from rich.text import Text
+
+    mark, colour = MARKS[holds]
+    line = Text.assemble((mark, colour), f" {name:<{_CHECK_WIDTH}}  {on_one_line(detail)}")
+    _console().print(line, soft_wrap=True)
 
 
 def claims(rows: Iterable[tuple[bool | None, str, str]]) -> None:

@@ -56,7 +56,14 @@ class Answer:
 class Server:
     """One server, asked with one key; without a key only what is public can be asked for."""
 
-    def __init__(self, url: str, api_key: str | None = None, tenant: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        tenant: str | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not _has_port(parts):
             raise InvalidInput("--url must be a server's URL, such as http://127.0.0.1:8080", code="invalid_url")
@@ -68,6 +75,7 @@ class Server:
         self._parts = parts
         self._api_key = api_key
         self._tenant = tenant
+        self._timeout_seconds = timeout_seconds
 
     def get(self, path: str, **query: object) -> Answer:
         """Query parameters that are None are left out."""
@@ -139,7 +147,7 @@ class Server:
     def _connection(self) -> http.client.HTTPConnection:
         secure = self._parts.scheme == "https"
         connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        return connect(str(self._parts.hostname), self._parts.port, timeout=TIMEOUT_SECONDS)
+        return connect(str(self._parts.hostname), self._parts.port, timeout=self._timeout_seconds)
 
     def _ask(
         self,
@@ -158,7 +166,7 @@ class Server:
         try:
             yield
         except TimeoutError as error:
-            raise DeadlineExceeded(f"{self.url} did not answer within {TIMEOUT_SECONDS} seconds") from error
+            raise DeadlineExceeded(f"{self.url} did not answer within {self._timeout_seconds:g} seconds") from error
         except ssl.SSLError as error:
             raise self._unreachable(f"has no trustworthy TLS certificate ({error.reason})") from error
         except (OSError, http.client.HTTPException) as error:
