@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from caio.config import NamedDatabase, OidcIssuer, Settings, WitnessAddress
@@ -28,8 +29,9 @@ _BEFORE = """\
 # Settings
 
 `caio serve` and the commands that open a data directory read these variables of the environment, and nothing else: no
-file, no default secret. An option of the command line wins over its variable. An unusable value stops the start with
-one sentence that names the variable. The library reads them too, except that it always keeps its data in SQLite.
+file, no default secret. What is marked as a secret is in no log line, error or answer. An option of the command line
+wins over its variable. An unusable value stops the start with one sentence that names the variable. The library reads
+them too, except that it always keeps its data in SQLite.
 
 This page is written by `python -m scripts.settings_table` from `caio.config.Settings`.
 
@@ -49,8 +51,9 @@ _AFTER = """
 | `CAIO_DEBUG` | every command | `1` shows tracebacks |
 | `NO_COLOR` | every command | any value: no colour |
 
-The keys that the first start makes are files in the data directory, not settings: `keys/master.key` opens what is
-stored, `keys/signing/` signs receipts. [Back up and restore](../how-to/back-up-and-restore.md) says how to keep them.
+Without `CAIO_AUTH_SECRET_KEY` and `CAIO_SIGNING_SECRET` the first start makes keys, as files in the data directory:
+`keys/master.key` opens what is stored, `keys/signing/` signs receipts.
+[Back up and restore](../how-to/back-up-and-restore.md) says how to keep them.
 """
 
 
@@ -63,7 +66,9 @@ def page() -> str:
 def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
     variable = f"{Settings.model_config.get('env_prefix', '')}{name}".upper()
     default = "unset" if field.default in (None, ()) else f"`{_written(field.default)}`"
-    return f"`{variable}`", ", ".join(_values(field)), default, field.description or ""
+    # What is kept out of representations may hold a password.
+    values = [*_values(field), *(() if field.repr else ("**may hold a secret**",))]
+    return f"`{variable}`", ", ".join(values), default, field.description or ""
 
 
 def _written(default: object) -> str:
@@ -86,6 +91,8 @@ def _values(field: FieldInfo) -> Iterator[str]:
         yield "number"
     elif annotation is Path:
         yield "directory"
+    elif annotation is SecretStr:
+        yield "**secret**"
     elif get_origin(annotation) is tuple:
         held = get_args(annotation)[0]
         yield _LISTS.get(get_args(held)[0] if get_origin(held) is Annotated else held, "networks")

@@ -98,13 +98,13 @@ async def open_gateway(
 
 def _kept_answers(stack: AsyncExitStack, settings: Settings) -> KeptAnswers:
     """Where answers are kept that callers may want again."""
-    if settings.cache_redis_url is None:
+    if (url := settings.answers_url) is None:
         return AnswersInMemory()
     try:
         from caio.storage.redis.answers import AnswersInRedis
     except ModuleNotFoundError as error:
         raise _without_redis(error) from error
-    answers = AnswersInRedis(settings.cache_redis_url)
+    answers = AnswersInRedis(url)
     stack.push_async_callback(answers.stop)
     return answers
 
@@ -120,7 +120,7 @@ async def _limiter(
 ) -> tuple[RedisAdmission | None, HeldCalls | None, SharedHealth]:
     """What several processes keep their limits in, who ends what they leave behind looks into, and where they tell
     each other of services that fail."""
-    if settings.redis_url is None:
+    if (url := settings.limits_url) is None:
         return None, None, BoardHealth(Board())
     try:
         from caio.storage.redis.admission import RedisAdmission
@@ -130,7 +130,7 @@ async def _limiter(
         from caio.storage.redis.held import HeldInRedis
     except ModuleNotFoundError as error:
         raise _without_redis(error) from error
-    client, records = Client(settings.redis_url), storage.stores.admission_records
+    client, records = Client(url), storage.stores.admission_records
     admission = RedisAdmission(client, Heartbeats(client, process_identity()), records, settings.processes)
     stack.push_async_callback(admission.stop)
     await admission.start()

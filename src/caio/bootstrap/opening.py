@@ -19,7 +19,7 @@ from caio.bootstrap.storage import open_storage
 from caio.bootstrap.tenancy import begin, start_key_uses, wire_tenancy
 from caio.bootstrap.worker import wire_worker
 from caio.bootstrap.workflows import wire_workflows
-from caio.config import Settings, read_settings
+from caio.config import EMBEDDED, Settings, read_settings, require_safe
 from caio.observability.logging import configure_logging
 from caio.providers.outbound import OutboundClient
 from caio.tenancy.turns import Turns
@@ -29,6 +29,7 @@ from caio.tenancy.turns import Turns
 async def open_from_environment() -> AsyncIterator[Installation]:
     """The installation that the environment describes, with logging set up: what a server opens."""
     settings = read_settings()
+    require_safe(settings)
     configure_logging(settings.log_level)
     async with open_installation(settings) as installation:
         yield installation
@@ -36,12 +37,7 @@ async def open_from_environment() -> AsyncIterator[Installation]:
 
 def embedded_settings(data_dir: Path, allow_private: Sequence[str]) -> Settings:
     """The library's settings: SQLite in ``data_dir``, the rest from the environment."""
-    overrides: dict[str, object] = {
-        "data_dir": data_dir,
-        "database_url": None,
-        "redis_url": None,
-        "cache_redis_url": None,
-    }
+    overrides: dict[str, object] = {**EMBEDDED, "data_dir": data_dir}
     if allow_private:
         overrides["outbound_allow"] = ",".join(allow_private)
     return read_settings(**overrides)

@@ -58,9 +58,9 @@ def wire_tenancy(settings: Settings, storage: Storage, audit: Audit, views: View
     stores, acts = storage.stores, audit.acts
     hash_key = derive(audit.master, _API_KEY_HASHING)
     uses = KeyUses(stores.api_keys)
-    if settings.oidc_issuers:
+    if settings.issuers:
         jws.check_installed()
-    issuers = [Issuer(**each.model_dump()) for each in settings.oidc_issuers]
+    issuers = [Issuer(**each.model_dump()) for each in settings.issuers]
     key_sets = KeySets(JwksClient(outbound), now, _told)
     authenticator = Authenticator(
         stores.api_keys, stores.tenants, hash_key, now, stores.members, issuers, key_sets, uses.note

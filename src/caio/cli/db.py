@@ -44,7 +44,7 @@ def current(data_dir: DataDir = None, as_json: Json = False) -> None:
     from caio.storage.sql.upgrade import current as current_revision
 
     settings = settings_of(data_dir)
-    is_there = settings.database_url is not None or settings.sqlite_path.exists()
+    is_there = not settings.embedded or settings.sqlite_path.exists()
     revision = current_revision(settings.url) if is_there else None
     if as_json:
         output.print_json({"revision": revision, "head": HEAD})

@@ -51,7 +51,7 @@ def serve(
     """Serve the API. The first start makes an API key and prints it, once."""
     import uvloop
 
-    from caio.config import read_settings
+    from caio.config import read_settings, require_safe
     from caio.observability.logging import configure_logging
 
     stated = {
@@ -62,6 +62,7 @@ def serve(
         "log_level": log_level,
     }
     settings = read_settings(**{name: value for name, value in stated.items() if value is not None})
+    require_safe(settings)
     configure_logging(settings.log_level)
     listening = _listen(settings.api_host, settings.api_port)
     with listening:
@@ -179,7 +180,7 @@ def _url(listening: socket.socket) -> str:
 def _introduce(settings: Settings, listening: socket.socket, token: str | None) -> None:
     url = _url(listening)
     output.say(f"CAIO {__version__} is serving; Ctrl-C stops it.")
-    database = "PostgreSQL" if settings.database_url else str(settings.sqlite_path.resolve())
+    database = str(settings.sqlite_path.resolve()) if settings.embedded else "PostgreSQL"
     output.facts(
         {"url": url, "docs": f"{url}/docs", "database": database, "keys": settings.data_dir.resolve() / "keys"}
     )

@@ -34,7 +34,7 @@ def worker(
     """Deliver events, add up usage, watch budgets and measure storage until stopped."""
     import uvloop
 
-    from caio.config import read_settings
+    from caio.config import read_settings, require_safe
     from caio.observability.logging import configure_logging
 
     stated = {
@@ -43,6 +43,7 @@ def worker(
         "log_level": log_level,
     }
     settings = read_settings(**{name: value for name, value in stated.items() if value is not None})
+    require_safe(settings)
     if not settings.several_processes:
         raise Misconfigured(
             "a worker of its own needs PostgreSQL and Redis: set CAIO_DATABASE_URL and CAIO_REDIS_URL. "
