@@ -1,0 +1,69 @@
+"""What the checks of the infrastructure share: terraform, and each environment planned once for all processes."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.emulated_terraform import Planned, plan_environment, read_planned, write_planned
+from tests.support.infra_tools import Terraform, TerraformFailure, environment
+from tests.support.infra_tools import terraform as terraform_of_this_machine
+
+APPLIED = "staging"  # planned like the others, and made as well
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process of the run at a time."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def terraform() -> Terraform:
+    return terraform_of_this_machine()
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder of this run that all its processes see."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def planned(terraform: Terraform, shared_folder: Path) -> Callable[[str], Planned]:
+    """`planned(environment)`: its plan, and its state where it is the applied one; made once in a test run.
+
+    A plan that failed fails every test that asks for it, with what terraform said, and is not tried again.
+    """
+    emulators = environment("emulators")
+
+    def plan(name: str) -> Planned:
+        kept, failed = shared_folder / f"planned-{name}.json", shared_folder / f"planned-{name}.failed"
+        with _alone(shared_folder / f"planned-{name}.lock"):
+            if failed.exists():
+                pytest.fail(failed.read_text(), pytrace=False)
+            if not kept.exists():
+                folder = shared_folder / f"terraform-{name}"
+                folder.mkdir()
+                try:
+                    write_planned(plan_environment(terraform, emulators, name, folder, apply=name == APPLIED), kept)
+                except (TerraformFailure, RuntimeError, subprocess.SubprocessError) as error:
+                    failed.write_text(f"{name} could not be planned: {error}")
+                    pytest.fail(failed.read_text(), pytrace=False)
+        return read_planned(kept)
+
+    return plan
+
+
+@pytest.fixture(scope="session", params=["dev", "staging", "production"])
+def each_plan(request: pytest.FixtureRequest, planned: Callable[[str], Planned]) -> Planned:
+    """The plan of each environment in turn."""
+    return planned(request.param)
