@@ -82,6 +82,10 @@ def status_of(error: CaioError) -> int:
     return STATUS[error.category]
 
 
+#: Seconds after which to try again where nobody knows when: a database or a limiter that is away for a moment.
+_SOON = 1
+
+
 def headers_of(error: CaioError) -> dict[str, str]:
     """Headers that belong to an error: when to come back, how to authenticate, which decision."""
     headers: dict[str, str] = {}
@@ -91,8 +95,8 @@ def headers_of(error: CaioError) -> dict[str, str]:
         headers["RateLimit-Limit"] = str(error.limit)
         headers["RateLimit-Remaining"] = "0"
         headers["RateLimit-Reset"] = str(error.retry_after)
-    if isinstance(error, NotReady) and error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, NotReady):
+        headers["Retry-After"] = str(error.retry_after or _SOON)
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allow
     if error.category is Category.UNAUTHENTICATED:

@@ -15,6 +15,7 @@ Laws (each has a test of the same name)
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -131,7 +132,7 @@ class ResponseFrames:
         return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
 
 
-class _Item:
+class _Item(ABC):
     """An output item as it comes."""
 
     def __init__(self, response_id: str, index: int) -> None:
@@ -139,22 +140,22 @@ class _Item:
         self.index = index
 
     @property
+    @abstractmethod
     def begun(self) -> Object:
         """The item with nothing in it."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def item(self) -> Object:
         """The item as far as it has come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add(self, frames: ResponseFrames, part: str, text: str, logprobs: Any) -> list[bytes]:
         """Take more of a part; the events that tell it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def closed(self, frames: ResponseFrames) -> list[bytes]:
         """The events that tell that the item is whole."""
-        raise NotImplementedError
 
 
 class _Message(_Item):
