@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from caio._version import __version__
 from caio.api import openapi
+from caio.api.dependencies import CALLER
 from caio.api.docs_page import add_docs_page
 from caio.api.errors import MethodNotAllowed, as_caio_error, headers_of, openai_error, problem, status_of
 from caio.api.platform import Platform
@@ -122,7 +123,10 @@ async def _edge(request: Request, call_next: Callable[[Request], Awaitable[Respo
         request_id=response.headers["x-request-id"],
         decision_id=response.headers.get("x-caio-decision-id"),
         started=started,
+        caller=request.scope.get(CALLER),
     )
+    platform: Platform = request.app.state.platform
+    platform.metrics.request("control", response.status_code)
     return response
 
 

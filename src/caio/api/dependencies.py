@@ -15,6 +15,9 @@ from caio.foundation.errors import InvalidInput, PreconditionFailed, TooLarge, V
 from caio.tenancy.principals import Caller, Permission
 from caio.tenancy.turns import Weight
 
+#: Where a request's scope says who called, for its log line.
+CALLER = "caio.caller"
+
 #: Documents the scheme in OpenAPI; the check itself is ``caller_with``'s.
 _BEARER = HTTPBearer(
     auto_error=False, description="An API key, `Authorization: Bearer caio_…`, or an identity provider's access token."
@@ -41,7 +44,7 @@ async def any_caller(
 ) -> Caller:
     """A dependency that authenticates the caller and asks for nothing more but its turn: raises LimitExceeded
     when the caller or its tenant asks too much at once or in a minute."""
-    caller = await presented(request).caller(platform(request).authenticator)
+    caller = request.scope[CALLER] = await presented(request).caller(platform(request).authenticator)
     turns = platform(request).turns
     turns.count(caller.scope.tenant_id, caller.principal.principal_id)
     await take_turn(turns, request, caller, Weight.ANY)
@@ -57,7 +60,7 @@ async def listening_caller(
 ) -> Caller:
     """As ``any_caller``, for an answer that goes on as long as what it tells of: it takes a turn among the tenant's
     listeners, and leaves its other requests theirs."""
-    caller = await presented(request).caller(platform(request).authenticator)
+    caller = request.scope[CALLER] = await presented(request).caller(platform(request).authenticator)
     turns = platform(request).turns
     turns.count(caller.scope.tenant_id, caller.principal.principal_id)
     await take_turn(turns, request, caller, Weight.LISTENING)

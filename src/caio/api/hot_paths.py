@@ -58,6 +58,8 @@ from caio.foundation.quantity import decimal_text
 from caio.gateway.ports import Standing
 from caio.gateway.run import Answer, Wanted
 from caio.gateway.streams import OpenStream
+from caio.observability.metrics import CALLS
+from caio.observability.tracing import Trace, current, enter, leave
 from caio.tenancy.principals import Caller, Permission
 from caio.tenancy.turns import Unserved
 
@@ -75,6 +77,8 @@ ORCHESTRATE = "/api/v1/orchestrate"
 CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
 RESPONSES = "/v1/responses"
+
+_SURFACES = dict(zip((ORCHESTRATE, CHAT, EMBEDDINGS, RESPONSES), CALLS, strict=True))
 
 _JSON = b"application/json"
 
@@ -109,6 +113,8 @@ class HotPaths:
             EMBEDDINGS: partial(self._openai, from_embeddings),
             RESPONSES: partial(self._openai, from_responses),
         }
+        self._metrics = platform.metrics
+        self._tracing = platform.tracing
         self._refusals = RefusalLog()
         self._unserved = Unserved(lambda: time.monotonic_ns() // 1000)
 
@@ -118,39 +124,82 @@ class HotPaths:
             await self._control_plane(scope, receive, send)
             return
         request = _Request(scope, receive, send, self._platform.max_body_bytes)
-        started = monotonic()
+        presented = Presented(scope, self._platform.addresses)
+        if self._tracing is None:
+            await self._call(request, presented, handler)
+            return
+        trace = self._tracing.begin(presented.traceparent, scope["method"], request.path, request.started)
+        if trace is None:
+            await self._call(request, presented, handler)
+        else:
+            await self._traced_call(request, presented, handler, trace)
+
+    async def _traced_call(self, request: _Request, presented: Presented, handler: Handler, trace: Trace) -> None:
+        entered = enter(trace)
         try:
-            if scope["method"] != "POST":
+            await self._call(request, presented, handler)
+        finally:
+            leave(entered)
+            trace.end(**_told_of(request))
+
+    async def _call(self, request: _Request, presented: Presented, handler: Handler) -> None:
+        logged = True
+        try:
+            if request.method != "POST":
                 raise MethodNotAllowed("POST")
-            caller = await Presented(scope, self._platform.addresses).caller(self._platform.authenticator)
+            caller = request.caller = await presented.caller(self._platform.authenticator)
+            if (trace := current()) is not None:
+                trace.span("authenticate", request.started)
             caller.require(Permission.ORCHESTRATE)
             refusal = self._platform.gateway.refusal(caller)
             if refusal is not None and not request.may_be_a_repetition:
                 await request.refuse(refusal)
-                if not self._refusals.is_first(caller.scope.tenant_id, refusal.window):
-                    return
+                self._metrics.failed(refusal, caller.scope.tenant_id)
+                logged = self._refusals.is_first(caller.scope.tenant_id, refusal.window)
             else:
-                self._unserved.check(caller.tenant)
-                starts = self._platform.starts
-                waits = starts.begin(caller.scope.tenant_id)
-                try:
-                    if waits is not None:
-                        await waits
-                    await self._served(handler, request, caller)
-                finally:
-                    starts.ended()
+                await self._begun(request, handler, caller)
         except ClientGone:
             request.status = 499
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
-            await request.fail(as_caio_error(error))
-        log_request(
-            method=scope["method"],
-            path=request.path,
-            status=request.status,
-            request_id=request.request_id,
-            decision_id=request.decision_id,
-            started=started,
+            await self._failed(request, as_caio_error(error))
+        self._ended(request, logged=logged)
+
+    async def _begun(self, request: _Request, handler: Handler, caller: Caller) -> None:
+        self._unserved.check(caller.tenant)
+        starts = self._platform.starts
+        waits = starts.begin(caller.scope.tenant_id)
+        try:
+            if waits is not None:
+                await waits
+            await self._served(handler, request, caller)
+        finally:
+            starts.ended()
+
+    async def _failed(self, request: _Request, error: CaioError) -> None:
+        self._metrics.failed(error, None if request.caller is None else request.caller.scope.tenant_id)
+        await request.fail(error)
+
+    def _ended(self, request: _Request, *, logged: bool) -> None:
+        """Count the call, and tell of it."""
+        caller = request.caller
+        self._metrics.call(
+            _SURFACES[request.path],
+            request.status,
+            monotonic() - request.started,
+            None if caller is None else caller.scope.tenant_id,
+            streamed=request.streamed,
         )
+        if logged:
+            log_request(
+                method=request.method,
+                path=request.path,
+                status=request.status,
+                request_id=request.request_id,
+                decision_id=request.decision_id,
+                started=request.started,
+                caller=caller,
+                trace=current(),
+            )
 
     async def _served(self, handler: Handler, request: _Request, caller: Caller) -> None:
         """Answer the call; take note when it is its caller's fault that it was not admitted."""
@@ -196,6 +245,17 @@ class HotPaths:
             await request.answer(await request.unless_gone(self._platform.gateway.orchestrate(wanted)))
 
 
+def _told_of(request: _Request) -> dict[str, str | int | float]:
+    """What a trace says of its call as a whole."""
+    told: dict[str, str | int | float] = {"http.response.status_code": request.status}
+    told["caio.request_id"] = request.request_id
+    if request.caller is not None:
+        told["caio.tenant_id"] = request.caller.scope.tenant_id
+    if request.decision_id is not None:
+        told["caio.decision_id"] = request.decision_id
+    return told
+
+
 def _orchestrated(answer: Answer, currency: str) -> bytes:
     """The native surface's answer: the output with where it came from and what it cost. The receipt is last."""
     document = {
@@ -227,6 +287,10 @@ class _Request:
         self._max_body_bytes = max_body_bytes
         self._released = False
         self.path: str = scope["path"]
+        self.method: str = scope["method"]
+        self.started = monotonic()
+        self.caller: Caller | None = None
+        self.streamed = False
         self._stated: Headers = scope["headers"]
         self.request_id = new_request_id()
         self.status = 0
@@ -287,6 +351,7 @@ class _Request:
 
     async def stream(self, opened: OpenStream) -> None:
         """Send the frames as they come; stop, and cancel upstream, when the caller goes away."""
+        self.streamed = True
         self.decision_id = opened.decision_id
         headers = _decision_headers(opened.decision_id, opened.service_id, opened.version, opened.standing)
         try:

@@ -17,6 +17,8 @@ from caio.gateway.starts import Starts
 from caio.gateway.streams import Streams
 from caio.gateway.workflows.runs import Workflows
 from caio.metering.statements import Statements
+from caio.observability.metrics import Metrics
+from caio.observability.tracing import Tracing
 from caio.registry.aliases import Aliases
 from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
@@ -119,6 +121,10 @@ class Platform(Protocol):
     def sequencer(self) -> Sequencer: ...
     @property
     def turns(self) -> Turns: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    @property
+    def tracing(self) -> Tracing | None: ...
     @property
     def max_body_bytes(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""What a call presents of itself: a credential, the tenant it selects, where it comes from."""
+"""What a call presents of itself: a credential, the tenant it selects, where it comes from, what trace it is of."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from caio.tenancy.addresses import CallerAddresses
 from caio.tenancy.authentication import Authenticator
 from caio.tenancy.principals import Caller
 
-_READ = {b"authorization", b"x-tenant-id", b"x-forwarded-for"}
+_READ = {b"authorization", b"traceparent", b"x-tenant-id", b"x-forwarded-for"}
 
 
 class Presented:
-    """The three, as the headers of an ASGI scope state them. A header that is sent twice could be read
-    differently by a proxy: two credentials are none, and two tenants are one that nobody has."""
+    """These, as the headers of an ASGI scope state them. A header that is sent twice could be read
+    differently by a proxy: two credentials are none, and two tenants are one that nobody has. ``traceparent`` is as
+    it was stated; nothing depends on it but traces."""
 
-    __slots__ = ("address", "authorization", "tenant")
+    __slots__ = ("address", "authorization", "tenant", "traceparent")
 
     def __init__(self, scope: MutableMapping[str, Any], addresses: CallerAddresses) -> None:
         stated: dict[bytes, list[bytes]] = {}
@@ -27,6 +28,7 @@ class Presented:
         self.address = addresses.of(client[0] if client else None, stated.get(b"x-forwarded-for", ()))
         self.authorization = _one(stated, b"authorization")
         self.tenant = _one(stated, b"x-tenant-id")
+        self.traceparent = _one(stated, b"traceparent")
 
     async def caller(self, authenticator: Authenticator) -> Caller:
         """Raises as ``Authenticator.authenticate``."""

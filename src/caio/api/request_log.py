@@ -1,4 +1,5 @@
-"""One log line a request, the same for both halves of the API; no query, body or credential in it.
+"""One log line a request, the same for both halves of the API; no query, body or credential in it, but the ids of
+who called. A traced call's line says which trace and span it belongs to.
 
 Calls that are refused at the door are the exception: of a tenant that calls at many times its limit the first
 refusal has its line, and then there is one with the count each ``REFUSALS_EVERY`` seconds. A process that stops
@@ -14,6 +15,8 @@ from time import monotonic
 import structlog
 
 from caio.observability.logging import request_lines
+from caio.observability.tracing import Trace
+from caio.tenancy.principals import Caller
 
 #: Seconds that refused calls are counted for before they are logged.
 REFUSALS_EVERY = 10.0
@@ -30,12 +33,24 @@ def new_request_id() -> str:
 
 
 def log_request(
-    *, method: str, path: str, status: int, request_id: str, decision_id: str | None, started: float
+    *,
+    method: str,
+    path: str,
+    status: int,
+    request_id: str,
+    decision_id: str | None,
+    started: float,
+    caller: Caller | None,
+    trace: Trace | None = None,
 ) -> None:
-    """``started`` is a reading of the monotonic clock, in seconds."""
+    """``started`` is a reading of the monotonic clock, in seconds; ``caller`` is None where nobody was
+    authenticated."""
     duration_ms = round((monotonic() - started) * 1000, 3)
+    tenant_id = None if caller is None else caller.scope.tenant_id
+    principal_id = None if caller is None else caller.principal.principal_id
+    traced = None if trace is None else (trace.trace_id, trace.span_id)
     if (lines := request_lines()) is not None:
-        lines.write(method, path, status, request_id, decision_id, duration_ms)
+        lines.write(method, path, status, request_id, decision_id, tenant_id, principal_id, duration_ms, traced)
         return
     _logger.info(
         "request",
@@ -44,7 +59,10 @@ def log_request(
         status=status,
         request_id=request_id,
         decision_id=decision_id,
+        tenant_id=tenant_id,
+        principal_id=principal_id,
         duration_ms=duration_ms,
+        **({} if traced is None else {"trace_id": traced[0], "span_id": traced[1]}),
     )
 
 

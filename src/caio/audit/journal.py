@@ -83,6 +83,11 @@ class Journal:
         recently = self._failed_at is not None and self._monotonic() - self._failed_at < FAILING_SECONDS
         return recently or not self._accepting
 
+    @property
+    def waiting(self) -> int:
+        """Leaves that were accepted and are not being written yet."""
+        return len(self._waiting)
+
     async def start(self) -> None:
         """Begin writing; raises RuntimeError when already started."""
         if self._writer is not None:

@@ -25,6 +25,7 @@ from caio.gateway.sharing import Sharing
 from caio.gateway.starts import Starts
 from caio.gateway.streams import Patience, Streams
 from caio.gateway.waiting import SlotQueues, WakingAdmission
+from caio.observability.metrics import Metrics
 from caio.providers import Processes, providers
 from caio.providers.outbound import OutboundClient
 from caio.registry.histories import Histories
@@ -58,6 +59,7 @@ async def open_gateway(
     audit: Audit,
     metering: Metering,
     outbound: OutboundClient,
+    metrics: Metrics,
 ) -> RequestPath:
     """Raises Misconfigured for a Redis that must not be used; one that does not answer is no reason not to start."""
     stores, several = storage.stores, settings.several_processes
@@ -72,7 +74,7 @@ async def open_gateway(
         await each.start()
         stack.push_async_callback(each.stop)
     limits = ServiceLimits(stores.service_limits, stores.contracts, audit.acts, now, time.monotonic)
-    books = Books(audit.journal, audit.vault, waking, histories, now, os.urandom)
+    books = Books(audit.journal, audit.vault, waking, histories, now, os.urandom, metrics)
     processes = Processes(settings.process_commands)
     stack.push_async_callback(processes.close)
     attempts = Attempts(providers(outbound, processes), Credentials(stores.secrets, audit.vault))
@@ -91,6 +93,7 @@ async def open_gateway(
         queues,
         now,
         new_id,
+        metrics,
     )
     streams = Streams(gateway, Patience(settings.first_token_seconds, settings.stream_idle_seconds))
     return RequestPath(views, histories, admission, limiter, held, limits, gateway, streams, starts)

@@ -20,6 +20,8 @@ from caio.gateway.starts import Starts
 from caio.gateway.streams import Streams
 from caio.gateway.workflows.runs import Workflows
 from caio.metering.statements import Statements
+from caio.observability.metrics import Metrics
+from caio.observability.tracing import Tracing
 from caio.registry.aliases import Aliases
 from caio.registry.audit_entries import AuditEntries
 from caio.registry.audit_export import AuditExports
@@ -90,6 +92,8 @@ class Installation:
     metering: Metering
     webhooks: Webhooks
     worker: Worker | None
+    metrics: Metrics
+    tracing: Tracing | None
 
     @property
     def event_history(self) -> EventStore:

@@ -13,6 +13,7 @@ from caio.bootstrap.gateway import open_gateway
 from caio.bootstrap.installation import Installation
 from caio.bootstrap.lifecycle import wire_lifecycle
 from caio.bootstrap.metering import wire_metering
+from caio.bootstrap.observability import open_metrics, open_tracing, watch_process
 from caio.bootstrap.recovery import recover
 from caio.bootstrap.registry import start_expiry, wire_registry
 from caio.bootstrap.storage import open_storage
@@ -37,7 +38,7 @@ async def open_from_environment() -> AsyncIterator[Installation]:
 
 def embedded_settings(data_dir: Path, allow_private: Sequence[str]) -> Settings:
     """The library's settings: SQLite in ``data_dir``, the rest from the environment."""
-    overrides: dict[str, object] = {**EMBEDDED, "data_dir": data_dir}
+    overrides: dict[str, object] = {**EMBEDDED, "data_dir": data_dir, "metrics_emf": False}
     if allow_private:
         overrides["outbound_allow"] = ",".join(allow_private)
     return read_settings(**overrides)
@@ -51,12 +52,15 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
     database."""
     works = not settings.several_processes if works is None else works
     async with AsyncExitStack() as stack:
+        tracing = open_tracing(stack, settings)
+        metrics = await open_metrics(stack, settings, works=works)
         storage = await open_storage(stack, settings)
         outbound = OutboundClient(settings.outbound_allow)
         stack.push_async_callback(outbound.close)
         audit = await open_audit(stack, settings, storage, outbound, works=works)
         metering = wire_metering(storage)
-        path = await open_gateway(stack, settings, storage, audit, metering, outbound)
+        path = await open_gateway(stack, settings, storage, audit, metering, outbound, metrics)
+        watch_process(metrics, audit, path, works=works)
         tenancy = wire_tenancy(settings, storage, audit, path.views, outbound)
         await begin(settings, storage, audit, tenancy.tenants)
         await start_key_uses(stack, tenancy)
@@ -71,7 +75,7 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
         worker = None
         if works:
             await start_expiry(stack, storage, audit)
-            worker = wire_worker(settings, storage, audit, metering, events, path, tenure, workflows)
+            worker = wire_worker(settings, storage, audit, metering, events, path, tenure, workflows, metrics)
             await worker.start()
             stack.push_async_callback(worker.stop)
         yield Installation(
@@ -95,6 +99,8 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
             metering=metering,
             webhooks=events.webhooks,
             worker=worker,
+            metrics=metrics,
+            tracing=tracing,
             admission=path.admission,
             limiter=path.limiter,
             gateway=path.gateway,

@@ -10,12 +10,14 @@ from caio.bootstrap.events import Events
 from caio.bootstrap.gateway import RequestPath
 from caio.bootstrap.lifecycle import Tenure
 from caio.bootstrap.metering import Metering
+from caio.bootstrap.observability import counting_services
 from caio.bootstrap.storage import Storage
 from caio.bootstrap.workflows import RunningWorkflows, loops_of
 from caio.config import Settings
 from caio.gateway.interrupted import InterruptedCalls
 from caio.gateway.ports import HeldCalls
 from caio.gateway.reaper import EVERY_SECONDS, Reaper
+from caio.observability.metrics import Metrics
 from caio.registry.observed import LONGEST
 from caio.worker.budget_alerts import BudgetAlerts
 from caio.worker.loop import Loop, Worker
@@ -33,12 +35,13 @@ def wire_worker(
     path: RequestPath,
     tenure: Tenure,
     workflows: RunningWorkflows,
+    metrics: Metrics,
 ) -> Worker:
-    """A worker that is not started yet."""
+    """A worker that is not started yet; its loops are told of among the metrics."""
     stores, relay = storage.stores, events.relay
     alerts = BudgetAlerts(stores.tenants, stores.usage, audit.acts, stores.acts, now)
     of_several = [] if path.held is None else [_reaper(storage, audit, path.held), _forgetting(storage)]
-    return Worker(
+    worker = Worker(
         [
             Loop("event relay", 1.0, relay.step, finish=relay.finish),
             Loop("usage roll-up", 2.0, metering.rollup.work_off),
@@ -47,9 +50,12 @@ def wire_worker(
             Loop("ends of tenants", 5.0, tenure.lifecycle.pass_once, drains=False),
             Loop("pruning of events", _HOUR, relay.prune, first_after=60.0),
             *loops_of(workflows, settings, storage),
+            counting_services(metrics, storage),
             *of_several,
         ]
     )
+    metrics.loops = worker.loops
+    return worker
 
 
 def _reaper(storage: Storage, audit: Audit, held: HeldCalls) -> Loop:

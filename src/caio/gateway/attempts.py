@@ -24,6 +24,7 @@ from caio.gateway.enforcement import AnswerRules
 from caio.gateway.ports import Call, Operation, Provider, ProviderAnswer, Target
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
 from caio.gateway.target import target_of
+from caio.observability.tracing import current
 from caio.routing.model import Offer, Ranked
 
 #: Compiled endpoints and schemas kept, over all contracts.
@@ -80,7 +81,10 @@ class Attempts:
         timeout = min(run.remaining, offer.timeout_ms / 1000)
         if timeout <= 0:
             raise UpstreamFailed("the request's deadline has passed", UpstreamFault.TIMEOUT)
-        return provider, endpoint, Call(wanted.operation, wanted.body, wanted.request.stream, timeout, secret)
+        trace = current()
+        traceparent = None if trace is None else trace.calling(offer.service_id, offer.version)
+        call = Call(wanted.operation, wanted.body, wanted.request.stream, timeout, secret, traceparent)
+        return provider, endpoint, call
 
     async def call(self, run: Run) -> Tried:
         """Call the run's candidate once and wait for the whole answer."""

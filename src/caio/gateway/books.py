@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from caio.audit.journal import Journal
@@ -19,6 +20,8 @@ from caio.foundation.money import Usage
 from caio.gateway.most import Most
 from caio.gateway.ports import Actual, Admission, Clock
 from caio.gateway.run import Run, Wanted
+from caio.observability.metrics import Metrics
+from caio.observability.tracing import current
 from caio.registry.histories import Histories
 from caio.routing.model import Decision
 
@@ -51,6 +54,7 @@ class Books:
         histories: Histories,
         clock: Clock,
         entropy: Entropy,
+        metrics: Metrics,
     ) -> None:
         self._journal = journal
         self._vault = vault
@@ -58,6 +62,7 @@ class Books:
         self._histories = histories
         self._clock = clock
         self._entropy = entropy
+        self._metrics = metrics
         self._finishing: set[asyncio.Future[Any]] = set()
 
     async def enter(self, wanted: Wanted, decision: Decision, decision_id: str, at: int, mode: Mode) -> None:
@@ -70,11 +75,15 @@ class Books:
         """Start to journal an admitted run's decision, once the loop comes round: its service is called first. The
         decision is durable when the future is done; whoever cancels that changes nothing."""
         sealer = self._vault.held(run.wanted.caller.scope)
-        if sealer is None:
-            return asyncio.ensure_future(self._enter_run(run, run.position))
         loop = asyncio.get_running_loop()
-        entered: asyncio.Future[int] = loop.create_future()
-        loop.call_soon(self._hand_in, run, run.position, sealer, entered)
+        entered: asyncio.Future[int]
+        if sealer is None:
+            entered = asyncio.ensure_future(self._enter_run(run, run.position))
+        else:
+            entered = loop.create_future()
+            loop.call_soon(self._hand_in, run, run.position, sealer, entered)
+        if (trace := current()) is not None:
+            trace.until(entered, "journal")
         return entered
 
     async def _enter_run(self, run: Run, position: int) -> int:
@@ -183,14 +192,23 @@ class Books:
         await self._finish(run, Ending(status, Usage(), 0))
 
     async def _finish(self, run: Run, ending: Ending) -> None:
-        now, elapsed_ms = self._clock(), run.elapsed_ms
+        now, elapsed_ms, began = self._clock(), run.elapsed_ms, monotonic()
         tokens = ending.usage.input_tokens + ending.usage.output_tokens
+        self._count(run, ending)
         settling = self._admission.settling(run.grant, Actual(ending.charged, tokens, elapsed_ms))
         try:
             await self._tell(run, ending, now, elapsed_ms)
         finally:
             if settling is not None:
                 await self._end_of(settling)
+        if (trace := current()) is not None:
+            trace.span("settle", began)
+
+    def _count(self, run: Run, ending: Ending) -> None:
+        usage, attempts = ending.usage, self._metrics.attempts
+        self._metrics.used(run.wanted.caller.scope.tenant_id, usage.input_tokens, usage.output_tokens)
+        for tried in run.tried:
+            attempts[tried.outcome] += 1
 
     async def _tell(self, run: Run, ending: Ending, now: int, elapsed_ms: int) -> None:
         """Journal the outcome; then the history sees the attempts."""

@@ -45,6 +45,8 @@ from caio.gateway.ports import Admission, Clock, Grant, Operation, ServiceBusy
 from caio.gateway.refusals import is_for_slots
 from caio.gateway.run import Run, Tried, Wanted
 from caio.gateway.waiting import WAIT_SECONDS, Place, SlotQueues
+from caio.observability.metrics import Metrics
+from caio.observability.tracing import current
 from caio.registry.service_limits import ServiceLimits
 from caio.routing.model import Decision, OnViolation, Ranked
 from caio.tenancy.limits import Limits
@@ -92,6 +94,7 @@ class Course:
         breakers: Breakers,
         queues: SlotQueues,
         clock: Clock,
+        metrics: Metrics,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._admission = admission
@@ -101,6 +104,7 @@ class Course:
         self._breakers = breakers
         self._queues = queues
         self._clock = clock
+        self._metrics = metrics
         self._chance = chance
         self._asks = Asks()
 
@@ -201,6 +205,8 @@ class Course:
 
     def told(self, run: Run, tried: Tried) -> None:
         """Take note, for the service's health, of how an attempt of the run ended."""
+        if (trace := current()) is not None:
+            trace.called(tried.outcome)
         tenant_id, offer = run.wanted.caller.scope.tenant_id, tried.ranked.offer
         if tried.fault is not None and not hurried(run, tried):
             self._breakers.failed(tenant_id, offer, tried.fault, self._clock(), probe=run.probe)
@@ -212,6 +218,8 @@ class Course:
 
     def left(self, run: Run) -> None:
         """Take note that the run's present attempt was given up, for no fault of its service."""
+        if (trace := current()) is not None:
+            trace.called("left")
         if run.probe:
             self._breakers.give_back_probe(run.wanted.caller.scope.tenant_id, run.candidate.offer)
             run.probe = False
@@ -294,6 +302,7 @@ class Course:
                 self._breakers.give_back_probe(tenant_id, ranked.offer)
         if isinstance(granted, ServiceBusy):
             return False
+        self._metrics.fallbacks += position != run.position
         run.grant, run.position, run.probe = granted, position, probe
         return True
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -43,6 +44,8 @@ from caio.gateway.ports import (
 from caio.gateway.run import Answer, Run, Tried, Wanted
 from caio.gateway.waiting import SlotQueues
 from caio.metering.storage_measure import StorageGauge
+from caio.observability.metrics import Metrics
+from caio.observability.tracing import current
 from caio.registry.histories import Histories
 from caio.registry.service_limits import ServiceLimits
 from caio.registry.views import Reference, Views
@@ -72,6 +75,7 @@ class Gateway:
         queues: SlotQueues,
         clock: Clock,
         new_id: NewId,
+        metrics: Metrics,
     ) -> None:
         self._views = views
         self._histories = histories
@@ -86,7 +90,8 @@ class Gateway:
         self.breakers = breakers
         self.queues = queues
         self._answers = answers
-        self.course = Course(admission, service_limits, attempts, self._doors, breakers, queues, clock)
+        self.metrics = metrics
+        self.course = Course(admission, service_limits, attempts, self._doors, breakers, queues, clock, metrics)
 
     async def decide(
         self,
@@ -100,7 +105,7 @@ class Gateway:
         observed, for callers who keep their own; ``decision_id`` is a new one unless given. What only
         evidence needs is stored unless the decision will not be ``recorded``. Raises LimitExceeded ``storage``
         for one that will, when the tenant's storage is full."""
-        now = self._clock()
+        now, started = self._clock(), monotonic()
         scope = wanted.caller.scope
         if recorded:
             await self._storage.admit(scope, wanted.caller.tenant.quotas.storage_bytes)
@@ -115,6 +120,9 @@ class Gateway:
         if named:
             await self._views.compiled(scope, view, named)
         decision = decide(view.snapshot, wanted.request, wanted.caller.principal, history, named)
+        self.metrics.routing_seconds.add(monotonic() - started)
+        if (trace := current()) is not None:
+            trace.span("decide", started, **{"caio.services.ranked": len(decision.ranked)})
         return Decided(decision_id or self._new_id("dec"), now, decision)
 
     async def admit_storage(self, caller: Caller) -> None:
@@ -177,6 +185,7 @@ class Gateway:
         decided = await self.decide(wanted, decision_id=decision_id)
         winner = decided.decision.winner
         if winner is None:
+            self.metrics.refused += 1
             await self.books.enter(wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ORCHESTRATE)
             raise refusal(decided)
         if violations := self.attempts.misfits(wanted, winner.offer):
@@ -188,14 +197,20 @@ class Gateway:
         """Decide and admit. Raises what ``decided`` and ``Course.admitted`` raise; a decision whose services are all
         left alone is journalled."""
         decided = await self.decided(wanted, decision_id)
+        began = monotonic()
         try:
-            return await self.course.admitted(wanted, decided)
-        except NotReady as error:
-            if error.code == "services_unavailable":
+            run = await self.course.admitted(wanted, decided)
+        except CaioError as error:
+            self.metrics.exhausted += 1
+            if isinstance(error, NotReady) and error.code == "services_unavailable":
                 error.decision_id = decided.decision_id
                 decision, at = decided.decision, decided.decided_at
                 await self.books.enter(wanted, decision, decided.decision_id, at, Mode.ORCHESTRATE)
             raise
+        self.metrics.admitted += 1
+        if (trace := current()) is not None:
+            trace.span("admit", began)
+        return run
 
     def enter(self, run: Run) -> asyncio.Future[int]:
         """Start journalling the run's decision; await the result before releasing anything."""

@@ -70,13 +70,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to make. ``body`` is the JSON value to send, of any kind; ``timeout`` is in seconds, for all of it."""
+    """One call to make. ``body`` is the JSON value to send, of any kind; ``timeout`` is in seconds, for all of it;
+    ``traceparent`` is for the service to continue the trace with, None for a call that is not traced."""
 
     operation: Operation
     body: Any
     stream: bool
     timeout: float
     secret: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,13 @@ class Tried:
     breaches: tuple[Breach, ...] = ()
     streamed: bool = False
 
+    @property
+    def outcome(self) -> str:
+        """How it ended: ``ok``, ``violated``, or the fault."""
+        if self.fault is not None:
+            return self.fault.fault.value
+        return "violated" if self.breaches else "ok"
+
     def record(self) -> AttemptRecord:
         """What the outcome records of it; no payload."""
         return AttemptRecord(

@@ -113,6 +113,7 @@ class Streams:
             if isinstance(error, CaioError) and not isinstance(error, NotReady):
                 error.decision_id = run.decision_id
             raise
+        gateway.metrics.first_token_seconds.add(run.waited + monotonic() - run.started)
         offer, frames = run.candidate.offer, self._frames(run, upstream)
         await anext(frames)  # a generator that was begun finishes the run even when nobody reads on
         ends_at = monotonic() + run.remaining + GRACE_SECONDS
@@ -158,6 +159,7 @@ class Streams:
         """What the caller receives, after an empty first step that does not wait. However it ends,
         the run is finished exactly once."""
         status, fault, telling = Status.CANCELLED, None, run.wanted.frames()
+        self._gateway.metrics.streams_open += 1
         try:
             yield b""
             async with aclosing(self._rest(run, upstream)) as chunks:
@@ -171,6 +173,7 @@ class Streams:
             status = Status.FAILED
             raise
         finally:
+            self._gateway.metrics.streams_open -= 1
             try:
                 await _close(upstream)
             finally:

@@ -99,14 +99,26 @@ class RequestLines:
         atexit.register(self.flush)
 
     def write(
-        self, method: str, path: str, status: int, request_id: str, decision_id: str | None, duration_ms: float
+        self,
+        method: str,
+        path: str,
+        status: int,
+        request_id: str,
+        decision_id: str | None,
+        tenant_id: str | None,
+        principal_id: str | None,
+        duration_ms: float,
+        traced: tuple[str, str] | None = None,
     ) -> None:
-        """The ids must be the process's own: of the rest what looks like a credential is replaced."""
+        """The ids of the request, the decision and the trace must be the process's own: of the rest what looks like
+        a credential is replaced. ``traced`` is the trace and the span."""
         decided = "null" if decision_id is None else f'"{decision_id}"'
+        within = "" if traced is None else f'"trace_id": "{traced[0]}", "span_id": "{traced[1]}", '
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         line = (
             f'{{"method": {_text(method)}, "path": {_text(path)}, "status": {status}, "request_id": "{request_id}", '
-            f'"decision_id": {decided}, "duration_ms": {duration_ms}, '
+            f'"decision_id": {decided}, "tenant_id": {_id(tenant_id)}, "principal_id": {_id(principal_id)}, '
+            f'"duration_ms": {duration_ms}, {within}'
             f'"event": "request", "level": "info", "timestamp": "{now}"}}\n'
         )
         self._waiting.append(line)
@@ -142,6 +154,12 @@ def request_lines() -> RequestLines | None:
     renderer, lines = _prepared[0]
     processors = structlog.get_config()["processors"]
     return lines if processors and processors[-1] is renderer else None
+
+
+@lru_cache(4096)
+def _id(value: str | None) -> str:
+    """The JSON of an id that was cleaned, or of none. As many differ as there are callers."""
+    return "null" if value is None else json.dumps(_clean("", value))
 
 
 @lru_cache(1024)

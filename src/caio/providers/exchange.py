@@ -39,6 +39,7 @@ _RESERVED = frozenset(
         "expect",
         "host",
         "te",
+        "traceparent",
         "transfer-encoding",
         "upgrade",
     }
@@ -60,6 +61,8 @@ def headers_of(target: Target, call: Call, accept: str) -> dict[str, str]:
     """The headers of a call with a JSON body. Raises UpstreamFailed AUTH when the contract's
     scheme cannot be followed."""
     headers = {"Accept": accept, "Content-Type": "application/json"}
+    if call.traceparent is not None:
+        headers["traceparent"] = call.traceparent
     if target.auth_scheme == "none":
         return headers
     secret = call.secret

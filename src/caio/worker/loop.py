@@ -70,16 +70,21 @@ class Loop:
         self._finish = finish
         self._monotonic = monotonic
         self._failures = 0
+        #: Steps that failed, over the process's life.
+        self.failed = 0
         self._good_at: float | None = None
         self._woken = asyncio.Event()
         self._stopping = False
 
     @property
+    def age(self) -> float:
+        """Seconds since a step last succeeded or, before the first, since one was due; 0 until then."""
+        return 0.0 if self._good_at is None else max(0.0, self._monotonic() - self._good_at)
+
+    @property
     def trouble(self) -> str | None:
         """What is wrong, in words that name no tenant, or None."""
-        if self._good_at is None:
-            return None
-        silent = self._monotonic() - self._good_at
+        silent = self.age
         if silent <= max(self._period * _PERIODS_UNTIL_TROUBLE, _SECONDS_UNTIL_TROUBLE):
             return None
         return f"{self.name} has not succeeded for {silent:.0f} s"
@@ -108,6 +113,7 @@ class Loop:
             done = await self._step()
         except Exception as error:
             self._failures += 1
+            self.failed += 1
             code = error.code if isinstance(error, CaioError) else type(error).__name__
             _logger.error("a step failed", loop=self.name, code=code, failures=self._failures, exc_info=error)
             longest: float = min(LONGEST_PAUSE_SECONDS, max(self._period, 0.1) * 2 ** min(self._failures, 16))

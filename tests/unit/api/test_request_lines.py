@@ -32,18 +32,30 @@ def rendered(**fields):
 SECRET = "/keys/caio_live_abcdefghijkl"
 
 
-@given(st.text(max_size=20), st.one_of(st.text(), st.just(SECRET)), st.floats(0, 1e7), st.booleans())
-def test_a_requests_line_is_structlogs_own(method, path, duration, decided):
+@given(
+    st.text(max_size=20),
+    st.one_of(st.text(), st.just(SECRET)),
+    st.text(),
+    st.one_of(st.text(), st.just(SECRET)),
+    st.floats(0, 1e7),
+    st.booleans(),
+)
+def test_a_requests_line_is_structlogs_own(method, path, tenant, principal, duration, decided):
     async def written():
         stream = io.StringIO()
         lines = RequestLines(stream)
-        lines.write(method, path, 200, "req_1", "dec_1" if decided else None, round(duration, 3))
+        caller = (tenant, principal) if decided else (None, None)
+        traced = ("0" * 31 + "1", "0" * 15 + "2") if decided else None
+        lines.write(method, path, 200, "req_1", "dec_1" if decided else None, *caller, round(duration, 3), traced)
         lines.flush()
         return stream.getvalue()
 
     line = asyncio.run(written())
     fields = {"method": method, "path": path, "status": 200, "request_id": "req_1"}
-    fields |= {"decision_id": "dec_1" if decided else None, "duration_ms": round(duration, 3)}
+    fields |= {"decision_id": "dec_1" if decided else None}
+    fields |= {"tenant_id": tenant, "principal_id": principal} if decided else {"tenant_id": None, "principal_id": None}
+    fields |= {"duration_ms": round(duration, 3)}
+    fields |= {"trace_id": "0" * 31 + "1", "span_id": "0" * 15 + "2"} if decided else {}
     expected = rendered(**fields)
     told = json.loads(line)
     time = told.pop("timestamp")
@@ -58,7 +70,9 @@ async def test_lines_are_written_within_a_moment(monkeypatch, capsys):
     monkeypatch.setattr(logs, "FLUSH_SECONDS", 0.03)
     configure_logging("info")
     for number in range(3):
-        log_request(method="GET", path="/", status=200, request_id=f"r{number}", decision_id=None, started=0.0)
+        log_request(
+            method="GET", path="/", status=200, request_id=f"r{number}", decision_id=None, started=0.0, caller=None
+        )
     assert capsys.readouterr().err == ""
     await asyncio.sleep(0.1)
     assert [json.loads(line)["request_id"] for line in capsys.readouterr().err.splitlines()] == ["r0", "r1", "r2"]
@@ -67,26 +81,26 @@ async def test_lines_are_written_within_a_moment(monkeypatch, capsys):
 async def test_many_lines_do_not_wait(capsys):
     configure_logging("info")
     for _ in range(400):
-        log_request(method="GET", path="/", status=200, request_id="r", decision_id=None, started=0.0)
+        log_request(method="GET", path="/", status=200, request_id="r", decision_id=None, started=0.0, caller=None)
     assert len(capsys.readouterr().err) > 1 << 15
 
 
 async def test_who_sets_up_structlog_otherwise_gets_every_line():
     configure_logging("info")
     with structlog.testing.capture_logs() as seen:
-        log_request(method="GET", path="/", status=200, request_id="r", decision_id=None, started=0.0)
+        log_request(method="GET", path="/", status=200, request_id="r", decision_id=None, started=0.0, caller=None)
     assert [each["request_id"] for each in seen] == ["r"]
 
 
 async def test_less_than_information_is_no_line(capsys):
     configure_logging("warning")
-    log_request(method="GET", path="/", status=200, request_id="r", decision_id=None, started=0.0)
+    log_request(method="GET", path="/", status=200, request_id="r", decision_id=None, started=0.0, caller=None)
     assert capsys.readouterr().err == ""
 
 
 async def test_a_stream_that_is_gone_costs_nobody_an_answer():
     stream = io.StringIO()
     lines = RequestLines(stream)
-    lines.write("GET", "/", 200, "r", None, 1.0)
+    lines.write("GET", "/", 200, "r", None, None, None, 1.0)
     stream.close()
     lines.flush()

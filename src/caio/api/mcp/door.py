@@ -62,7 +62,7 @@ class McpDoor:
         if scope["type"] != "http" or scope["path"] != PATH:
             await self._beyond(scope, receive, send)
             return
-        started, telling = monotonic(), _Telling(send)
+        started, telling, caller = monotonic(), _Telling(send), None
         try:
             if scope["method"] != "POST":
                 raise MethodNotAllowed("POST")
@@ -81,7 +81,9 @@ class McpDoor:
             request_id=telling.request_id,
             decision_id=scope.get("caio.decision"),
             started=started,
+            caller=caller,
         )
+        self._platform.metrics.request("mcp", telling.status)
 
     async def _answer(self, scope: Scope, receive: Receive, telling: _Telling, caller: Caller) -> None:
         raw = await _body(receive, self._platform.max_body_bytes)

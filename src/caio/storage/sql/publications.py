@@ -35,7 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from caio.audit.ports import Leaf
 from caio.foundation.canonical import canonical_json
 from caio.foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
-from caio.foundation.scope import TenantScope
+from caio.foundation.scope import PlatformScope, TenantScope
 from caio.registry.ports import Page, Publication, PublicationStatus, Published, Standing
 from caio.storage.sql.database import Database
 from caio.storage.sql.journal_within import append_within
@@ -148,6 +148,16 @@ class SqlPublications:
             rows = (await connection.execute(query.order_by(heads.c.name).limit(limit + 1))).all()
         items = tuple(_published(row) for row in rows[:limit])
         return Page(items, items[-1].publication.name if len(rows) > limit else None)
+
+    async def in_service(self) -> int:
+        """How many names all tenants have together that are not retired. Not part of the port: it tells of tenants
+        to none of them."""
+        query = select(func.count()).where(heads.c.sort == self._sort, heads.c.retired_at.is_(None))
+        found = 0
+        for place in await self._database.places():
+            async with self._database.reading(PlatformScope("observability"), place) as connection:
+                found += (await connection.execute(query)).scalar_one()
+        return found
 
     async def active(self, scope: TenantScope) -> Sequence[Published]:
         """As the port says, ordered by name and tenant."""
