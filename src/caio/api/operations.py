@@ -1,0 +1,125 @@
+"""The operations listener's application: probes and metrics, for the machine's own collectors.
+
+Theory of operation
+-------------------
+What monitors a process asks it without a credential, and what it is told is nobody else's business: how many calls
+came, of which sort, how they ended. So this is an application of its own on an address of its own (loopback, unless
+the operator says otherwise), and nothing of the public one is reachable through it but its two probes. Those are
+passed on to the public application as they are, so that both say the same, also while the process drains.
+
+A worker, which serves nothing else, is judged by ``Upkeep``: it can do its work while the database answers and no
+loop is in trouble. A limiter that is away is shown and takes no worker out of service: most loops need none.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- nothing_else_is_answered_here: neither other paths of the public application, nor other methods.
+- metrics_are_not_public: the public application has no such path.
+- readiness_is_the_public_one: for the API, also while it drains.
+- a_worker_in_trouble_is_not_ready: nor one that stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Protocol
+
+import msgspec
+
+from caio.api.hot_paths import App, Receive, Scope, Send
+from caio.api.platform import Limiter
+from caio.foundation.errors import CaioError
+
+LIVE, READY, METRICS = "/health/live", "/health/ready", "/metrics"
+
+_JSON = b"application/json"
+
+
+class Operations:
+    """Passes the probes on to ``health`` and answers ``/metrics`` with what ``exposition`` gives, of this
+    ``content_type``."""
+
+    def __init__(self, health: App, exposition: Callable[[], bytes], content_type: str) -> None:
+        self._health = health
+        self._exposition = exposition
+        self._content_type = content_type.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if scope["method"] != "GET":
+            await _answer(send, 405, _JSON, b'{"detail":"only GET is answered here"}', allow=b"GET")
+        elif path == METRICS:
+            await _answer(send, 200, self._content_type, self._exposition())
+        elif path in (LIVE, READY):
+            await self._health(scope, receive, send)
+        else:
+            await _answer(send, 404, _JSON, b'{"detail":"here are /health/live, /health/ready and /metrics"}')
+
+
+class Kept(Protocol):
+    """A loop of the worker, as far as its health goes."""
+
+    name: str
+
+    @property
+    def age(self) -> float: ...
+    @property
+    def trouble(self) -> str | None: ...
+
+
+class Upkeep:
+    """The probes of a worker. ``ping`` raises CaioError when the database does not answer; ``stopping`` is whether the
+    process has been told to stop."""
+
+    def __init__(
+        self,
+        ping: Callable[[], Awaitable[None]],
+        limiter: Limiter | None,
+        loops: Sequence[Kept],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._ping = ping
+        self._limiter = limiter
+        self._loops = loops
+        self._stopping = stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == LIVE:
+            await _answer(send, 200, _JSON, b'{"status":"healthy","components":{}}')
+            return
+        status, document = await self.readiness()
+        await _answer(send, status, _JSON, msgspec.json.encode(document))
+
+    async def readiness(self) -> tuple[int, dict[str, object]]:
+        """The status and the document, in the shape of the public probe's."""
+        if self._stopping():
+            return 503, {"status": "stopping", "components": {}}
+        database = await self._database()
+        loops = {
+            each.name: {**_state(each.trouble), "seconds_since_success": round(each.age, 3)} for each in self._loops
+        }
+        serving = all(each["status"] == "healthy" for each in (database, *loops.values()))
+        limiter = {} if self._limiter is None else {"limiter": _state(self._limiter.degraded())}
+        whole = serving and all(each["status"] == "healthy" for each in limiter.values())
+        status = "unhealthy" if not serving else "healthy" if whole else "degraded"
+        return 200 if serving else 503, {"status": status, "components": {"database": database, **limiter, **loops}}
+
+    async def _database(self) -> dict[str, object]:
+        started, trouble = monotonic(), None
+        try:
+            await self._ping()
+        except CaioError as error:
+            trouble = error.message
+        return {**_state(trouble), "latency_ms": round((monotonic() - started) * 1000, 3)}
+
+
+def _state(trouble: str | None) -> dict[str, object]:
+    return {"status": "healthy"} if trouble is None else {"status": "unhealthy", "detail": trouble}
+
+
+async def _answer(send: Send, status: int, kind: bytes, body: bytes, *, allow: bytes | None = None) -> None:
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    if allow is not None:
+        headers.append((b"allow", allow))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
