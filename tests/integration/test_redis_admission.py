@@ -2,84 +2,31 @@
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 import pytest
 
 from caio.foundation.errors import BudgetExhausted, LimitExceeded, Misconfigured, NotReady
-from caio.gateway.ports import Actual, Grant, Meter, PastCall, ServiceBusy, Slots
+from caio.gateway.ports import Actual, Grant, Meter, ServiceBusy, Slots
 from caio.storage.redis.client import Client, ServerAway
 from caio.storage.redis.heartbeats import Heartbeats
 from caio.storage.redis.scripts import BEAT, ORPHANS, account_keys
 from caio.tenancy.limits import Unit, Window
-from caio.tenancy.ports import Outage
 from caio.tenancy.rate_limit import HOUR
 from tests.support.admissions import NOW, Records, ask, compute, granted, past, requests, tokens
-from tests.support.partitions import way_to
+from tests.support.durable_calls import SHORT, Ledger, asking, back, eventually
 from tests.support.redis_admissions import redis_boxes, running_admission
 from tests.support.redis_server import MISSING, PROGRAM, RedisServer
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
-
-SHORT: Any = {"durable": 0.3, "late": 3_000_000, "lasts": 0.4}
 
 
 @pytest.fixture
 def server():
     with RedisServer() as started:
         yield started
-
-
-class Ledger(Records):
-    """Records that hold what was admitted from the moment at which it was."""
-
-    async def call(self, admission, asked):
-        """The grant, durable; None for a refusal."""
-        at = time.time_ns() // 1000
-        with suppress(LimitExceeded, BudgetExhausted, NotReady):
-            answer = await admission.admit(asked, at)
-            if isinstance(answer, Grant):
-                self.calls[asked.tenant_id].append(
-                    PastCall(asked.grant_id, asked.principal_id, at, ((asked.service_id, at),), asked.price, None, 0, 0)
-                )
-                return answer
-        return None
-
-    async def end(self, admission, grant, charged=0):
-        calls = self.calls[grant.ask.tenant_id]
-        place = next(place for place, call in enumerate(calls) if call.decision_id == grant.grant_id)
-        await admission.settle(grant, Actual(charged))
-        old = calls[place]
-        calls[place] = PastCall(
-            old.decision_id, old.principal_id, old.decided_at, old.services, old.reserved, charged, 0, 0
-        )
-
-    async def fill(self, admission, times, **parts):
-        """How many of so many calls are admitted, one after the other."""
-        return sum([await self.call(admission, asking(**parts)) is not None for _ in range(times)])
-
-
-def asking(limit=10, **parts):
-    """An ask of a tenant with so many requests a minute, that has surely ended in an hour."""
-    return ask("echo", requests("tenant", minute=limit), expires_at=time.time_ns() // 1000 + HOUR, **parts)
-
-
-async def eventually(condition, seconds=8.0):
-    end = time.monotonic() + seconds
-    while not (found := await condition()):
-        assert time.monotonic() < end, "not so in time"
-        await asyncio.sleep(0.02)
-    return found
-
-
-def back(admission):
-    async def reached():
-        return admission.degraded() is None
-
-    return eventually(reached)
 
 
 # --- time ---------------------------------------------------------------------------------------
@@ -139,6 +86,18 @@ async def test_a_step_is_bounded_that_the_server_does_not_take_in(server):
     await client.close()
 
 
+async def test_a_dropped_connection_keeps_nobody(server):
+    client = Client(server.url, step_seconds=5)
+    await client.connect()
+    server.suspend()
+    steps = [asyncio.create_task(client.try_to_run(BEAT, (), ("", "", ""))) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    begun = time.monotonic()
+    await client.close()
+    assert [type(each) for each in await asyncio.gather(*steps, return_exceptions=True)] == [ServerAway] * 3
+    assert time.monotonic() - begun < 1
+
+
 async def test_a_busy_process_is_not_an_outage(server):
     records = Ledger()
     async with running_admission(server.url, records, step_seconds=0.05, **SHORT) as admission:
@@ -195,6 +154,43 @@ async def test_gone_means_gone(server):
     while not beats.gone():
         await asyncio.sleep(0.01)
     assert (await counted(server))[0] == 0
+    await beats.client.close()
+
+
+async def test_who_starts_is_not_gone_before_whom_it_replaces(free_port):
+    begun = time.monotonic()
+    beats = Heartbeats(Client(f"redis://127.0.0.1:{free_port()}/0"), "two", lasts=0.4, every=0.1, margin=0.1)
+    await beats.start()
+    while not beats.gone():
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - begun >= 0.5
+    await beats.stop()
+
+
+async def test_counted_before_here(server):
+    """However long the counting takes, and also when it fails."""
+    beats = Heartbeats(Client(server.url, step_seconds=5), "one", lasts=0.4, every=0.1, margin=0.1)
+    answers: list[tuple[int, bool]] = []
+
+    async def slowly():
+        for _ in range(8):
+            await asyncio.sleep(0.1)
+            answers.append(((await counted(server))[0], beats.gone()))
+        if len(answers) == 8:
+            raise ServerAway
+
+    beats.before_return = slowly
+    while not beats.gone():
+        await asyncio.sleep(0.01)
+    await beats.start()
+    failed = time.monotonic()
+    assert answers == [(0, False)] * 8
+    assert not beats.gone()  # what was admitted before is not durable yet
+    await eventually(lambda: asyncio.sleep(0, len(answers) == 16 and not beats.client.away))
+    assert answers == [(0, False)] * 16
+    assert time.monotonic() - failed < 8
+    assert (await counted(server))[0] == 1
+    await beats.stop()
     await beats.client.close()
 
 
@@ -399,78 +395,6 @@ async def test_money_is_exact_beyond_what_a_double_holds(redis_url):
             await box.admission.admit(ask("echo", price=1, budget=budget), NOW)
         await box.admission.settle(grant, Actual(budget - 1))
         assert await granted(box.admission, ask("echo", price=1, budget=budget))
-
-
-# --- on their own ------------------------------------------------------------------------------------
-
-
-async def test_a_process_on_its_own_admits_its_share(server):
-    """Of two processes one is cut off: it admits its share, the other what is left, and after its return both
-    together the limit."""
-    records, parts = Ledger(), {"limit": 40, "outage": Outage.LOCAL}
-    async with AsyncExitStack() as stack:
-        way = await stack.enter_async_context(way_to(server.port))
-        cut_off = await stack.enter_async_context(running_admission(way.url, records, processes=2, **SHORT))
-        other = await stack.enter_async_context(running_admission(server.url, records, processes=2, **SHORT))
-        await eventually(lambda: records.call(other, asking(**parts)))
-        assert await records.fill(cut_off, 3, **parts) == 3
-        assert await records.fill(other, 2, **parts) == 2
-        way.cut()
-        assert await records.fill(cut_off, 3, **parts) == 0  # it may still be counted as here
-
-        async def on_its_own():
-            return await records.fill(cut_off, 1, **parts)
-
-        assert await eventually(on_its_own) == 1
-        assert await records.fill(cut_off, 40, **parts) == 13  # a share of 20, and 6 were admitted before
-        assert await records.fill(cut_off, 3, limit=40) == 0  # a tenant that is closed
-        assert await records.fill(other, 40, **parts) == 14
-        way.heal()
-        await back(cut_off)
-        await eventually(lambda: records.call(other, asking(**parts)))
-        assert await records.fill(cut_off, 40, **parts) == 40 - 6 - 14 - 14 - 1
-
-
-async def test_a_process_on_its_own_spends_its_share(server):
-    records, parts = Ledger(), {"limit": 1_000, "outage": Outage.LOCAL, "price": 10, "budget": 100}
-    async with AsyncExitStack() as stack:
-        way = await stack.enter_async_context(way_to(server.port))
-        cut_off = await stack.enter_async_context(running_admission(way.url, records, processes=2, **SHORT))
-        other = await stack.enter_async_context(running_admission(server.url, records, processes=2, **SHORT))
-        await eventually(lambda: records.call(other, asking(**parts)))
-        assert await records.fill(cut_off, 1, **parts) == 1
-        way.cut()
-
-        async def on_its_own():
-            return await records.fill(cut_off, 1, **parts)
-
-        assert await eventually(on_its_own) == 1
-        assert await records.fill(cut_off, 10, **parts) == 2  # a share of 50, and 20 were reserved before
-        assert await records.fill(other, 10, **parts) == 3
-        way.heal()
-        await back(cut_off)
-        await eventually(lambda: records.call(other, asking(**parts)))
-        assert await records.fill(cut_off, 10, **parts) == 1
-
-
-async def test_a_process_that_died_on_its_own_is_counted(server):
-    """Whoever takes its place brings its share back, and what it admitted."""
-    records, parts = Ledger(), {"limit": 40, "outage": Outage.LOCAL}
-    async with AsyncExitStack() as stack:
-        way = await stack.enter_async_context(way_to(server.port))
-        other = await stack.enter_async_context(running_admission(server.url, records, processes=2, **SHORT))
-        async with running_admission(way.url, records, processes=2, **SHORT) as dying:
-            await eventually(lambda: records.call(other, asking(**parts)))
-            way.cut()
-
-            async def on_its_own():
-                return await records.fill(dying, 1, **parts)
-
-            assert await eventually(on_its_own) == 1
-            assert await records.fill(dying, 40, **parts) == 18
-        await stack.enter_async_context(running_admission(server.url, records, processes=2, **SHORT))
-        await eventually(lambda: records.call(other, asking(**parts)))
-        assert await records.fill(other, 40, **parts) == 40 - 21
 
 
 # --- orphans ------------------------------------------------------------------------------------------

@@ -56,12 +56,14 @@ class _Held:
 
 
 class Account:
-    """``opened_at`` is when it was read from the records."""
+    """``opened_at`` is when it was read from the records, whose times may be earlier than what they tell of by
+    ``late`` microseconds: they count by as much later."""
 
-    def __init__(self, past: PastUnits, opened_at: int) -> None:
+    def __init__(self, past: PastUnits, opened_at: int, late: int = 0) -> None:
         self.books = Books()
         self.held: dict[str, _Held] = {}
         self.opened_at = opened_at
+        self._late = late
         self._past: PastUnits | None = past
         self._counted: dict[_Of, _Counted] = {}
         self._swept_at = COUNTED_AT_LEAST
@@ -175,7 +177,8 @@ class Account:
     def _before(self, of: _Of, now: int) -> Iterable[tuple[int, int]]:
         if self._past is not None and now - self.opened_at >= DAY:
             self._past = None  # nothing of it is in a window any more
-        return () if self._past is None else self._past.of(*of)
+        past = () if self._past is None else self._past.of(*of)
+        return ((min(at + self._late, max(at, self.opened_at)), units) for at, units in past)
 
     def _run(self, ask: Ask, change: int) -> None:
         for subject in _subjects(ask):

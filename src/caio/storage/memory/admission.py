@@ -25,11 +25,13 @@ ACCOUNTS_KEPT = 1_000
 
 
 class InProcessAdmission:
-    """The ``Admission`` port for the embedded default."""
+    """The ``Admission`` port for the embedded default. ``late`` is by how much the times of the records may be earlier
+    than what they tell of, microseconds: not at all where this process alone wrote them."""
 
-    def __init__(self, records: AdmissionRecords, accounts_kept: int = ACCOUNTS_KEPT) -> None:
+    def __init__(self, records: AdmissionRecords, accounts_kept: int = ACCOUNTS_KEPT, *, late: int = 0) -> None:
         self._records = records
         self._accounts_kept = accounts_kept
+        self._late = late
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._opening: dict[str, asyncio.Task[None]] = {}
 
@@ -79,7 +81,7 @@ class InProcessAdmission:
         start = period_start(period)
         past = await self._records.since(scope, now - DAY, start)
         units = await asyncio.to_thread(PastUnits, past, now)  # of a busy tenant it takes a while: others are served
-        account = Account(units, now)
+        account = Account(units, now, self._late)
         account.books.open(period, past.spent + sum(unsettled(past, start).values()))
         self._accounts[scope.tenant_id] = account
         if len(self._accounts) > self._accounts_kept:

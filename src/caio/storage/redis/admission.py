@@ -21,13 +21,17 @@ Why it holds. *Restart and promotion*: the new life's id differs from the accoun
 admit. Until ``DURABLE_AFTER`` seconds after anybody first saw the new life nothing is admitted; every earlier
 admission is then in the journal or abandoned, and the account is read from it. *Outage*: let n be the most
 processes, a share a limit ÷ n rounded down. Redis admits a tenant that is ``local`` up to limit - g × share,
-where g = n - (processes that it counts as here). A process on its own counts in its twin everything the
-journal says was admitted before Redis counted it as gone, and all it admits itself, against one share. Take any
-window, A what Redis admitted in it, the last of it at time a, and B of each process on its own. Processes gone by a:
-A + their Bs are within the limit. Any gone later has A in its twin: A + its B is within one share, the others' Bs
-within theirs. Before such a process is here again, each account it admitted for is marked as lost, so what it
-admitted is counted; when a process comes that Redis does not know, it may stand for one that died on its
-own, and all accounts of ``local`` tenants are marked.
+where g = n - (processes that it counts as here). An absence of a process begins when Redis has surely not counted
+it as here for ``DURABLE_AFTER`` seconds, and ends before it begins to return; each has a twin of its own. So the twin
+counts everything that Redis admitted before it counted the process as gone, all that the process admitted in earlier
+absences, and what it admits itself, against one share. Before the process is here again, each account it admitted
+for is marked as lost, after the last admission, so what it admitted is counted; when a process comes that Redis
+does not know, it may stand for one that died on its own, and all accounts of ``local`` tenants are marked. Take
+any window, A what Redis admitted in it, the last of it at time a, and B of each process on its own: no B exceeds a
+share, as the twin that admitted the last of it counts the rest. Redis counted at a the Bs of those that were here
+then: A, these and one share for each of the others are within the limit, unless one of those here went on its own
+later. Then that one's twin has A: A + its B is within one share, the others' Bs within theirs. Times of records are
+earlier than admissions, by ``late`` at most; whoever reads them, account or twin, counts them as later by that.
 
 Not covered: a server that goes on admitting while another has been promoted (``min-replicas-to-write`` bounds for
 how long); more processes than stated.
@@ -116,7 +120,7 @@ class RedisAdmission:
         self._late = late / 1_000_000
         self._caller_time, self._orphaned_after = caller_time, orphaned_after
         self._rebuilding = Rebuilding(client, records, heartbeats.process_id, durable=durable, late=late)
-        self._local = LocalAdmission(records, processes, lambda: client.away and heartbeats.gone(durable))
+        self._local = LocalAdmission(records, processes, lambda: client.away and heartbeats.gone(durable), late=late)
         self._unsettled: OrderedDict[tuple[str, str], _Ending] = OrderedDict()
         self.counters = Counters()
         heartbeats.before_return = self._before_return
@@ -152,11 +156,12 @@ class RedisAdmission:
         return self._rebuilding.rebuilt
 
     async def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
+        begun = time.monotonic()
         try:
             try:
-                answer = await self._shared_admit(ask, now)
+                answer = await self._shared_admit(ask, now, begun)
             except ServerAway:
-                answer = await self._alone(ask, now)
+                answer = await self._alone(ask, now, begun)
         except (LimitExceeded, BudgetExhausted):
             self.counters.refused += 1
             raise
@@ -229,10 +234,9 @@ class RedisAdmission:
         """End an orphan, with what its outcome says was used."""
         await self._settle(orphan.tenant_id, orphan.grant_id, _Ending(actual, False, time.monotonic()))
 
-    async def _shared_admit(self, ask: Ask, now: int) -> Grant | ServiceBusy:
+    async def _shared_admit(self, ask: Ask, now: int, begun: float) -> Grant | ServiceBusy:
         rows, given = rows_of(ask), self._given(now)
         arguments = self._admit_arguments(ask, rows, given)
-        begun = time.monotonic()
         for _ in range(_TRIES):
             sent = time.monotonic()
             arguments[1] = "" if self._caller_time else self._heartbeats.void_after()
@@ -268,9 +272,16 @@ class RedisAdmission:
             self._remember(ask.tenant_id, ask.grant_id, _Ending(Actual(), False, now))
             raise _unavailable()
 
-    async def _alone(self, ask: Ask, now: int) -> Grant | ServiceBusy:
+    async def _alone(self, ask: Ask, now: int, begun: float) -> Grant | ServiceBusy:
+        def present() -> int:
+            return now if self._caller_time else now + int((time.monotonic() - begun) * 1_000_000)
+
         if ask.outage is Outage.LOCAL and self._local.open():
-            answer = await self._local.admit(ask, now)
+            answer = await self._local.admit(ask, present)
+            if isinstance(answer, Grant) and present() - now > self._late * 1_000_000:
+                await self._local.settle(answer, Actual())  # reading the records took too long, as for ``_in_time``
+                self.counters.void += 1
+                raise _unavailable()
             if answer is not None:
                 self._unsettled.pop((ask.tenant_id, ask.grant_id), None)  # it is made after all
                 self.counters.admitted_alone += isinstance(answer, Grant)

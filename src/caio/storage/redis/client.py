@@ -6,6 +6,7 @@ Laws (each has a test of the same name)
 ---------------------------------------
 - a_step_is_bounded: an answer that is not there after ``step_seconds`` is not waited for. The connection is dropped,
   so that a late answer is never taken for another's. Connecting happens in the background alone.
+- a_dropped_connection_keeps_nobody: whoever waits for an answer on it is told at once.
 - away_costs_nothing: after a step that failed the server counts as away, and further steps fail at once
   until ``Heartbeats`` has reached it again.
 - a_busy_process_is_not_an_outage: time in which this process did not look for the answer does not count.
@@ -75,12 +76,15 @@ class _Line:
                 await asyncio.sleep(0)  # the loop may have been busy elsewhere: look once more
         if not answer.done():
             raise TimeoutError
-        return answer.result()
+        if isinstance(told := answer.result(), ConnectionError):
+            raise told
+        return told
 
     async def close(self) -> None:
         self._reading.cancel()
         with suppress(asyncio.CancelledError):
             await self._reading
+        self._tell_that_it_is_lost("closed")
         if self._writer is not None:
             self._writer.transport.abort()  # what the server has not taken in must not reach it later
         await self._connection.disconnect(nowait=True)
@@ -96,10 +100,12 @@ class _Line:
                 if not waiting.done():
                     waiting.set_result(answer)
         except (RedisError, OSError) as error:
-            lost = ConnectionError(str(error))
-            for waiting in self._waiting:
-                if not waiting.done():
-                    waiting.set_result(lost)
+            self._tell_that_it_is_lost(str(error))
+
+    def _tell_that_it_is_lost(self, why: str) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(ConnectionError(why))  # no exception: whoever waited may have gone
 
 
 class Client:

@@ -5,7 +5,10 @@ Theory of operation
 While Redis does not answer, a process may admit its share of the limits on its own. Nobody else may admit that
 share meanwhile: Redis counts the processes whose heartbeats reach beyond its present time, and leaves the
 others their share. So a process may be on its own only when Redis surely counts it as gone, and must be known
-as gone until what it admitted is counted.
+as gone until what it admitted is counted. It has ceased to be on its own before it begins to return: whatever it
+admitted after that nobody would count, and nobody would tell it what Redis admitted since.
+
+A process that starts may take the place of one that has just died, and is not gone before that one is.
 
 A beat names the time *on Redis's clock* until which the process is here, reckoned from what that clock showed
 at the beat before: a beat that is delayed on the way changes nothing when it arrives. In the same way every step
@@ -13,9 +16,11 @@ carries the time after which it is void.
 
 Laws (each has a test of the same name)
 ---------------------------------------
-- gone_means_gone: when ``gone`` answers True, no server counts this process as here.
+- gone_means_gone: when ``gone`` answers True, no server counts this process as here, nor one that died before it
+  started.
 - a_late_beat_counts_for_nothing: however late it is carried out.
-- counted_before_here: ``before_return`` ends well before a process that was gone counts as here again.
+- counted_before_here: ``before_return`` ends well before a process that was gone counts as here again; from its
+  beginning on ``gone`` answers False.
 
 Not checked: that the server's clock runs within a tenth as fast as this process's, and that nobody sets it
 back by more than ``MARGIN``.
@@ -37,6 +42,9 @@ from caio.storage.redis.scripts import BEAT
 LASTS = 2.0
 EVERY = 0.5
 MARGIN = 0.5
+
+#: How much faster this process's clock may run than the server's.
+_FASTER = 1.1
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 
@@ -60,7 +68,8 @@ class Heartbeats:
         self._lasts, self._every, self._margin = lasts, every, margin
         self._sent = 0.0  # when the server was asked last, and when it answered with which time
         self._known = (0.0, 0)
-        self._here_until = time.monotonic()
+        self._here_until = time.monotonic() + lasts * _FASTER
+        self._returning = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -82,8 +91,8 @@ class Heartbeats:
                 await self.client.run(BEAT, (), (self.process_id, "", "1"))
 
     def gone(self, seconds: float = 0.0) -> bool:
-        """Whether no server has counted this process as here for so many seconds."""
-        return time.monotonic() >= self._here_until + self._margin + seconds
+        """Whether no server has counted this process as here for so many seconds, and it has not tried to be."""
+        return not self._returning and time.monotonic() >= self._here_until + self._margin + seconds
 
     def void_after(self) -> str:
         """The server's time by which a step that begins now is carried out or void; nothing known, nothing said."""
@@ -112,15 +121,25 @@ class Heartbeats:
         if self.client.away:
             await self.client.connect()
             await self._learn("")
-            if self.before_return is not None:
-                await self.before_return()
+            await self._return()
         answered, then = self._known
         now = time.monotonic()
-        self._here_until = max(self._here_until, now + self._lasts * 1.1)
+        self._here_until = max(self._here_until, now + self._lasts * _FASTER)
         await self._learn(str(then + int((now - answered + self._lasts) * 1_000_000)))
         self.fault, self.client.away = None, False
         if self.after_beat is not None:
             await self.after_beat()
+
+    async def _return(self) -> None:
+        """Ends before the beat that makes this process count; when it fails, the process has to wait again until
+        it is gone: what it admitted a moment ago is not durable yet."""
+        self._returning = True
+        try:
+            if self.before_return is not None:
+                await self.before_return()
+        finally:
+            self._returning = False
+            self._here_until = max(self._here_until, time.monotonic())
 
     async def _learn(self, until: str) -> None:
         sent = time.monotonic()

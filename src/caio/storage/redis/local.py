@@ -4,6 +4,16 @@ A share is the limit divided by the number of processes, rounded down; what has 
 counts all calls that the durable records tell of, whoever admitted them, so it is stricter than a share of what
 is left (``admission`` says why it must be). Calls that ran when the records were read hold their slots until this
 process sees them end, or is back.
+
+A twin knows nothing of what is admitted elsewhere after it has read the records. So it serves one absence alone:
+``close`` ends it, and ``may_open`` must not answer True again before the process is back, or before all that the
+twin admitted is durable. Times in the records may be earlier than the admissions by ``late``; the twin counts them
+by as much later, as ``rebuilding`` does.
+
+Laws (each has a test of the same name)
+---------------------------------------
+- a_twin_counts_late_admissions: a window holds a call of the records for ``late`` longer than its time there says.
+- reading_takes_time: what is admitted after the records were read counts at the time after.
 """
 
 from __future__ import annotations
@@ -44,8 +54,11 @@ class _RunningCalls:
 class LocalAdmission:
     """Opens when ``may_open`` says so, and is closed before the process returns to Redis."""
 
-    def __init__(self, records: AdmissionRecords, processes: int, may_open: Callable[[], bool]) -> None:
+    def __init__(
+        self, records: AdmissionRecords, processes: int, may_open: Callable[[], bool], *, late: int = 0
+    ) -> None:
         self._running, self._processes, self._may_open = _RunningCalls(records), processes, may_open
+        self._late = late
         self._twin: InProcessAdmission | None = None
         self._held: dict[str, tuple[InProcessAdmission, Grant]] = {}
         self._to_count: set[str] = set()
@@ -55,7 +68,7 @@ class LocalAdmission:
         if not self._may_open():
             return False
         if self._twin is None:
-            self._twin = InProcessAdmission(self._running)
+            self._twin = InProcessAdmission(self._running, late=self._late)
         return True
 
     def close(self) -> frozenset[str]:
@@ -72,16 +85,17 @@ class LocalAdmission:
         held = self._held.get(grant.grant_id)
         return held is not None and held[0] is self._twin
 
-    async def admit(self, ask: Ask, now: int) -> Grant | ServiceBusy | None:
-        """As ``Admission.admit``, within the share; None when this process is no longer on its own."""
+    async def admit(self, ask: Ask, present: Callable[[], int]) -> Grant | ServiceBusy | None:
+        """As ``Admission.admit``, within the share; None when this process is no longer on its own. ``present``
+        tells the time."""
         twin = self._twin
         if twin is None:
             return None
-        await twin.ledger(ask.scope, ask.period, now)  # reads the records at the tenant's first call
+        await twin.ledger(ask.scope, ask.period, present())  # reads the records at the tenant's first call
         share = self._share(ask)
         if isinstance(share, ServiceBusy):
             return share
-        answer = await twin.admit(share, now)
+        answer = await twin.admit(share, present())
         if not isinstance(answer, Grant):
             return answer
         if twin is not self._twin:  # closed while the records were read
