@@ -10,12 +10,13 @@ lies below it, in this order:
 - ``gateway``: views, histories, admission, the request path;
 - ``registry``: what is published, read and examined;
 - ``recovery``: what a crash left;
-- ``events``, ``worker``: webhooks, buses, and what is done beside answering.
+- ``events``, ``worker``: webhooks, buses, and what is done beside answering;
+- ``observability``, before and beside all of them: metrics and traces.
 
 ``opening`` calls them and closes them in order; ``installation`` is the result.
 """
 
-from caio.bootstrap.audit import anchor_of, open_wrapping
+from caio.bootstrap.audit import anchor_of, keyring_of, master_of, open_wrapping
 from caio.bootstrap.clock import new_id, now
 from caio.bootstrap.installation import Installation
 from caio.bootstrap.opening import embedded_settings, open_from_environment, open_installation
@@ -29,6 +30,8 @@ __all__ = [
     "anchor_of",
     "default_tenant",
     "embedded_settings",
+    "keyring_of",
+    "master_of",
     "new_id",
     "now",
     "open_database",

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from caio.audit import key_secrets
 from caio.audit.acts import Acts
 from caio.audit.anchor_directory import DirectoryAnchor
 from caio.audit.journal import Journal
@@ -50,8 +51,7 @@ async def open_audit(
     """Open the keys and start the journal; the sequencer is to be started once the log has begun. Where others do
     the worker's part, it takes in only what somebody asks for."""
     stores = storage.stores
-    master = load_or_create_master(settings.data_dir / "keys" / "master.key")
-    keyring = load_or_create(settings.data_dir / "keys" / "signing")
+    master, keyring = master_of(settings), keyring_of(settings)
     wrapping = await stack.enter_async_context(open_wrapping(settings, master))
     vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
     anchor = await stack.enter_async_context(anchor_of(settings))
@@ -62,6 +62,21 @@ async def open_audit(
     stack.push_async_callback(journal.stop)
     acts = Acts(vault, now, new_id, os.urandom)
     return Audit(master, keyring, wrapping, vault, journal, sequencer, acts)
+
+
+def master_of(settings: Settings) -> bytes:
+    """The installation's master key: of its secret in the environment, otherwise the data directory's, made when
+    there is none. Raises Misconfigured for a file that must not be used."""
+    if (source := settings.master_source) is not None:
+        return key_secrets.master_key(source)
+    return load_or_create_master(settings.data_dir / "keys" / "master.key")
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """The keys of receipts and checkpoints; as ``master_of``."""
+    if (source := settings.signing_source) is not None:
+        return key_secrets.keyring(source, settings.retired_public_keys)
+    return load_or_create(settings.data_dir / "keys" / "signing")
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from caio.audit.acts import SYSTEM, Acts
-from caio.audit.key_changes import last_signing_key, record_signing_key
+from caio.audit.key_changes import bind_master_key, last_signing_key, record_signing_key
 from caio.audit.sealing import derive
 from caio.bootstrap.audit import Audit
 from caio.bootstrap.clock import now
@@ -110,24 +110,36 @@ async def start_key_uses(stack: AsyncExitStack, tenancy: Tenancy) -> None:
 
 async def begin(settings: Settings, storage: Storage, audit: Audit, tenants: Tenants) -> None:
     """What the operator's log says before anything is signed. Raises SealBroken when the master key is not
-    this database's, and Misconfigured when another process signs with a key that this one does not know."""
+    this database's, and Misconfigured when that is so behind a key service, or when another process signs with a key
+    that this one does not know."""
     scope = embedded_scope()
     async with in_turn(storage.database):
         await tenants.create(scope, SYSTEM, default_tenant(settings))
         with suppress(Erased):  # of a default tenant whose key was destroyed; the others go on
             await audit.vault.sealer(scope)
-            if settings.several_processes:
-                await _check_signing_key(storage, audit)
+            if settings.kms_key_id is not None:
+                await bind_master_key(scope, audit.master, storage.stores.journal, audit.acts, storage.stores.acts)
+            if settings.several_processes or settings.signing_secret is not None:
+                await _check_signing_key(settings, storage, audit)
             key_id = audit.keyring.active.key_id
             await record_signing_key(scope, key_id, storage.stores.journal, audit.acts, storage.stores.acts)
 
 
-async def _check_signing_key(storage: Storage, audit: Audit) -> None:
-    """Processes with keys of their own would take each other's checkpoints for forged."""
+async def _check_signing_key(settings: Settings, storage: Storage, audit: Audit) -> None:
+    """Processes with keys of their own would take each other's checkpoints for forged. A file that was lost may be
+    replaced by the only process; a secret from the environment that is another was changed by mistake."""
     last = await last_signing_key(embedded_scope(), storage.stores.journal)
-    if last is not None and last not in audit.keyring.trusted_keys():
+    if last is None or last in audit.keyring.trusted_keys():
+        return
+    if settings.signing_secret is None:
         raise Misconfigured(
             f"this log is signed with the key {last}, which is not in keys/signing: all processes of one database "
             "need the same keys directory",
             code="keys_differ",
         )
+    raise Misconfigured(
+        f"this log is signed with the key {last}, which is neither that of CAIO_SIGNING_SECRET "
+        f"({audit.keyring.active.key_id}) nor among CAIO_RETIRED_SIGNING_KEYS: put the secret back, or name the old "
+        "key's public half there",
+        code="keys_differ",
+    )

@@ -44,26 +44,31 @@ class OpenedData:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[OpenedData]:
-    """Open the database, made when there is none, and the vault of its tenants."""
+    """Open the database, made when there is none, and the vault of its tenants. Raises Misconfigured where
+    ``open_database`` does, and for settings that a deployment must not have."""
     from caio.audit.acts import Acts
-    from caio.audit.key_files import load_or_create_master
+    from caio.audit.key_changes import bind_master_key
     from caio.audit.sealing import TenantVault
-    from caio.bootstrap import default_tenant, new_id, now, open_database, open_wrapping, prepare_data_dir
+    from caio.bootstrap import default_tenant, master_of, new_id, now, open_database, open_wrapping, prepare_data_dir
+    from caio.config import require_safe
     from caio.storage.sql.stores import open_stores
     from caio.tenancy.authentication import EMBEDDED, embedded_scope
     from caio.tenancy.lifecycle import Tenants
 
+    require_safe(settings)
     prepare_data_dir(settings.data_dir)
     database = await open_database(settings)
     try:
         stores = open_stores(database)
-        master = load_or_create_master(settings.data_dir / "keys" / "master.key")
+        master = master_of(settings)
         async with open_wrapping(settings, master) as wrapping:
             vault = TenantVault(wrapping, stores.tenant_keys, os.urandom, time.monotonic)
             acts = Acts(vault, now, new_id, os.urandom)
             # Secrets may be stored before the first start of a server.
             tenants = Tenants(stores.tenants, wrapping, acts, os.urandom)
             await tenants.create(embedded_scope(), EMBEDDED, default_tenant(settings))
+            if settings.kms_key_id is not None:
+                await bind_master_key(embedded_scope(), master, stores.journal, acts, stores.acts)
             yield OpenedData(database, stores, vault, acts, master)
     finally:
         await database.close()

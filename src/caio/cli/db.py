@@ -109,7 +109,8 @@ def backup(
     with output.waiting("Copying the database"):
         copy_database(settings.url, destination)
     size = destination.stat().st_size
-    master = settings.data_dir / "keys" / "master.key"
+    by_file = settings.auth_secret_key is None
+    master = settings.data_dir / "keys" / "master.key" if by_file else "the secret of CAIO_AUTH_SECRET_KEY"
     if as_json:
         output.print_json({"file": str(destination), "bytes": size})
     else:

@@ -30,6 +30,12 @@ _SECRET_FORM = (
 )
 
 
+def _key_source(secret: SecretStr) -> str | bytes:
+    """What a key is made of: a text to derive it from, or the key's own bytes."""
+    text = secret.get_secret_value()
+    return raw_key(text) or text
+
+
 def raw_key(secret: str) -> bytes | None:
     """The bytes of a secret that is key material itself, None for a text. Raises ValueError for other than 32."""
     if not secret.startswith(RAW_KEY):
@@ -110,6 +116,16 @@ class KeySettings(Environment):
                 "directory are in keys/signing/retired"
             )
         return self
+
+    @property
+    def master_source(self) -> str | bytes | None:
+        """What the master key is made of, None where it is a file."""
+        return None if self.auth_secret_key is None else _key_source(self.auth_secret_key)
+
+    @property
+    def signing_source(self) -> str | bytes | None:
+        """What the signing key is made of, None where it is a file."""
+        return None if self.signing_secret is None else _key_source(self.signing_secret)
 
     @property
     def retired_public_keys(self) -> tuple[bytes, ...]:

@@ -77,10 +77,14 @@ class ApiKeys:
         self._acts = acts
         self._changed = changed
 
+    async def are_none(self, scope: TenantScope) -> bool:
+        """Whether the tenant has no key (revoked ones count)."""
+        return not await self._store.page(scope, "", 1)
+
     async def create_first(self, scope: TenantScope) -> NewKey | None:
         """The tenant's first key, an admin's, made by the process itself; None when the tenant already
         has keys (revoked ones count). In the platform's own tenant it is the operator's too."""
-        if await self._store.page(scope, "", 1):
+        if not await self.are_none(scope):
             return None
         return await self.create_for_owner(scope, SYSTEM, "first key")
 
