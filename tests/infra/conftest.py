@@ -17,6 +17,14 @@ from tests.support.infra_tools import terraform as terraform_of_this_machine
 APPLIED = "staging"  # planned like the others, and made as well
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for a plan is slow: it belongs to `make test-infra`, and need not say so itself."""
+    for item in items:
+        if {"planned", "each_plan"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.infra)
+
+
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """One process of the run at a time."""
