@@ -1,11 +1,13 @@
 """compose.yaml and the Dockerfile say what the program understands, and keep to what an operator may rely on.
 
 No container is started here: the settings are read by the program's own class, commands are looked up in its own
-command line, and the rest is held to the rules of the file's head comment.
+command line, ports, user and times in infrastructure/container.yaml, and the rest is held to the rules of the file's
+head comment. `tests/infra/test_image.py` builds the image and runs it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service.get("image") == "caio"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "infrastructure" / "container.yaml").read_text())
 
 
 def known(command: list[str]) -> bool:
@@ -37,7 +40,8 @@ def known(command: list[str]) -> bool:
 
 def test_one_command_brings_up_all_four_parts():
     assert {"app", "worker", "postgres", "redis"} <= set(SERVICES)
-    assert {tuple(service["command"]) for service in OURS.values()} == {("serve",), ("worker",), ("db", "upgrade")}
+    commands = {tuple(command) for command in CONTRACT["commands"].values()}
+    assert {tuple(service["command"]) for service in OURS.values()} == commands
     assert all(service["build"] == "." for service in OURS.values())
 
 
@@ -83,8 +87,18 @@ def test_parts_wait_for_what_they_need():
             "redis": {"condition": "service_healthy"},
         }
     assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    assert all("healthcheck" in SERVICES[name] for name in ("postgres", "redis", "app"))
-    assert "/health/ready" in SERVICES["app"]["healthcheck"]["test"][-1]
+    assert all("healthcheck" in SERVICES[name] for name in ("postgres", "redis", "app", "worker"))
+
+
+@pytest.mark.parametrize("name", ["app", "worker"])
+def test_health_is_what_the_operations_port_says(name):
+    assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "healthcheck"]
+    assert SERVICES[name]["environment"]["CAIO_OPS_PORT"] == str(CONTRACT["ports"]["operations"])
+    assert SERVICES["migrate"]["healthcheck"] == {"disable": True}
+
+
+def test_parts_may_take_the_contracts_time_to_stop():
+    assert {service["stop_grace_period"] for service in OURS.values()} == {f"{CONTRACT['stop_seconds']}s"}
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
@@ -118,21 +132,34 @@ def test_redis_never_evicts():
 
 
 def test_the_image_is_built_from_pinned_parts_and_runs_as_nobody():
-    installs = [line for line in DOCKERFILE.splitlines() if "pip install" in line]
-    assert installs
+    installs = [line for line in DOCKERFILE.splitlines() if re.search(r"\binstall\b.*(-r |-platform)", line)]
+    assert len(installs) == 3
     assert all("--require-hashes" in line or "--no-index" in line for line in installs)
+    base = re.search(r"^ARG BASE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert base
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+(@sha256:[0-9a-f]{64})?", base[1])
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${BASE}"}
     users = re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE)
-    assert users
-    assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) for user in users)
+    assert users == ["{0}:{0}".format(CONTRACT["user"])]
     owner = re.search(r"chown (\d+:\d+) pgpass", SERVICES["passwords"]["command"][0])
     assert owner
     assert owner[1] == users[-1], "asyncpg reads a password file of its own user only"
     assert DOCKERFILE.rindex("USER ") > DOCKERFILE.rindex("FROM ")
 
 
+def test_the_image_says_what_the_contract_says():
+    assert f"EXPOSE {CONTRACT['ports']['api']}\n" in DOCKERFILE
+    assert f"CAIO_OPS_PORT={CONTRACT['ports']['operations']}\n" in DOCKERFILE
+    assert f"VOLUME {CONTRACT['data_directory']}\n" in DOCKERFILE
+    assert f"CMD {json.dumps(CONTRACT['commands']['api'])}\n" in DOCKERFILE + "\n"
+    health = re.search(r"^HEALTHCHECK (.+)$", DOCKERFILE, re.MULTILINE)
+    assert health
+    assert health[1] == '--interval=30s --timeout=10s --start-period=40s --retries=3 CMD ["healthcheck"]'
+
+
 def test_what_the_image_copies_is_there_and_sent():
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
-        for name in line.split()[:-1]:
+        for name in [word for word in line.split() if not word.startswith("--")][:-1]:
             assert (ROOT / name).exists()
-            assert f"!{name}" in ignored
+            assert f"!{name.partition('/')[0]}" in ignored

@@ -1,0 +1,220 @@
+"""The image: built twice, run as its configuration says, with a real PostgreSQL and a real Redis beside it.
+
+Where no base can be pulled a stand-in takes its place (`tests/support/built_image.py`), so nothing is said here about
+the base itself: its packages, its size, its weaknesses. CI builds on the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import built_image
+from tests.support.built_image import BuiltImage
+from tests.support.infra_tools import CONTAINER, ROOT, environment
+from tests.support.redis_server import MISSING, PROGRAM, RedisServer
+
+pytestmark = [pytest.mark.infra, pytest.mark.xdist_group("image")]
+
+CONTRACT: dict[str, Any] = yaml.safe_load(CONTAINER.read_text())
+NAME = "caio-under-test"
+MEGABYTE = 1_000_000
+#: PostgreSQL, two starts and imports on a busy machine.
+PATIENCE = 90
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[BuiltImage]:
+    built_image.build(NAME)
+    with built_image.mounted(NAME) as found:
+        yield found
+    built_image.forget(NAME)
+
+
+@pytest.fixture
+def data(image: BuiltImage, tmp_path: Path) -> Path:
+    tmp_path.chmod(0o755)
+    return image.volume(tmp_path / "data")
+
+
+def test_it_is_configured_as_the_contract_says(image):
+    configuration = image.configuration
+    assert configuration["User"] == "{0}:{0}".format(CONTRACT["user"])
+    assert configuration["Entrypoint"] == ["caio"]
+    assert configuration["Cmd"] == CONTRACT["commands"]["api"]
+    assert list(configuration["Volumes"]) == [CONTRACT["data_directory"]]
+    assert list(configuration["ExposedPorts"]) == [f"{CONTRACT['ports']['api']}/tcp"]
+    assert image.environment["CAIO_OPS_PORT"] == str(CONTRACT["ports"]["operations"])
+    seconds = {name: value / 1e9 for name, value in configuration["Healthcheck"].items() if isinstance(value, int)}
+    assert configuration["Healthcheck"]["Test"] == ["CMD", "healthcheck"]
+    assert (seconds["Interval"], seconds["Timeout"], seconds["StartPeriod"]) == (30, 10, 40)
+
+
+def test_its_labels_say_which_version_of_what_it_is(image):
+    labels = image.configuration["Labels"]
+    assert labels["org.opencontainers.image.version"] == "1.2.3"
+    assert labels["org.opencontainers.image.revision"] == "0123abcd"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_it_runs_as_nobody_on_a_root_that_cannot_be_written(image, data):
+    code, said = image.run("caio", "version", data=data)
+    assert code == 0, said
+    assert re.search(r"\b\d+\.\d+\.\d+", said)
+    code, said = image.run("sh", "-c", "id -u; touch /etc/x /opt/caio/x; touch /tmp/x /var/lib/caio/x", data=data)
+    assert said.startswith("1000\n")
+    assert said.count("Read-only file system") == 2
+    assert (data / "x").exists()
+    assert code == 0
+
+
+@pytest.mark.parametrize("program", ["gcc", "cc", "g++", "make", "ld", "pip", "pip3", "uv", "alembic"])
+def test_it_holds_nothing_to_build_or_install_with(image, data, program):
+    assert image.run("sh", "-c", f"command -v {program}", data=data)[0] != 0
+
+
+def test_it_has_no_pip_to_import(image, data):
+    for module in ("pip", "ensurepip", "hatchling", "pytest"):
+        code, said = image.run("python", "-c", f"import {module}", data=data)
+        assert code == 1
+        assert "ModuleNotFoundError" in said
+
+
+def test_it_holds_no_tests_and_no_secrets(image):
+    ours = image.root / "opt" / "caio"
+    names = [path.relative_to(ours).as_posix() for path in ours.rglob("*")]
+    assert [name for name in names if re.search(r"(^|/)(tests|\.git|\.venv)(/|$)|/caio/.*test_\w+\.py$", name)] == []
+    allowed = re.compile(r"certifi/cacert\.pem$|botocore/cacert\.pem$")
+    secret = re.compile(r"(\.(pem|key|p12|env)|pgpass|id_rsa|\.netrc|pip\.conf)$")
+    assert [name for name in names if secret.search(name) and not allowed.search(name)] == []
+    for place in ("etc/pip.conf", "src", "root/.cache", "tmp/wheel", "opt/build"):
+        assert not (image.root / place).exists(), place
+    assert list((image.root / "var" / "lib" / "caio").iterdir()) == []
+
+
+def test_its_history_holds_no_secret(image):
+    inspected = built_image.buildah("inspect", "--type", "image", image.name)
+    assert not re.search(r"(?i)(password|secret_key|token|://[^/\s]+:[^/\s]+@)", inspected)
+
+
+def test_it_is_pulled_in_less_than_250_megabytes(image, tmp_path):
+    # As a registry keeps it and a task pulls it: compressed, the stand-in's own layer included.
+    built_image.buildah("push", "-q", image.name, f"oci:{tmp_path / 'oci'}", seconds=300)
+    size = sum(path.stat().st_size for path in (tmp_path / "oci" / "blobs").rglob("*") if path.is_file())
+    assert size < 250 * MEGABYTE
+    unpacked = built_image.size_of(image.root / "opt" / "caio")
+    print(f"{size / MEGABYTE:.0f} MB compressed; /opt/caio unpacked {unpacked / MEGABYTE:.0f} MB")
+
+
+def test_two_builds_have_the_same_layers(image):
+    again = f"{NAME}-again"
+    built_image.build(again)
+    try:
+        with built_image.mounted(again) as second:
+            assert second.layers == image.layers
+    finally:
+        built_image.forget(again)
+
+
+def test_its_bill_of_materials_lists_exactly_what_is_installed(image, data, tmp_path):
+    process = image.process(["-I", "-c", (ROOT / "scripts" / "sbom.py").read_text()], data, entrypoint=["python"])
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    document = json.loads(out)
+    components = [*document["components"], document["metadata"]["component"]]
+    listed = {(each["name"], each["version"]) for each in components if each["purl"].startswith("pkg:pypi/")}
+    held = {
+        (re.sub(r"[-_.]+", "-", name).lower(), version)
+        for folder in (image.root / "opt" / "caio" / "lib").rglob("*.dist-info")
+        for name, version in [folder.stem.rsplit("-", 1)]
+    }
+    assert listed == held
+    pinned = set(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    assert {each for each in listed if each[0] != "caio-platform"} <= pinned
+    assert len(listed) > 60
+
+
+def test_it_serves_and_its_own_health_check_sees_it_come_and_go(image, data, postgres_url, free_port):
+    if PROGRAM is None:
+        pytest.skip(MISSING)
+    ports = {"CAIO_API_PORT": str(free_port()), "CAIO_OPS_PORT": str(free_port())}
+    with RedisServer() as redis:
+        settings = {
+            "CAIO_DATABASE_URL": postgres_url,
+            "CAIO_REDIS_URL": redis.url,
+            "CAIO_DRAIN_SECONDS": "6",
+            "CAIO_ANCHOR": "none",
+            **ports,
+        }
+        migration = image.process(CONTRACT["commands"]["migration"], data, **settings)
+        out, err = migration.communicate(timeout=PATIENCE)
+        assert migration.returncode == 0, out + err
+
+        for role in ("api", "worker"):
+            serving = image.process(CONTRACT["commands"][role], data, **settings)
+            said: list[str] = []
+            assert serving.stderr is not None
+            threading.Thread(target=said.extend, args=(serving.stderr,), daemon=True).start()
+            try:
+                answers = _probed(image, data, ports, serving)
+                assert answers[-1] == (0, ""), (answers, said)
+                assert answers[0][0] == 1, "it was not ready before it could be"
+                stopped = time.monotonic()
+                serving.send_signal(signal.SIGTERM)
+                if role == "api":  # the worker has nobody to send away
+                    assert _seen(image, data, ports, "answered 503") is True, said
+                assert serving.wait(CONTRACT["stop_seconds"]) == 0, said
+                assert time.monotonic() - stopped < CONTRACT["stop_seconds"]
+            finally:
+                if serving.poll() is None:
+                    serving.kill()
+                    serving.wait(10)
+
+
+def _check(image: BuiltImage, data: Path, ports: dict[str, str]) -> tuple[int, str]:
+    process = image.process([], data, entrypoint=image.configuration["Healthcheck"]["Test"][1:], **ports)
+    _, error = process.communicate(timeout=30)
+    return process.returncode, error
+
+
+def _probed(
+    image: BuiltImage, data: Path, ports: dict[str, str], serving: subprocess.Popen[str]
+) -> list[tuple[int, str]]:
+    """What the health check said from the start until it was healthy, or until patience or the process ended."""
+    answers: list[tuple[int, str]] = []
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and serving.poll() is None:
+        answers.append(_check(image, data, ports))
+        if answers[-1][0] == 0:
+            break
+        time.sleep(0.2)
+    return answers
+
+
+def _seen(image: BuiltImage, data: Path, ports: dict[str, str], words: str) -> bool | list[str]:
+    """Whether the health check says these words within six seconds; what it said instead when it does not."""
+    said = []
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        code, error = _check(image, data, ports)
+        if code == 1 and words in error:
+            return True
+        said.append(error)
+        time.sleep(0.1)
+    return said
+
+
+def test_its_recipe_is_clean():
+    hadolint = environment("lint") / "hadolint"
+    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
