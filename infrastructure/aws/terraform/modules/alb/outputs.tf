@@ -31,6 +31,9 @@ output "test_listener" {
 output "target_group_arn" {
   description = "Target group of the API; in blue/green deployments the one that the first deployment uses."
   value       = aws_lb_target_group.api["tg"].arn
+
+  # ECS refuses a target group that no listener points at yet.
+  depends_on = [aws_lb_listener.https, aws_lb_listener.https_blue_green]
 }
 
 output "target_group_arn_suffix" {
@@ -46,6 +49,8 @@ output "target_group_names" {
 output "agents_target_group_arn" {
   description = "Target group of the agents; null without."
   value       = one(aws_lb_target_group.agents[*].arn)
+
+  depends_on = [aws_lb_listener_rule.agents]
 }
 
 output "security_group_id" {
