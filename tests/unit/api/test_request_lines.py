@@ -44,9 +44,9 @@ def test_a_requests_line_is_structlogs_own(method, path, tenant, principal, dura
     async def written():
         stream = io.StringIO()
         lines = RequestLines(stream)
-        caller = (tenant, principal) if decided else (None, None)
+        called = tenant if decided else None, principal if decided else None
         traced = ("0" * 31 + "1", "0" * 15 + "2") if decided else None
-        lines.write(method, path, 200, "req_1", "dec_1" if decided else None, *caller, round(duration, 3), traced)
+        lines.write(method, path, 200, "req_1", "dec_1" if decided else None, *called, round(duration, 3), traced)
         lines.flush()
         return stream.getvalue()
 
