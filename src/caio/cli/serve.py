@@ -18,21 +18,25 @@ from ipaddress import ip_address
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
+import structlog
 import typer
 
 from caio._version import __version__
 from caio.cli import output
+from caio.cli.listening import BACKLOG, listen, operations, operations_socket, url_of
 from caio.cli.parameters import DEFAULT_URL, DataDir, Json
-from caio.foundation.errors import Misconfigured
 
 if TYPE_CHECKING:
     import uvicorn
 
     from caio.api.draining import Draining
+    from caio.bootstrap import Installation
     from caio.config import Settings
 
+#: What makes an API key where no start does: in the environment, or beside the directory, of a server.
+FIRST_KEY = "caio keys create NAME --embedded"
+
 GRACE_SECONDS = 10
-_BACKLOG = 2048
 
 
 def serve(
@@ -48,7 +52,7 @@ def serve(
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
     as_json: Json = False,
 ) -> None:
-    """Serve the API. The first start makes an API key and prints it, once."""
+    """Serve the API. The first start makes an API key and prints it, once; in production an operator makes it."""
     import uvloop
 
     from caio.config import read_settings, require_safe
@@ -64,36 +68,53 @@ def serve(
     settings = read_settings(**{name: value for name, value in stated.items() if value is not None})
     require_safe(settings)
     configure_logging(settings.log_level)
-    listening = _listen(settings.api_host, settings.api_port)
-    with listening:
-        uvloop.run(_serve(settings, listening, as_json))
+    with (
+        listen(settings.api_host, settings.api_port, "--port") as listening,
+        operations_socket(settings) as for_operations,
+    ):
+        uvloop.run(_serve(settings, listening, for_operations, as_json))
 
 
-async def _serve(settings: Settings, listening: socket.socket, as_json: bool) -> None:
+async def _serve(
+    settings: Settings, listening: socket.socket, for_operations: socket.socket | None, as_json: bool
+) -> None:
     from caio.api.app import create_app
     from caio.api.draining import Draining
     from caio.bootstrap import open_installation
-    from caio.tenancy.authentication import embedded_scope
 
-    url = _url(listening)
+    url = url_of(listening)
     async with AsyncExitStack() as stack:
         with output.waiting("Opening the installation"):
             installation = await stack.enter_async_context(open_installation(settings))
-        async with installation.in_turn():  # processes that start together make one key
-            first = await installation.api_keys.create_first(embedded_scope())
-        token = None if first is None else first.token
+        token = await _first_key(settings, installation)
 
         def ready() -> None:
             if as_json:
                 key = {} if token is None else {"api_key": token}
-                output.print_json({"url": url, "docs": f"{url}/docs", **key, "pid": os.getpid()})
+                probes = {} if for_operations is None else {"operations": url_of(for_operations)}
+                output.print_json({"url": url, "docs": f"{url}/docs", **key, **probes, "pid": os.getpid()})
             else:
-                _introduce(settings, listening, token)
+                _introduce(settings, listening, for_operations, token)
 
         app = Draining(create_app(installation))
+        await stack.enter_async_context(operations(for_operations, app, installation.metrics))
         await _server(app, ready, settings.drain_seconds).serve(sockets=[listening])
     if not as_json:
         output.note("CAIO has stopped.")
+
+
+async def _first_key(settings: Settings, installation: Installation) -> str | None:
+    """The first API key, where this start makes it. A deployment's output is kept in logs, so there an operator
+    makes it, and is told how."""
+    from caio.tenancy.authentication import embedded_scope
+
+    if settings.deployed:
+        if await installation.api_keys.are_none(embedded_scope()):
+            structlog.get_logger("caio.serve").warning("no_api_key", next_step=FIRST_KEY)
+        return None
+    async with installation.in_turn():  # processes that start together make one key
+        first = await installation.api_keys.create_first(embedded_scope())
+    return None if first is None else first.token
 
 
 def _server(app: Draining, ready: Callable[[], None], drain_seconds: int) -> uvicorn.Server:
@@ -143,46 +164,26 @@ def _server(app: Draining, ready: Callable[[], None], drain_seconds: int) -> uvi
             log_level="warning",
             proxy_headers=False,
             server_header=False,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises Misconfigured for an address that cannot be used."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise Misconfigured(f"{host} is no address to listen on: {error.strerror}", code="address_unusable") from error
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise Misconfigured(
-            f"port {port} of {host} cannot be used ({error.strerror}); choose another with --port, or 0 for a free one",
-            code="address_unusable",
-        ) from error
-    return listening
-
-
-def _url(listening: socket.socket) -> str:
-    """The URL on which this machine reaches the socket."""
-    host, port = listening.getsockname()[:2]
-    if ip_address(host).is_unspecified:
-        host = "127.0.0.1" if listening.family == socket.AF_INET else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _introduce(settings: Settings, listening: socket.socket, token: str | None) -> None:
-    url = _url(listening)
+def _introduce(
+    settings: Settings, listening: socket.socket, for_operations: socket.socket | None, token: str | None
+) -> None:
+    url = url_of(listening)
     output.say(f"CAIO {__version__} is serving; Ctrl-C stops it.")
     database = str(settings.sqlite_path.resolve()) if settings.embedded else "PostgreSQL"
     output.facts(
-        {"url": url, "docs": f"{url}/docs", "database": database, "keys": settings.data_dir.resolve() / "keys"}
+        {
+            "url": url,
+            "docs": f"{url}/docs",
+            "operations": None if for_operations is None else url_of(for_operations),
+            "database": database,
+            "keys": settings.data_dir.resolve() / "keys",
+        }
     )
     if not ip_address(listening.getsockname()[0]).is_loopback:
         output.note("warning: others can reach this address and it has no TLS; put a proxy that has in front of it")
