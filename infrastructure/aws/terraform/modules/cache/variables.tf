@@ -53,6 +53,11 @@ variable "auth_token" {
   description = "What a client must present: 16 to 128 characters without /, \", @ and spaces."
   type        = string
   sensitive   = true
+
+  validation {
+    condition     = length(var.auth_token) >= 16 && length(var.auth_token) <= 128 && !can(regex("[/\"@\\s]", var.auth_token))
+    error_message = "auth_token must be 16 to 128 characters without /, \", @ and spaces."
+  }
 }
 
 variable "engine" {

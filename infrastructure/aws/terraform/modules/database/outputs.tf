@@ -11,7 +11,7 @@ output "writer_endpoint" {
 }
 
 output "reader_endpoint" {
-  description = "The host of the read replica; null without one."
+  description = "The host that reads can go to; null where there is none but the writer."
   value       = local.reader_host
   sensitive   = true
 }
@@ -33,7 +33,7 @@ output "master_secret_arn" {
 }
 
 output "instance_identifier" {
-  description = "The writer's DBInstanceIdentifier, as CloudWatch's dimension has it."
+  description = "What CloudWatch knows the database by: DBInstanceIdentifier, with Aurora DBClusterIdentifier."
   value       = local.instance_identifier
 }
 

@@ -67,7 +67,7 @@ variable "engine_version" {
 
   validation {
     condition     = can(regex("^(15|16|17)(\\.[0-9]+)?$", var.engine_version))
-    error_message = "engine_version must be 15, 16 or 17, with or without a minor version."
+    error_message = "engine_version must be 15, 16 or 17, with or without a minor version: what both engines have and CAIO is tested with."
   }
 }
 
@@ -155,14 +155,9 @@ variable "final_snapshot" {
 }
 
 variable "performance_insights" {
-  description = "Whether Performance Insights keeps 7 days of what the database waited for. Not on db.t3.micro and db.t3.small."
+  description = "Whether 7 days are kept of what the database waited for (Performance Insights, part of Database Insights)."
   type        = bool
   default     = true
-
-  validation {
-    condition     = !var.performance_insights || !can(regex("^db\\.t[0-9]g?\\.(micro|small)$", var.instance_class))
-    error_message = "performance_insights is not available on micro and small classes: turn it off or take a larger class."
-  }
 }
 
 variable "monitoring_interval" {
@@ -199,9 +194,14 @@ variable "slow_statement_ms" {
 }
 
 variable "replica" {
-  description = "Whether there is a read replica. For Aurora: a further instance behind the reader endpoint."
+  description = "Whether there is a further instance behind the reader endpoint. With aurora-postgresql only."
   type        = bool
   default     = false
+
+  validation {
+    condition     = !var.replica || var.engine == "aurora-postgresql"
+    error_message = "replica needs aurora-postgresql: RDS makes no read replica of an instance whose master login it manages itself."
+  }
 }
 
 variable "proxy" {

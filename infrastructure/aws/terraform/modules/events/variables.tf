@@ -25,7 +25,7 @@ variable "tags" {
 }
 
 variable "kms_key_arn" {
-  description = "The key that encrypts the bus, its archive and the queues. Its policy lets EventBridge use it."
+  description = "The key that encrypts the bus and the queues. Its policy lets EventBridge use it."
   type        = string
 }
 
@@ -63,11 +63,15 @@ variable "queues" {
 }
 
 variable "rules" {
-  description = "Rules of the bus by name: which detail types (or what they begin with, ending in *) go to which queue. The source is always caio."
+  description = <<-EOT
+    Rules of the bus by name: which detail types (or what they begin with, ending in *) go to which queue. The source is
+    always caio. Enable a rule once something takes messages from its queue: until then they would only pile up.
+  EOT
   type = map(object({
     description  = string
     detail_types = list(string)
     queue        = string
+    enabled      = optional(bool, false)
   }))
   default = {
     all = {

@@ -45,7 +45,7 @@ locals {
       Sid       = "Events"
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
-      Action    = ["kms:Decrypt", "kms:GenerateDataKey*", "kms:DescribeKey"]
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*", "kms:DescribeKey"]
       Resource  = "*"
     },
     {
