@@ -11,8 +11,7 @@ import pytest
 from tests.support.cloudwatch_metrics import metric_mistakes
 from tests.support.emulated_terraform import Planned
 from tests.support.terraform_resources import Resource, Resources
-
-Metric = tuple[str, str, dict[str, str], str | None]
+from tests.support.terraform_verdicts import alarm_mistakes, metrics_of, unheard_topics
 
 # What must ring: (a part of the alarm's metrics, its threshold at most), by the requirements of operations.
 WANTED: dict[str, Callable[[Resource], bool]] = {
@@ -40,36 +39,8 @@ def _is(alarm: Resource, namespace: str, metric: str, threshold: float | None = 
     return same and threshold in {None, alarm.get("threshold")}
 
 
-def metrics_of(alarm: Resource) -> Iterator[Metric]:
-    """(namespace, metric, dimensions, statistic) of an alarm, those inside its expressions included."""
-    if alarm.get("metric_name"):
-        statistic = alarm.get("extended_statistic") or alarm.get("statistic")
-        yield str(alarm["namespace"]), str(alarm["metric_name"]), alarm.get("dimensions", {}), statistic
-    for query in alarm.get("metric_query", []):
-        for metric in query.get("metric") or []:
-            yield metric["namespace"], metric["metric_name"], metric.get("dimensions") or {}, metric["stat"]
-
-
 def _names(alarm: Resource) -> set[str]:
     return {metric for _, metric, _, _ in metrics_of(alarm)}
-
-
-def alarm_mistakes(alarm: Resource) -> list[str]:
-    """What would keep an alarm silent, or make it ring for something else than it says."""
-    found = []
-    metrics = list(metrics_of(alarm))
-    for namespace, metric, dimensions, statistic in metrics:
-        found += metric_mistakes(namespace, metric, dimensions, statistic)
-        # Unknown until the apply is fine; empty is not.
-        found += [f"{metric} has an empty {name}" for name, value in dimensions.items() if value == ""]
-    said = " ".join(str(alarm.get(name, "")) for name in ("alarm_name", "alarm_description"))
-    percentiles = {float(number) for number in re.findall(r"\bp(\d\d(?:\.\d+)?)\b", said.lower())}
-    read = {float(each[1:]) for *_, each in metrics if each and re.fullmatch(r"p\d+(\.\d+)?", each)}
-    if percentiles - read:
-        found.append(f"says p{min(percentiles - read):g} and reads {[statistic for *_, statistic in metrics]}")
-    if alarm.get("treat_missing_data", "missing") == "missing" and not metrics:
-        found.append("looks at nothing")
-    return [f"{alarm.address}: {mistake}" for mistake in found]
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +72,8 @@ def test_every_topic_has_a_subscriber(planned: Callable[[str], Planned]):
     applied = planned("staging").state
     assert applied is not None
     state = Resources.of(applied)
-    subscribed = {each["topic_arn"] for each in state.of_type("aws_sns_topic_subscription")}
-    topics = {each["arn"]: each.address for each in state.of_type("aws_sns_topic")}
-    assert topics
-    assert [address for arn, address in topics.items() if arn not in subscribed] == []
+    assert state.of_type("aws_sns_topic")
+    assert unheard_topics(state) == []
 
 
 def test_alarms_tell_a_topic_and_one_composite_pages(planned: Callable[[str], Planned]):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.emulated_terraform import Planned
 from tests.support.terraform_resources import Resource, Resources
+from tests.support.terraform_verdicts import incomplete_buckets, keys_that_lock_out_logs, queue_mistakes
 
 ANYWHERE = {"0.0.0.0/0", "::/0"}
 
@@ -229,12 +230,14 @@ def test_every_group_of_logs_forgets_in_time(resources: Resources):
     assert [each.address for each in groups if not each.get("retention_in_days")] == []
 
 
-def test_what_is_versioned_and_expires(state: Resources):
-    buckets = {each["bucket"] for each in state.of_type("aws_s3_bucket")}
-    for kind in ("aws_s3_bucket_versioning", "aws_s3_bucket_lifecycle_configuration"):
-        assert buckets - {each["bucket"] for each in state.of_type(kind)} == set(), kind
+def test_every_bucket_has_what_a_bucket_has(state: Resources):
+    assert incomplete_buckets(state) == []
     locked = state.one("aws_s3_bucket_object_lock_configuration")["bucket"]
     assert locked.split("-")[2] == "audit"
+
+
+def test_logs_can_use_their_keys(state: Resources):
+    assert keys_that_lock_out_logs(state) == []
 
 
 def test_sessions_expire_and_can_be_restored(resources: Resources):
@@ -245,38 +248,6 @@ def test_sessions_expire_and_can_be_restored(resources: Resources):
 
 
 # --- queues ----------------------------------------------------------------------------------------------
-
-
-def queue_mistakes(state: Resources) -> list[str]:
-    """Queues without a dead-letter queue, or whose messages come back while they are still being handled."""
-    queues = {each["arn"]: each for each in state.of_type("aws_sqs_queue")}
-    redrives = {each["arn"]: each.document("redrive_policy") for each in queues.values() if each.get("redrive_policy")}
-    by_url = {each.get("url"): arn for arn, each in queues.items()}
-    for policy in state.of_type("aws_sqs_queue_redrive_policy"):
-        redrives[by_url[policy["queue_url"]]] = policy.document("redrive_policy")
-    dead = {redrive["deadLetterTargetArn"] for redrive in redrives.values()}
-    found = []
-    for arn, queue in queues.items():
-        if arn in dead:
-            if queue["message_retention_seconds"] < 14 * 86_400:
-                found.append(f"{queue.address} forgets dead letters early")
-        elif arn not in redrives:
-            found.append(f"{queue.address} has no dead-letter queue")
-        elif redrives[arn]["maxReceiveCount"] != 3:
-            found.append(f"{queue.address} tries {redrives[arn]['maxReceiveCount']} times")
-    return found + impatient_queues(state)
-
-
-def impatient_queues(state: Resources) -> list[str]:
-    """Queues that give a message to a second receiver before the function that has it may be done."""
-    queues = {each["arn"]: each for each in state.of_type("aws_sqs_queue")}
-    timeouts = {each["arn"]: each["timeout"] for each in state.of_type("aws_lambda_function")}
-    found = []
-    for mapping in state.of_type("aws_lambda_event_source_mapping"):
-        queue, timeout = queues.get(mapping["event_source_arn"]), timeouts.get(mapping["function_name"])
-        if queue and timeout and queue["visibility_timeout_seconds"] < 6 * timeout:
-            found.append(f"{queue.address} gives a message back before {mapping.address} is done with it")
-    return found
 
 
 def test_queues_have_dead_letters_and_patience(state: Resources):
