@@ -54,7 +54,8 @@ ENV PATH=/opt/caio/bin:/usr/local/bin:/usr/bin:/bin \
     CAIO_OPS_PORT=9090
 USER 1000:1000
 WORKDIR /var/lib/caio
-VOLUME /var/lib/caio
+# Declared, both are writable for the user above also where a platform mounts empty volumes over a read-only root.
+VOLUME ["/var/lib/caio", "/tmp"]
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=10s --start-period=40s --retries=3 CMD ["healthcheck"]
 STOPSIGNAL SIGTERM

@@ -150,7 +150,7 @@ def test_the_image_is_built_from_pinned_parts_and_runs_as_nobody():
 def test_the_image_says_what_the_contract_says():
     assert f"EXPOSE {CONTRACT['ports']['api']}\n" in DOCKERFILE
     assert f"CAIO_OPS_PORT={CONTRACT['ports']['operations']}\n" in DOCKERFILE
-    assert f"VOLUME {CONTRACT['data_directory']}\n" in DOCKERFILE
+    assert f"VOLUME {json.dumps([CONTRACT['data_directory'], '/tmp'])}\n" in DOCKERFILE
     assert f"CMD {json.dumps(CONTRACT['commands']['api'])}\n" in DOCKERFILE + "\n"
     health = re.search(r"^HEALTHCHECK (.+)$", DOCKERFILE, re.MULTILINE)
     assert health

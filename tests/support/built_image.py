@@ -182,32 +182,49 @@ class BuiltImage:
     def environment(self) -> dict[str, str]:
         return dict(entry.split("=", 1) for entry in self.configuration["Env"])
 
-    def process(
-        self, command: Sequence[str], data: Path, *, entrypoint: Sequence[str] | None = None, **environment: str
-    ) -> subprocess.Popen[str]:
-        """A process in the image, as its configuration says; `data` is its volume, already the image's user's."""
+    def _command(
+        self, command: Sequence[str], data: Path, entrypoint: Sequence[str] | None, environment: Mapping[str, str]
+    ) -> list[str]:
         words = [*(self.configuration["Entrypoint"] if entrypoint is None else entrypoint), *command]
         place = [str(self.root), str(data), self.configuration["User"], self.configuration["WorkingDir"]]
-        # The image's own PATH finds the program inside; the host's finds mount and setpriv outside.
-        variables = [f"{name}={value}" for name, value in (self.environment | environment).items()]
-        return subprocess.Popen(
-            ["unshare", "--mount", "bash", "-euc", _RUN, "run", *place, "/usr/bin/env", "-i", *variables, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        variables = [f"{name}={value}" for name, value in (self.environment | dict(environment)).items()]
+        return ["unshare", "--mount", "bash", "-euc", _RUN, "run", *place, "/usr/bin/env", "-i", *variables, *words]
 
-    def run(self, *command: str, data: Path, entrypoint: Sequence[str] = (), seconds: float = 60) -> tuple[int, str]:
-        """The exit code and everything printed of a command in the image; no entry point unless one is given."""
-        process = self.process(command, data, entrypoint=entrypoint)
-        try:
-            out, err = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise
-        return process.returncode, out + err
+    @contextmanager
+    def started(
+        self, command: Sequence[str], data: Path, log: Path, **environment: str
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """The image's entry point with a command, for as long as the block runs; what it writes goes to `log`."""
+        with log.open("wb") as writing:
+            process = subprocess.Popen(
+                self._command(command, data, None, environment),
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                process.wait(10)
+
+    def run(
+        self, *command: str, data: Path, entrypoint: Sequence[str] | None = (), seconds: float = 60, **environment: str
+    ) -> tuple[int, str, str]:
+        """Exit code, output and errors of a command in the image; None as entry point is the image's own.
+
+        `data` is its volume, already the image's user's. Raises TimeoutExpired when it takes longer than `seconds`.
+        """
+        done = subprocess.run(
+            self._command(command, data, entrypoint, environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
 
     def volume(self, folder: Path) -> Path:
         """A new folder as the orchestrator makes a volume of it: the image's user's own."""
