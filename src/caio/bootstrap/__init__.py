@@ -22,6 +22,7 @@ from caio.bootstrap.installation import Installation
 from caio.bootstrap.opening import embedded_settings, open_from_environment, open_installation
 from caio.bootstrap.storage import alone_in, alone_on, open_database, prepare_data_dir
 from caio.bootstrap.tenancy import default_tenant
+from caio.bootstrap.upgrading import upgrade_database
 
 __all__ = [
     "Installation",
@@ -39,4 +40,5 @@ __all__ = [
     "open_installation",
     "open_wrapping",
     "prepare_data_dir",
+    "upgrade_database",
 ]

@@ -20,21 +20,24 @@ app = group("Upgrade, back up and move the database.")
 
 @app.command("upgrade")
 def upgrade(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Bring the tables to this version's form; does nothing when they are."""
-    from caio.bootstrap import prepare_data_dir
+    """Bring the tables to this version's form, and make the login of CAIO_DB_USER where CAIO_DB_ADMIN_USER is set."""
+    from caio.bootstrap import prepare_data_dir, upgrade_database
+    from caio.config import Purpose, require_safe
     from caio.storage.sql.upgrade import HEAD
-    from caio.storage.sql.upgrade import current as current_revision
-    from caio.storage.sql.upgrade import upgrade as upgrade_tables
 
     settings = settings_of(data_dir)
-    prepare_data_dir(settings.data_dir)
+    require_safe(settings, Purpose.MIGRATION)
+    if settings.embedded:
+        prepare_data_dir(settings.data_dir)
     with output.waiting("Upgrading the database"):
-        before = current_revision(settings.url)
-        upgrade_tables(settings.url, silos=settings.silos)
+        before = upgrade_database(settings)
+    login = settings.login[0] if settings.db_admin_user is not None else None
     if as_json:
-        output.print_json({"before": before, "revision": HEAD})
-    else:
-        output.say(f"the database stands at {HEAD}" + ("" if before == HEAD else f" (before: {before or 'empty'})"))
+        output.print_json({"before": before, "revision": HEAD, **({} if login is None else {"login": login})})
+        return
+    output.say(f"the database stands at {HEAD}" + ("" if before == HEAD else f" (before: {before or 'empty'})"))
+    if login is not None:
+        output.say(f"the login {login} works with it, and can define nothing")
 
 
 @app.command("current")

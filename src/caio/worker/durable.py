@@ -194,6 +194,12 @@ async def _known(states: list[str]) -> list[str]:
     return [each.workflow_id for each in found]
 
 
+def prepare_tables(url: str) -> None:
+    """Make the engine's tables in a PostgreSQL database, or bring them to this version's form, so that the login
+    that works with them need not make any. Blocks."""
+    DBOS.migrate(url)
+
+
 def _launch(config: DBOSConfig) -> None:
     DBOS(config=config)
     # Its lines go where the process's own go; it has a handler of its own for standard error otherwise.
