@@ -22,7 +22,7 @@ ACCESS_KEYS = re.compile(
 FORCED = re.compile(r"--force-new-deployment|force_new_deployment\s*=\s*true|forceNewDeployment", re.IGNORECASE)
 SMOKE = re.compile(r"\bops smoke\b|\bcurl\b")
 BALANCER_NAME = re.compile(r"alb_dns_name|LoadBalancerDNS|\.elb\.amazonaws\.com|DNSName")
-LATEST = re.compile(r"(?<![\w-]):latest\b")
+LATEST = re.compile(r":latest\b")
 REFUSING = re.compile(r"endswith\(|regex\(|\bnever\b|\bmatch\(")  # a line that refuses the tag has to write it
 
 
