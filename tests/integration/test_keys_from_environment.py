@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ from tests.support.caio_command import run_caio
 from tests.support.emulated_aws import emulated_aws
 
 MASTER, SIGNING, NEXT = "Zr0aQ8e2Yb7LkVd5NfXh3TgMj9CpWuS1oIvEyKzRmBx4", "s1" * 30, "s2" * 30
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "run-several-processes.md"
+
+
+def _printed(command: str, folder: Path) -> str:
+    return subprocess.run(["sh", "-c", command], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def public(secret: str) -> str:
@@ -69,11 +77,13 @@ async def test_a_key_that_was_a_file_goes_on_as_a_secret(started: Started) -> No
     settings = read_settings(data_dir=started.folder, anchor="none")
     async with open_installation(settings) as installation:
         signed = installation.keyring.active
-    master = (started.folder / "keys" / "master.key").read_bytes()
-    stated = {
-        "auth_secret_key": f"base64:{base64.b64encode(master).decode()}",
-        "signing_secret": f"base64:{base64.b64encode(signed._private.private_bytes_raw()).decode()}",
+    # As docs/how-to/run-several-processes.md says to do it.
+    commands = {
+        "auth_secret_key": "base64 -w0 keys/master.key",
+        "signing_secret": "openssl pkey -in keys/signing/active.pem -outform DER | tail -c 32 | base64 -w0",
     }
+    assert all(f"`{each}`" in PAGE.read_text() for each in commands.values())
+    stated = {name: "base64:" + _printed(command, started.folder) for name, command in commands.items()}
     assert (await started(**stated))[0] == signed.key_id
 
 

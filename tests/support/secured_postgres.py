@@ -74,18 +74,7 @@ class SecuredPostgres:
         options = {"fsync": "off", "shared_buffers": "32MB", "max_connections": "80", "log_statement": "all"}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [
-                    str(self._bin / "postgres"),
-                    "-D",
-                    str(cluster.pgdata),
-                    "-h",
-                    "127.0.0.1",
-                    "-p",
-                    str(self.port),
-                    "-k",
-                    "",
-                ]
-                + [part for name, value in options.items() for part in ("-c", f"{name}={value}")],
+                [*program, "-k", "", *(part for name, value in options.items() for part in ("-c", f"{name}={value}"))],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call of the C library, no Python lock
