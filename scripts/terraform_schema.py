@@ -35,7 +35,7 @@ terraform {
 
 def types_used() -> dict[str, set[str]]:
     """The types of resources and data sources of every folder of sources."""
-    used: dict[str, set[str]] = {"resource": set(), "data": set()}
+    used: dict[str, set[str]] = {"resource": set(), "data": set(), "ephemeral": set()}
     for folder in {path.parent for path in TERRAFORM.rglob("*.tf") if ".terraform" not in path.parts}:
         for block in Sources.read(folder).blocks:
             if block.kind in used and block.labels[0].startswith("aws_"):
@@ -73,7 +73,11 @@ def provider_schema() -> tuple[str, dict[str, Any]]:
 def main() -> None:
     version, schema = provider_schema()
     used = types_used()
-    kinds = {"resource": schema["resource_schemas"], "data": schema["data_source_schemas"]}
+    kinds = {
+        "resource": schema["resource_schemas"],
+        "data": schema["data_source_schemas"],
+        "ephemeral": schema["ephemeral_resource_schemas"],
+    }
     subset: dict[str, Any] = {
         "source": f"hashicorp/aws {version}: terraform providers schema -json, the types in use, names only",
         "licence": "MPL-2.0",

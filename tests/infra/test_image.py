@@ -157,12 +157,12 @@ def test_it_serves_and_its_own_health_check_sees_it_come_and_go(image, data, pos
             **ports,
         }
         migration = CONTRACT["commands"]["migration"]
-        code, _, error = image.run(*migration, data=data, entrypoint=None, seconds=PATIENCE, **settings)
+        code, _, error = image.run(*migration, data=data, entrypoint=None, seconds=PATIENCE, settings=settings)
         assert code == 0, error
 
         for role in ("api", "worker"):
             said = data.with_name(f"{role}.log")
-            with image.started(CONTRACT["commands"][role], data, said, **settings) as serving:
+            with image.started(CONTRACT["commands"][role], data, said, settings) as serving:
                 answers = _probed(image, data, ports, serving)
                 assert answers[-1] == (0, ""), (answers, said.read_text())
                 assert answers[0][0] == 1, "it was not ready before it could be"
@@ -175,7 +175,7 @@ def test_it_serves_and_its_own_health_check_sees_it_come_and_go(image, data, pos
 
 
 def _check(image: BuiltImage, data: Path, ports: dict[str, str]) -> tuple[int, str]:
-    code, _, error = image.run(*image.configuration["Healthcheck"]["Test"][1:], data=data, **ports)
+    code, _, error = image.run(*image.configuration["Healthcheck"]["Test"][1:], data=data, settings=ports)
     return code, error
 
 

@@ -29,7 +29,6 @@ EVERYWHERE: Mapping[str, Mapping[str, int]] = {
     "secrets": {"aws_kms_key": 2, "aws_kms_alias": 2, "aws_secretsmanager_secret": 4},
     "identity": {"aws_cognito_user_pool": 1, "aws_cognito_user_pool_client": 1, "aws_cognito_user_pool_domain": 1},
     "events": {"aws_cloudwatch_event_bus": 1, "aws_cloudwatch_event_rule": 1, "aws_sqs_queue": 2},
-    "registry": {"aws_ecr_repository": 1, "aws_ecr_lifecycle_policy": 1},
     "observability": {
         "aws_cloudwatch_log_group": 2,
         "aws_cloudwatch_metric_alarm": 10,

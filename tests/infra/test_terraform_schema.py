@@ -20,10 +20,11 @@ from tests.support.terraform_sources import Block, Sources
 
 SUBSET = INFRASTRUCTURE / "tools" / "terraform-aws-schema.json.gz"
 SCHEMA: dict[str, Any] = json.loads(gzip.decompress(SUBSET.read_bytes()))
+KINDS = ("resource", "data", "ephemeral")
 META = {"count", "for_each", "depends_on", "provider", "lifecycle", "timeouts", "connection", "provisioner"}
 
 REFERENCE = re.compile(
-    r"(?<![\w.\"-])(?P<data>data\.)?(?P<type>aws_\w+)\.(?P<name>\w+)(?:\[[^\]]*\])?(?:\.(?P<field>\w+))?"
+    r"(?<![\w.\"-])(?P<data>(?:data|ephemeral)\.)?(?P<type>aws_\w+)\.(?P<name>\w+)(?:\[[^\]]*\])?(?:\.(?P<field>\w+))?"
 )
 
 
@@ -57,7 +58,7 @@ def block_mistakes(block: Block) -> list[str]:
 
 def attribute_mistakes(sources: Sources) -> list[str]:
     """References to attributes that the provider does not tell, or to resources that are not there."""
-    declared = {block.labels for kind in ("resource", "data") for block in sources.all(kind)}
+    declared = {block.labels for kind in KINDS for block in sources.all(kind)}
     found = set()
     for block in sources.blocks:
         for text in block.code:
@@ -65,7 +66,7 @@ def attribute_mistakes(sources: Sources) -> list[str]:
                 if (match["type"], match["name"]) not in declared:
                     found.add(f"{block.address} refers to {match[0]}, which is not there")
                     continue
-                schema = SCHEMA["data" if match["data"] else "resource"].get(match["type"])
+                schema = SCHEMA[(match["data"] or "resource.")[:-1]].get(match["type"])
                 field = match["field"]
                 if schema and field and field not in {*_told(schema), *schema["blocks"]}:
                     found.add(f"{block.address} reads {match[0]}, which {match['type']} does not tell")
@@ -93,9 +94,9 @@ def test_the_subset_says_where_it_is_from_and_holds_no_more_than_is_used():
         (block.kind, block.labels[0])
         for folder in folders()
         for block in Sources.read(folder).blocks
-        if block.kind in {"resource", "data"}
+        if block.kind in KINDS and block.labels[0].startswith("aws_")
     }
-    unused = {(kind, name) for kind in ("resource", "data") for name in SCHEMA[kind]} - used
+    unused = {(kind, name) for kind in KINDS for name in SCHEMA[kind]} - used
     assert unused == set(), "run `python -m scripts.terraform_schema`"
 
 

@@ -48,18 +48,19 @@ def test_sources_follow_every_rule(folder):
 
 @pytest.mark.parametrize("module", modules(), ids=name_of)
 def test_a_module_is_whole(module):
-    for name in ("main.tf", "variables.tf", "outputs.tf", "versions.tf", "README.md", "examples/basic/main.tf"):
+    assert Sources.read(module).all("resource") + Sources.read(module).all("module") != []
+    for name in ("variables.tf", "outputs.tf", "versions.tf", "README.md", "examples/basic/main.tf"):
         assert (module / name).is_file(), f"{name_of(module)} has no {name}"
     assert list((module / "tests").glob("*.tftest.hcl")), f"{name_of(module)} has no tests"
     readme = (module / "README.md").read_text()
-    assert 10 <= len(readme.splitlines()) <= 150, "a README is a page"
+    assert 5 <= len(readme.splitlines()) <= 150, "a README is a page"
     assert Sources.read(module).all("provider") == [], "a module configures no provider"
 
 
 @pytest.mark.parametrize("module", modules(), ids=name_of)
 def test_variables_stand_in_variables_and_outputs_in_outputs(module):
     sources = Sources.read(module)
-    assert {block.file for block in sources.all("variable")} <= {"variables.tf"}
+    assert all(block.file.startswith("variables") for block in sources.all("variable"))
     assert {block.file for block in sources.all("output")} <= {"outputs.tf"}
 
 

@@ -36,6 +36,8 @@ SECONDS_TO_INITIALISE = 180
 SECONDS_TO_PLAN = 300
 SECONDS_TO_APPLY = 500
 
+BOOTSTRAP = "bootstrap"  # made once for an account, before any environment
+
 OVERRIDE = """\
 terraform {
   backend "local" {}
@@ -112,7 +114,8 @@ def plan_environment(terraform: Terraform, emulators: Path, environment: str, fo
 
     Raises TerraformFailure with what terraform said when a step fails.
     """
-    place = copy_of_sources(folder) / "environments" / environment
+    copy = copy_of_sources(folder)
+    place = copy / environment if environment == BOOTSTRAP else copy / "environments" / environment
     (place / "emulator_override.tf").write_text(OVERRIDE)
     values = "-var-file=terraform.tfvars.example"
     with emulated_account(emulators, folder) as address:

@@ -16,7 +16,7 @@ from tests.support.terraform_sources import META_ARGUMENTS, Sources, called, tex
 REFERENCE = re.compile(
     r"(?<![\w.\"-])(?:(?P<root>var|local)\.(?P<name>[A-Za-z_]\w*)"
     r"|module\.(?P<module>\w+)(?:\[[^\]]*\])?\.(?P<output>\w+)"
-    r"|(?P<data>data\.)?(?P<type>aws_\w+|terraform_data)\.(?P<label>\w+))"
+    r"|(?P<data>(?:data|ephemeral)\.)?(?P<type>aws_\w+|terraform_data)\.(?P<label>\w+))"
 )
 
 
@@ -82,7 +82,7 @@ def graph_of(sources: Sources, path: str = "", graph: Graph | None = None) -> Gr
                 graph.add(f"{path}:local.{name}", _needed(path, (text for _, text in texts(value))))
         elif block.kind == "module":
             _add_call(sources, block.labels[0], path, graph)
-        elif block.kind in {"resource", "data", "output"}:
+        elif block.kind in {"resource", "data", "ephemeral", "output"}:
             # A resource that names itself (in ignore_changes, or `self`) waits for nobody.
             node = f"{path}:{block.address}"
             graph.add(node, _needed(path, iter(block.code)) - {node})

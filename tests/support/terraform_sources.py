@@ -14,7 +14,7 @@ from typing import Any
 
 import hcl2
 
-LABELS = {"resource": 2, "data": 2, "variable": 1, "output": 1, "module": 1, "provider": 1, "check": 1}
+LABELS = {"resource": 2, "data": 2, "ephemeral": 2, "variable": 1, "output": 1, "module": 1, "provider": 1, "check": 1}
 MARKS = frozenset({"__is_block__", "__comments__", "__inline_comments__"})  # the parser's own
 EXPRESSION = re.compile(r"^\$\{(?P<source>.*)\}$", re.DOTALL)
 
