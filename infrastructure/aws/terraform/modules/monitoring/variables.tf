@@ -136,7 +136,7 @@ variable "rotated_secret_arns" {
 }
 
 variable "tenants" {
-  description = "Whether the tenants' dashboard shows any: the tenants that CAIO_METRICS_TENANTS names."
+  description = "The tenants that CAIO_METRICS_TENANTS names, which the tenants' dashboard says. It finds their figures by itself."
   type        = list(string)
   default     = []
 }

@@ -1,0 +1,87 @@
+# Rates, by metric math: an alarm on a mere count rings on busy days, one on a rate alone rings at night for one failure.
+
+locals {
+  # Errors of the load balancer (no task to ask) and of the tasks count alike; both metrics are absent while there are none.
+  error_metrics = {
+    target   = { metric = "HTTPCode_Target_5XX_Count" }
+    balancer = { metric = "HTTPCode_ELB_5XX_Count" }
+    requests = { metric = "RequestCount" }
+  }
+
+  rate = "100 * (FILL(target, 0) + FILL(balancer, 0)) / requests"
+}
+
+# More than 1 % of requests and more than ten failed, twice in a row.
+resource "aws_cloudwatch_metric_alarm" "ratio" {
+  for_each = { error-rate = "IF(FILL(target, 0) + FILL(balancer, 0) > 10, ${local.rate}, 0)" }
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = "More than 1 % of requests, and more than ten, have failed with 5xx, for ten minutes. Runbook: 503s."
+  evaluation_periods  = 2
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "notBreaching"
+  tags                = merge(local.tags, { Purpose = "critical" })
+
+  metric_query {
+    id          = "rate"
+    expression  = each.value
+    label       = "5xx, percent of requests"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = local.error_metrics
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/ApplicationELB"
+        metric_name = metric_query.value.metric
+        dimensions  = local.load_balancer
+        period      = 300
+        stat        = "Sum"
+      }
+    }
+  }
+}
+
+# What a deployment is rolled back on: the same questions, asked by the minute. They look at the load balancer alone, so that
+# the service can name them before it exists, and they page nobody.
+resource "aws_cloudwatch_metric_alarm" "rollback" {
+  for_each = { rollback-errors = "IF(FILL(target, 0) + FILL(balancer, 0) > 2, ${local.rate}, 0)" }
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = "More than 1 % of requests fail with 5xx in two of three minutes: a deployment that is under way is rolled back."
+  evaluation_periods  = 3
+  datapoints_to_alarm = 2
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.this["info"].arn]
+  tags                = merge(local.tags, { Purpose = "rollback" })
+
+  metric_query {
+    id          = "rate"
+    expression  = each.value
+    label       = "5xx, percent of requests"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = local.error_metrics
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/ApplicationELB"
+        metric_name = metric_query.value.metric
+        dimensions  = local.load_balancer
+        period      = 60
+        stat        = "Sum"
+      }
+    }
+  }
+}
