@@ -7,13 +7,13 @@ locals {
   }
 
   tracked = merge(
-    { for service in keys(local.scaled) : "${service}-cpu" => { service = service, metric = "ECSServiceAverageCPUUtilization", target = var.targets.cpu, label = null } },
-    { for service in keys(local.scaled) : "${service}-memory" => { service = service, metric = "ECSServiceAverageMemoryUtilization", target = var.targets.memory, label = null } },
+    { for service in keys(local.scaled) : "${service}-cpu" => { service = service, metric = "ECSServiceAverageCPUUtilization", target = 70, label = null } },
+    { for service in keys(local.scaled) : "${service}-memory" => { service = service, metric = "ECSServiceAverageMemoryUtilization", target = 80, label = null } },
     # CodeDeploy moves the tasks to another target group; the count of one group then says nothing.
     var.blue_green ? {} : { api-requests = {
       service = "api"
       metric  = "ALBRequestCountPerTarget"
-      target  = var.targets.requests
+      target  = 1000
       label   = "${var.load_balancer.alb_arn_suffix}/${var.load_balancer.target_group_arn_suffix}"
     } },
   )
@@ -44,8 +44,8 @@ resource "aws_appautoscaling_policy" "tracked" {
 
   target_tracking_scaling_policy_configuration {
     target_value       = each.value.target
-    scale_out_cooldown = var.scale_out_seconds
-    scale_in_cooldown  = var.scale_in_seconds
+    scale_out_cooldown = 60
+    scale_in_cooldown  = 300
 
     predefined_metric_specification {
       predefined_metric_type = each.value.metric
@@ -64,7 +64,7 @@ resource "aws_appautoscaling_policy" "response_time" {
 
   step_scaling_policy_configuration {
     adjustment_type          = "PercentChangeInCapacity"
-    cooldown                 = var.scale_out_seconds
+    cooldown                 = 60
     metric_aggregation_type  = "Average"
     min_adjustment_magnitude = 1
 
@@ -83,14 +83,14 @@ resource "aws_appautoscaling_policy" "response_time" {
 
 resource "aws_cloudwatch_metric_alarm" "response_time" {
   alarm_name          = "${var.name}-scale-out-response-time"
-  alarm_description   = "Adds API tasks while the slowest 5 % of answers take longer than ${var.targets.response_seconds} s. No one is paged for it."
+  alarm_description   = "Adds API tasks while the slowest 5 % of answers take longer than 1 s. No one is paged for it."
   namespace           = "AWS/ApplicationELB"
   metric_name         = "TargetResponseTime"
   extended_statistic  = "p95"
   dimensions          = { LoadBalancer = var.load_balancer.alb_arn_suffix }
   period              = 60
   evaluation_periods  = 2
-  threshold           = var.targets.response_seconds
+  threshold           = 1
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_appautoscaling_policy.response_time.arn]

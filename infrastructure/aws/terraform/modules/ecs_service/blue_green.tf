@@ -9,7 +9,7 @@ resource "aws_ecs_service" "api_blue_green" {
   task_definition                   = aws_ecs_task_definition.serving["api"].arn
   desired_count                     = var.serving ? var.desired_capacity : 0
   launch_type                       = "FARGATE"
-  health_check_grace_period_seconds = var.health_check_grace_seconds
+  health_check_grace_period_seconds = 90
   enable_execute_command            = var.execute_command
   enable_ecs_managed_tags           = true
   propagate_tags                    = "SERVICE"
@@ -95,7 +95,7 @@ resource "aws_codedeploy_deployment_group" "this" {
 
   app_name               = aws_codedeploy_app.this[0].name
   deployment_group_name  = local.service_name
-  deployment_config_name = var.blue_green_config
+  deployment_config_name = "CodeDeployDefault.ECSCanary10Percent5Minutes"
   service_role_arn       = aws_iam_role.codedeploy[0].arn
 
   ecs_service {
@@ -121,11 +121,11 @@ resource "aws_codedeploy_deployment_group" "this" {
 
   auto_rollback_configuration {
     enabled = true
-    events  = var.rollback_on_alarm ? ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"] : ["DEPLOYMENT_FAILURE"]
+    events  = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"]
   }
 
   alarm_configuration {
-    enabled = var.rollback_on_alarm
+    enabled = true
     alarms  = var.rollback_alarm_names
   }
 

@@ -12,7 +12,7 @@ locals {
     user                   = "1000"
     privileged             = false
     readonlyRootFilesystem = true
-    stopTimeout            = var.stop_seconds
+    stopTimeout            = 120
     linuxParameters        = { initProcessEnabled = true, capabilities = { add = [], drop = ["ALL"] } }
     ulimits                = [{ name = "nofile", softLimit = 65536, hardLimit = 65536 }]
     volumesFrom            = []
@@ -40,14 +40,14 @@ locals {
     }
   } }
 
-  serving_environment   = [for name, value in var.environment_variables : { name = name, value = value }]
-  serving_secrets       = [for name, from in var.secrets : { name = name, valueFrom = from }]
-  migration_environment = [for name, value in var.migration_environment_variables : { name = name, value = value }]
-  migration_secrets     = [for name, from in var.migration_secrets : { name = name, valueFrom = from }]
+  serving_environment   = [for name, value in var.serving_environment.plain : { name = name, value = value }]
+  serving_secrets       = [for name, from in var.serving_environment.secrets : { name = name, valueFrom = from }]
+  migration_environment = [for name, value in var.migration_environment.plain : { name = name, value = value }]
+  migration_secrets     = [for name, from in var.migration_environment.secrets : { name = name, valueFrom = from }]
 
   api_ports = concat(
-    [{ name = "api", containerPort = var.container_port, hostPort = var.container_port, protocol = "tcp", appProtocol = "http" }],
-    var.agents ? [{ name = "agents", containerPort = var.agents_port, hostPort = var.agents_port, protocol = "tcp", appProtocol = "http" }] : [],
+    [{ name = "api", containerPort = local.container_port, hostPort = local.container_port, protocol = "tcp", appProtocol = "http" }],
+    var.agents ? [{ name = "agents", containerPort = local.agents_port, hostPort = local.agents_port, protocol = "tcp", appProtocol = "http" }] : [],
   )
 
   api_container = merge(local.application, {

@@ -21,11 +21,11 @@ data "aws_iam_policy_document" "tasks_assume" {
 locals {
   executions = {
     execution = {
-      secrets    = var.secret_arns
+      secrets    = var.serving_environment.secret_arns
       log_groups = [for group in setintersection(["api", "worker", "collector"], keys(local.log_groups)) : "${aws_cloudwatch_log_group.this[group].arn}:*"]
     }
     migration-execution = {
-      secrets    = var.migration_secret_arns
+      secrets    = var.migration_environment.secret_arns
       log_groups = ["${aws_cloudwatch_log_group.this["migration"].arn}:*"]
     }
   }

@@ -20,10 +20,9 @@ locals {
   groups = { api = aws_security_group.api.id, worker = aws_security_group.worker.id }
 
   # The ports on which the load balancer speaks to the API.
-  entry_ports = toset([for port in concat([var.container_port], var.agents ? [var.agents_port] : []) : tostring(port)])
+  entry_ports = toset([for port in concat([local.container_port], var.agents ? [local.agents_port] : []) : tostring(port)])
 
   store_edges = { for edge in setproduct(["api", "worker"], keys(var.data_stores)) : "${edge[0]}-${edge[1]}" => { group = edge[0], store = edge[1] } }
-  https_edges = { for edge in setproduct(["api", "worker"], var.https_egress_cidrs) : "${edge[0]}-${edge[1]}" => { group = edge[0], cidr = edge[1] } }
 }
 
 resource "aws_vpc_security_group_egress_rule" "alb_to_api" {
@@ -60,11 +59,11 @@ resource "aws_vpc_security_group_egress_rule" "to_store" {
 }
 
 resource "aws_vpc_security_group_egress_rule" "https" {
-  for_each = local.https_edges
+  for_each = local.groups
 
-  security_group_id = local.groups[each.value.group]
+  security_group_id = each.value
   description       = "Providers, services and AWS"
-  cidr_ipv4         = each.value.cidr
+  cidr_ipv4         = "0.0.0.0/0"
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443

@@ -4,8 +4,8 @@
 locals {
   # What the load balancer has to know of a task.
   registrations = concat(
-    [{ port = var.container_port, group = var.load_balancer.target_group_arn }],
-    var.agents ? [{ port = var.agents_port, group = var.load_balancer.agents_target_group_arn }] : [],
+    [{ port = local.container_port, group = var.load_balancer.target_group_arn }],
+    var.agents ? [{ port = local.agents_port, group = var.load_balancer.agents_target_group_arn }] : [],
   )
 }
 
@@ -18,7 +18,7 @@ resource "aws_ecs_service" "api" {
   desired_count                      = var.serving ? var.desired_capacity : 0
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
-  health_check_grace_period_seconds  = var.health_check_grace_seconds
+  health_check_grace_period_seconds  = 90
   availability_zone_rebalancing      = "ENABLED"
   enable_execute_command             = var.execute_command
   enable_ecs_managed_tags            = true
@@ -34,14 +34,10 @@ resource "aws_ecs_service" "api" {
     rollback = true
   }
 
-  dynamic "alarms" {
-    for_each = var.rollback_on_alarm ? [var.rollback_alarm_names] : []
-
-    content {
-      enable      = true
-      rollback    = true
-      alarm_names = alarms.value
-    }
+  alarms {
+    enable      = true
+    rollback    = true
+    alarm_names = var.rollback_alarm_names
   }
 
   network_configuration {
@@ -73,7 +69,7 @@ resource "aws_ecs_service" "api" {
 
         client_alias {
           dns_name = "caio"
-          port     = var.container_port
+          port     = local.container_port
         }
 
         # Streams have no length that is known before: the application ends them, not the proxy.

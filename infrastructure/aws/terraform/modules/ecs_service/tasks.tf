@@ -2,8 +2,8 @@
 
 resource "aws_ecs_task_definition" "serving" {
   for_each = {
-    api    = { container = local.api_container, size = var.task_size }
-    worker = { container = local.worker_container, size = var.worker_size }
+    api    = { container = local.api_container, size = var.sizes.api }
+    worker = { container = local.worker_container, size = var.sizes.worker }
   }
 
   family                   = "${var.name}-${each.key}"
@@ -36,8 +36,8 @@ resource "aws_ecs_task_definition" "migration" {
   family                   = "${var.name}-migration"
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
-  cpu                      = var.worker_size.cpu
-  memory                   = var.worker_size.memory
+  cpu                      = var.sizes.worker.cpu
+  memory                   = var.sizes.worker.memory
   execution_role_arn       = aws_iam_role.execution["migration-execution"].arn
   task_role_arn            = aws_iam_role.migration.arn
   container_definitions    = jsonencode([local.migration_container])

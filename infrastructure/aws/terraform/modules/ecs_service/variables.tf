@@ -50,12 +50,6 @@ variable "data_stores" {
   type        = map(object({ security_group_id = string, port = number }))
 }
 
-variable "https_egress_cidrs" {
-  description = "Where the tasks may go on 443: providers, services, AWS."
-  type        = set(string)
-  default     = ["0.0.0.0/0"]
-}
-
 variable "load_balancer" {
   description = "What the module alb tells: where the API's tasks register, and what scaling and CodeDeploy look at."
   type = object({
@@ -73,18 +67,6 @@ variable "agents" {
   description = "Whether the API's tasks also register on agents_port in load_balancer.agents_target_group_arn."
   type        = bool
   default     = false
-}
-
-variable "container_port" {
-  description = "Port of the API in the task."
-  type        = number
-  default     = 8080
-}
-
-variable "agents_port" {
-  description = "Port of the agents in the task."
-  type        = number
-  default     = 9889
 }
 
 variable "image" {
@@ -118,44 +100,24 @@ variable "cpu_architecture" {
   }
 }
 
-variable "environment_variables" {
-  description = "The environment of the API and the worker; no secrets."
-  type        = map(string)
+variable "serving_environment" {
+  description = "What the API and the worker are given: plain variables, variables from Secrets Manager (name → ARN, with :key:: for a member), and the ARNs of exactly those secrets."
+  type        = object({ plain = map(string), secrets = map(string), secret_arns = list(string) })
 
   validation {
-    condition     = length([for name in keys(var.environment_variables) : name if can(regex("PASSWORD|SECRET|TOKEN", name))]) == 0
-    error_message = "Secrets come from Secrets Manager: put them into secrets, not into environment_variables."
+    condition     = !anytrue([for name in keys(var.serving_environment.plain) : can(regex("PASSWORD|SECRET|TOKEN", name))])
+    error_message = "Secrets come from Secrets Manager: put them into serving_environment.secrets, not into plain."
   }
 }
 
-variable "migration_environment_variables" {
-  description = "The environment of the migration; no secrets."
-  type        = map(string)
+variable "migration_environment" {
+  description = "What the migration is given, in the same way; the database's administrator among its secrets."
+  type        = object({ plain = map(string), secrets = map(string), secret_arns = list(string) })
 
   validation {
-    condition     = length([for name in keys(var.migration_environment_variables) : name if can(regex("PASSWORD|SECRET|TOKEN", name))]) == 0
-    error_message = "Secrets come from Secrets Manager: put them into migration_secrets."
+    condition     = !anytrue([for name in keys(var.migration_environment.plain) : can(regex("PASSWORD|SECRET|TOKEN", name))])
+    error_message = "Secrets come from Secrets Manager: put them into migration_environment.secrets, not into plain."
   }
-}
-
-variable "secrets" {
-  description = "Variables of the API and the worker that come from Secrets Manager: name → secret's ARN, with :key:: for a member of JSON."
-  type        = map(string)
-}
-
-variable "secret_arns" {
-  description = "ARNs of exactly the secrets that secrets names: what the execution role may read."
-  type        = list(string)
-}
-
-variable "migration_secrets" {
-  description = "Variables of the migration that come from Secrets Manager, the database's administrator among them."
-  type        = map(string)
-}
-
-variable "migration_secret_arns" {
-  description = "ARNs of exactly the secrets that migration_secrets names: what the migration's execution role may read."
-  type        = list(string)
 }
 
 variable "kms_key_arn" {
@@ -179,11 +141,6 @@ variable "log_retention_days" {
   description = "Days that the tasks' logs are kept."
   type        = number
   default     = 30
-
-  validation {
-    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days is one of the periods that CloudWatch Logs knows: 7, 14, 30, 60, 90, 365 and others."
-  }
 }
 
 variable "container_insights" {
@@ -224,4 +181,105 @@ variable "service_connect" {
     condition     = !(var.service_connect && var.blue_green)
     error_message = "ECS does not combine Service Connect with CodeDeploy: choose service_connect or blue_green."
   }
+}
+
+variable "serving" {
+  description = "false builds everything and runs no task: for the first apply, before the first migration."
+  type        = bool
+  default     = true
+}
+
+variable "sizes" {
+  description = "CPU units and MiB of an API task, and of a worker or migration task; the collector included."
+  type = object({
+    api    = optional(object({ cpu = number, memory = number }), { cpu = 512, memory = 1024 })
+    worker = optional(object({ cpu = number, memory = number }), { cpu = 512, memory = 1024 })
+  })
+  default = {}
+
+  validation {
+    condition = alltrue([for size in values(var.sizes) : anytrue([
+      for pair in [[256, 512, 2048], [512, 1024, 4096], [1024, 2048, 8192], [2048, 4096, 16384], [4096, 8192, 30720]] :
+      size.cpu == pair[0] && size.memory >= pair[1] && size.memory <= pair[2]
+    ])])
+    error_message = "sizes are pairs that Fargate has, such as 512/1024, 1024/2048 or 2048/4096."
+  }
+}
+
+variable "min_capacity" {
+  description = "Fewest API tasks."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.min_capacity >= 1 && (var.environment != "production" || var.min_capacity >= 2)
+    error_message = "min_capacity is at least 1, in production 2: one per availability zone."
+  }
+}
+
+variable "max_capacity" {
+  description = "Most API tasks."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.max_capacity >= var.min_capacity && var.max_capacity <= 40
+    error_message = "max_capacity is from min_capacity to 40."
+  }
+}
+
+variable "desired_capacity" {
+  description = "API tasks that the service begins with; from then on the autoscaler decides."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.desired_capacity >= var.min_capacity && var.desired_capacity <= var.max_capacity
+    error_message = "desired_capacity lies between min_capacity and max_capacity."
+  }
+}
+
+variable "worker_capacity" {
+  description = "Fewest and most worker tasks."
+  type        = object({ min = number, max = number })
+  default     = { min = 1, max = 4 }
+
+  validation {
+    condition     = var.worker_capacity.min >= 1 && var.worker_capacity.max >= var.worker_capacity.min
+    error_message = "worker_capacity has a min of at least 1 and a max of at least that."
+  }
+}
+
+variable "worker_spot_percent" {
+  description = "Share of the workers beyond the first that runs on Spot, in percent. The first is never on Spot."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.worker_spot_percent >= 0 && var.worker_spot_percent <= 100
+    error_message = "worker_spot_percent is from 0 to 100."
+  }
+}
+
+variable "night" {
+  description = "From 22:00 to 06:00 this many tasks run, API and worker each; null: no difference. Not in production."
+  type        = object({ capacity = number, timezone = optional(string, "Etc/UTC") })
+  default     = null
+
+  validation {
+    condition     = var.night == null || var.environment != "production"
+    error_message = "Production does not sleep: night is for dev and staging."
+  }
+}
+
+variable "rollback_alarm_names" {
+  description = "Alarms that roll a deployment back while it is under way."
+  type        = list(string)
+  default     = []
+}
+
+variable "blue_green" {
+  description = "CodeDeploy shifts traffic between two target groups, instead of a rolling deployment with a circuit breaker. Changing it replaces the service."
+  type        = bool
+  default     = false
 }

@@ -48,16 +48,20 @@ variables {
     https_listener_arn      = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/caio-staging-alb/0123456789abcdef/0123456789abcdef"
     test_listener           = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/caio-staging-alb/0123456789abcdef/fedcba9876543210"
   }
-  image                           = "123456789012.dkr.ecr.us-east-1.amazonaws.com/caio:v1.0.0"
-  repository_arn                  = "arn:aws:ecr:us-east-1:123456789012:repository/caio"
-  environment_variables           = { CAIO_ENV = "staging" }
-  migration_environment_variables = { CAIO_ENV = "staging" }
-  secrets                         = { CAIO_DB_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:app:password::" }
-  secret_arns                     = ["arn:aws:secretsmanager:us-east-1:123456789012:secret:app"]
-  migration_secrets               = { CAIO_DB_ADMIN_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:admin:password::" }
-  migration_secret_arns           = ["arn:aws:secretsmanager:us-east-1:123456789012:secret:admin"]
-  kms_key_arn                     = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
-  rollback_alarm_names            = ["caio-staging-5xx"]
+  image          = "123456789012.dkr.ecr.us-east-1.amazonaws.com/caio:v1.0.0"
+  repository_arn = "arn:aws:ecr:us-east-1:123456789012:repository/caio"
+  serving_environment = {
+    plain       = { CAIO_ENV = "staging" }
+    secrets     = { CAIO_DB_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:app:password::" }
+    secret_arns = ["arn:aws:secretsmanager:us-east-1:123456789012:secret:app"]
+  }
+  migration_environment = {
+    plain       = { CAIO_ENV = "staging" }
+    secrets     = { CAIO_DB_ADMIN_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:admin:password::" }
+    secret_arns = ["arn:aws:secretsmanager:us-east-1:123456789012:secret:admin"]
+  }
+  kms_key_arn          = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+  rollback_alarm_names = ["caio-staging-5xx"]
   access = {
     tenants_key_arn      = "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111"
     artifacts_bucket_arn = "arn:aws:s3:::caio-staging-artifacts"
@@ -93,7 +97,7 @@ run "only_the_migration_reads_the_administrator" {
   command = plan
 
   assert {
-    condition     = toset(flatten([for statement in data.aws_iam_policy_document.execution["execution"].statement : statement.resources if contains(statement.actions, "secretsmanager:GetSecretValue")])) == toset(var.secret_arns)
+    condition     = toset(flatten([for statement in data.aws_iam_policy_document.execution["execution"].statement : statement.resources if contains(statement.actions, "secretsmanager:GetSecretValue")])) == toset(var.serving_environment.secret_arns)
     error_message = "The services' execution role reads exactly their secrets."
   }
   assert {
@@ -237,9 +241,9 @@ run "a_secret_in_the_environment_is_refused" {
   command = plan
 
   variables {
-    environment_variables = { CAIO_REDIS_PASSWORD = "no" }
+    serving_environment = { plain = { CAIO_REDIS_PASSWORD = "no" }, secrets = {}, secret_arns = [] }
   }
-  expect_failures = [var.environment_variables]
+  expect_failures = [var.serving_environment]
 }
 
 run "service_connect_with_codedeploy_is_refused" {
@@ -256,7 +260,7 @@ run "a_size_that_fargate_lacks_is_refused" {
   command = plan
 
   variables {
-    task_size = { cpu = 512, memory = 8192 }
+    sizes = { api = { cpu = 512, memory = 8192 } }
   }
-  expect_failures = [var.task_size]
+  expect_failures = [var.sizes]
 }

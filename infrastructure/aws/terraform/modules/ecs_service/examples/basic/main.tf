@@ -79,22 +79,25 @@ module "service" {
   kms_key_arn    = var.kms_key_arn
   access         = var.access
 
-  environment_variables           = merge(local.database, { CAIO_API_HOST = "0.0.0.0", CAIO_API_PORT = "8080", CAIO_OPS_PORT = "9090" })
-  migration_environment_variables = local.database
+  serving_environment = {
+    plain = merge(local.database, { CAIO_API_HOST = "0.0.0.0", CAIO_API_PORT = "8080", CAIO_OPS_PORT = "9090" })
+    secrets = merge(local.login, {
+      CAIO_AUTH_SECRET_KEY = "${var.auth_secret_arn}:auth_secret_key::"
+      CAIO_SIGNING_SECRET  = "${var.auth_secret_arn}:signing_secret::"
+    })
+    secret_arns = [var.database.secret_arn, var.auth_secret_arn]
+  }
 
-  secrets = merge(local.login, {
-    CAIO_AUTH_SECRET_KEY = "${var.auth_secret_arn}:auth_secret_key::"
-    CAIO_SIGNING_SECRET  = "${var.auth_secret_arn}:signing_secret::"
-  })
-  secret_arns = [var.database.secret_arn, var.auth_secret_arn]
+  migration_environment = {
+    plain = local.database
+    secrets = merge(local.login, {
+      CAIO_DB_ADMIN_USER     = "${var.database.admin_secret_arn}:username::"
+      CAIO_DB_ADMIN_PASSWORD = "${var.database.admin_secret_arn}:password::"
+    })
+    secret_arns = [var.database.secret_arn, var.database.admin_secret_arn]
+  }
 
-  migration_secrets = merge(local.login, {
-    CAIO_DB_ADMIN_USER     = "${var.database.admin_secret_arn}:username::"
-    CAIO_DB_ADMIN_PASSWORD = "${var.database.admin_secret_arn}:password::"
-  })
-  migration_secret_arns = [var.database.secret_arn, var.database.admin_secret_arn]
-
-  rollback_on_alarm = false # no alarms in this example; the circuit breaker is always there
+  rollback_alarm_names = ["caio-staging-5xx"] # an alarm of yours on the load balancer
 }
 
 output "migration_task_definition_arn" {

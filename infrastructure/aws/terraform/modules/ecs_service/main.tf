@@ -7,6 +7,10 @@ data "aws_caller_identity" "current" {}
 locals {
   tags = merge({ Component = "compute" }, var.tags)
 
+  # Two ports of the API's task: requests, and agents where they are switched on.
+  container_port = 8080
+  agents_port    = 9889
+
   # Names are values, not attributes of resources: alarms can name the service before it exists, and it them.
   cluster_name        = "${var.name}-cluster"
   service_name        = "${var.name}-service"
