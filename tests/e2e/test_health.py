@@ -14,11 +14,22 @@ async def test_ready_names_what_it_depends_on(caio):
     assert (status, health["status"]) == (200, "healthy")
     assert {name: each["status"] for name, each in health["components"].items()} == {
         "database": "healthy",
+        "migrations": "healthy",
         "journal": "healthy",
         "calls": "healthy",
         "audit_log": "healthy",
         "worker": "healthy",
     }
+
+
+async def test_older_tables_take_the_process_out_of_service(caio):
+    async with caio.installation.database.writing(PlatformScope("test")) as connection:
+        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    caio.installation.standing._until = 0.0
+    status, health = await caio.get("/health/ready")
+    assert (status, health["status"]) == (503, "unhealthy")
+    assert "run: caio db upgrade" in health["components"]["migrations"]["detail"]
+    assert health["components"]["database"]["status"] == "healthy"
 
 
 async def test_a_log_in_trouble_is_shown_but_serves_on(caio):

@@ -91,6 +91,7 @@ async def test_a_limiter_that_is_away_is_said(settings, wait_for_async):
         async with open_installation(settings(redis_url=redis.url)) as installation:
             assert installation.limiter is not None
             await wait_for_async(lambda: installation.limiter.degraded() is None)
+            assert 0 < installation.limiter.round_trip < 1
             redis.suspend()
             await wait_for_async(lambda: installation.limiter.degraded() is not None)
             redis.resume()

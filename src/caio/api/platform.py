@@ -54,6 +54,11 @@ class Limiter(Protocol):
         """What is wrong with it, in words that name no tenant, or None."""
         ...
 
+    @property
+    def round_trip(self) -> float:
+        """How long the Redis behind it took to answer last, in seconds."""
+        ...
+
 
 class Platform(Protocol):
     @property
@@ -130,4 +135,9 @@ class Platform(Protocol):
 
     async def ping_database(self) -> None:
         """Raises NotReady when the database does not answer."""
+        ...
+
+    async def check_migrations(self) -> None:
+        """Raises NotReady when the database's tables are older than this version of the program, or cannot be
+        asked. Remembers the answer for a while."""
         ...

@@ -36,6 +36,7 @@ from caio.registry.what_if import WhatIf
 from caio.storage.memory.admission import InProcessAdmission
 from caio.storage.sql.database import Database
 from caio.storage.sql.lock import in_turn
+from caio.storage.sql.standing import Standing
 from caio.storage.sql.stores import Stores
 from caio.tenancy.addresses import CallerAddresses
 from caio.tenancy.api_keys import ApiKeys
@@ -57,6 +58,7 @@ class Installation:
 
     settings: Settings
     database: Database
+    standing: Standing
     stores: Stores
     keyring: Keyring
     vault: TenantVault
@@ -113,3 +115,6 @@ class Installation:
 
     async def ping_database(self) -> None:
         await self.database.ping()
+
+    async def check_migrations(self) -> None:
+        await self.standing.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from caio.bootstrap.workflows import wire_workflows
 from caio.config import EMBEDDED, Settings, read_settings, require_safe
 from caio.observability.logging import configure_logging
 from caio.providers.outbound import OutboundClient
+from caio.storage.sql.standing import Standing
 from caio.tenancy.turns import Turns
 
 
@@ -81,6 +83,7 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
         yield Installation(
             settings=settings,
             database=storage.database,
+            standing=Standing(storage.database, time.monotonic),
             stores=storage.stores,
             keyring=audit.keyring,
             vault=audit.vault,

@@ -18,7 +18,8 @@ router = APIRouter(tags=["health"])
 
 
 class Component(BaseModel):
-    """One thing this process depends on. ``latency_ms`` is how long the check took."""
+    """One thing this process depends on. ``latency_ms`` is how long the check took; of the cache how long its server
+    took to answer last."""
 
     status: str
     latency_ms: float
@@ -39,14 +40,14 @@ async def live() -> Health:
 @router.get("/health", responses={503: {"model": Health}}, response_model=Health)
 @router.get("/health/ready", responses={503: {"model": Health}}, response_model=Health)
 async def ready(platform: ThePlatform) -> JSONResponse:
-    """The process can serve: the database answers and the journal writes.
+    """The process can serve: the database answers, its tables are not older than this version, the journal writes.
 
     An audit log that lags behind its journal, or cannot be anchored, is shown and makes the status
     `degraded`, but takes no process out of service: every decision is durable in the journal, and what
     lacks is only its proof, which another process could not give either. So it is with the worker's loops,
-    where they run in this process: events and sums come later. And with the shared limiter: while it is away,
-    tenants are served their share or not at all, by every process alike. A process that sends calls away for
-    having too many is `degraded`, too: it serves as many as it can.
+    where they run in this process: events and sums come later. And with the shared limiter and its server,
+    `cache`: while it is away, tenants are served their share or not at all, by every process alike. A process
+    that sends calls away for having too many is `degraded`, too: it serves as many as it can.
     """
 
     async def journal() -> None:
@@ -69,7 +70,11 @@ async def ready(platform: ThePlatform) -> JSONResponse:
         if platform.starts.is_shedding:
             raise NotReady("this process has more calls than it can serve, and sends some away")
 
-    components = {"database": await _check(platform.ping_database), "journal": await _check(journal)}
+    components = {
+        "database": await _check(platform.ping_database),
+        "migrations": await _check(platform.check_migrations),
+        "journal": await _check(journal),
+    }
     serving = all(each.status == "healthy" for each in components.values())
     components["calls"] = await _check(calls)
     components["audit_log"] = await _check(audit_log)
@@ -77,6 +82,8 @@ async def ready(platform: ThePlatform) -> JSONResponse:
         components["worker"] = await _check(worker)
     if platform.limiter is not None:
         components["limiter"] = await _check(limiter)
+        answered = round(platform.limiter.round_trip * 1000, 3)
+        components["cache"] = components["limiter"].model_copy(update={"latency_ms": answered})
     whole = all(each.status == "healthy" for each in components.values())
     status = "unhealthy" if not serving else "healthy" if whole else "degraded"
     health = Health(status=status, components=components)

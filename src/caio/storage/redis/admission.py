@@ -151,6 +151,11 @@ class RedisAdmission:
         return self._heartbeats.fault or "the shared limiter does not answer"
 
     @property
+    def round_trip(self) -> float:
+        """How long Redis took to answer last, in seconds; asks nothing."""
+        return self._heartbeats.round_trip
+
+    @property
     def rebuilt(self) -> int:
         """How many accounts this process has rebuilt."""
         return self._rebuilding.rebuilt

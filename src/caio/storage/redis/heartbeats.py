@@ -102,6 +102,11 @@ class Heartbeats:
         ahead = (time.monotonic() - self._sent) * 1.001 + self.client.step_seconds
         return str(then + int(ahead * 1_000_000))
 
+    @property
+    def round_trip(self) -> float:
+        """How long the server took to answer the last beat that it answered, in seconds."""
+        return max(0.0, self._known[0] - self._sent)
+
     async def _go_on(self) -> None:
         wait = _FIRST_WAIT
         while True:
