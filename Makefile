@@ -11,7 +11,7 @@ WORKERS ?= logical
 CALLS ?= 1000000
 BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
 
-.PHONY: help setup setup-services setup-infra runtime demo dev check test test-infra verify soak mutation bench clean requirements
+.PHONY: help setup setup-services setup-infra runtime demo dev check test test-infra verify soak mutation bench clean requirements pin
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z<>-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ requirements: setup ## Pin pyproject.toml's requirements again; UPGRADE=1 moves 
 	@scripts/requirements $(if $(UPGRADE),--upgrade)
 	@scripts/setup dev
 	@scripts/requirements-infra
+
+pin: ## Pin actions to commits and base images to digests; needs a network
+	@scripts/pin
 
 clean: ## Remove the environment, caches and results (not the data in .caio)
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
