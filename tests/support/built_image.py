@@ -192,12 +192,12 @@ class BuiltImage:
 
     @contextmanager
     def started(
-        self, command: Sequence[str], data: Path, log: Path, **environment: str
+        self, command: Sequence[str], data: Path, log: Path, settings: Mapping[str, str]
     ) -> Iterator[subprocess.Popen[bytes]]:
         """The image's entry point with a command, for as long as the block runs; what it writes goes to `log`."""
         with log.open("wb") as writing:
             process = subprocess.Popen(
-                self._command(command, data, None, environment),
+                self._command(command, data, None, settings),
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=subprocess.STDOUT,
@@ -210,14 +210,19 @@ class BuiltImage:
                 process.wait(10)
 
     def run(
-        self, *command: str, data: Path, entrypoint: Sequence[str] | None = (), seconds: float = 60, **environment: str
+        self,
+        *command: str,
+        data: Path,
+        entrypoint: Sequence[str] | None = (),
+        settings: Mapping[str, str] | None = None,
+        seconds: float = 60,
     ) -> tuple[int, str, str]:
         """Exit code, output and errors of a command in the image; None as entry point is the image's own.
 
         `data` is its volume, already the image's user's. Raises TimeoutExpired when it takes longer than `seconds`.
         """
         done = subprocess.run(
-            self._command(command, data, entrypoint, environment),
+            self._command(command, data, entrypoint, settings or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
