@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ TARGETS = {
 }  # fmt: skip
 
 #: Writes its name and arguments down, then says what the first matching prefix of its answers says.
-_FAKE = """#!/usr/bin/env python3
+_FAKE = """#!{python} -IS
 import json, pathlib, sys
 here = pathlib.Path(__file__).parent
 call = [pathlib.Path(__file__).name, *sys.argv[1:]]
@@ -130,7 +131,7 @@ def operations(tmp_path: Path) -> Operations:
     (tmp_path / "src" / "caio" / "_version.py").write_text('__version__ = "1.2.3"\n')
     for name in ("aws", "terraform", "docker", "grype", "git", "caio"):
         program = programs / name
-        program.write_text(_FAKE)
+        program.write_text(_FAKE.replace("{python}", sys.executable))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     found = Operations(folder, programs)
     found.answer()
