@@ -193,6 +193,17 @@ async def test_a_page_filters_by_the_newest_versions_tags_and_by_retirement(stor
     assert await tagged("local", retired=True) == await tagged(None, retired=True) == ["one", "two"]
 
 
+async def test_names_in_service_are_counted_over_all_tenants(stores, acme, rival):
+    assert await stores.contracts.in_service() == 0
+    for scope in (acme, rival):
+        for name in ("one", "two"):
+            await stores.contracts.publish_first(scope, publication(name=name), 10, act_leaf(scope))
+    await stores.policies.publish_first(acme, publication(name="policy"), 10, act_leaf(acme))
+    await stores.contracts.publish_next(acme, publication(name="one", version="2.0.0"), 1, act_leaf(acme))
+    await stores.contracts.retire(rival, "two", None, 5, act_leaf(rival))
+    assert await stores.contracts.in_service() == 3
+
+
 async def test_contracts_and_policies_are_apart(stores, acme):
     await stores.contracts.publish_first(acme, publication("same"), 1, act_leaf(acme))
     await stores.policies.publish_first(acme, publication("same", "3.0.0", tags=("only-policy",)), 1, act_leaf(acme))

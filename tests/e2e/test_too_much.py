@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from caio.api import hot_paths
+from caio.api import hot_request
 from caio.gateway import streams as stream_module
 from tests.e2e.conftest import Served, chat_contract, contract, served
 from tests.support.books import books_of
@@ -41,7 +41,7 @@ async def test_a_call_waits_for_a_slot_in_turn(caio: Served) -> None:
 
 
 async def test_a_body_that_does_not_come_keeps_no_place(caio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hot_paths, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(hot_request, "BODY_SECONDS", 0.3)
     await caio.register("only")
     starts = caio.installation.starts
     monkeypatch.setattr(starts, "_most_at_once", 2)

@@ -10,15 +10,17 @@ import asyncio
 from contextlib import AsyncExitStack
 from importlib import import_module
 
+from caio.api.asgi import App, Receive, Scope, Send
 from caio.api.control_plane import control_plane
-from caio.api.hot_paths import App, HotPaths, Receive, Scope, Send
+from caio.api.cors import with_cors
+from caio.api.hot_paths import HotPaths
 from caio.api.mcp.door import McpDoor
 from caio.api.platform import Platform
 
 
 def create_app(platform: Platform) -> App:
     """The whole API over a platform that is already open."""
-    return HotPaths(platform, McpDoor(platform, control_plane(platform)))
+    return with_cors(HotPaths(platform, McpDoor(platform, control_plane(platform))), platform.cors_origins)
 
 
 class _OpenedByTheServer:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from caio.api.hot_paths import App, Message, Receive, Scope, Send
+from caio.api.asgi import App, Message, Receive, Scope, Send
 
 #: The probes that a balancer decides by; ``/health/live`` stays as it is, or the process would be killed.
 _READINESS = ("/health", "/health/ready")

@@ -26,7 +26,7 @@ from typing import Protocol
 
 import msgspec
 
-from caio.api.hot_paths import App, Receive, Scope, Send
+from caio.api.asgi import App, Receive, Scope, Send
 from caio.api.platform import Limiter
 from caio.foundation.errors import CaioError
 

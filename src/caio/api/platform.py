@@ -5,6 +5,7 @@ A Protocol, because the composition root lies above this room; ``bootstrap.Insta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from caio.api.openai.naming import ModelNames
@@ -132,6 +133,10 @@ class Platform(Protocol):
     def tracing(self) -> Tracing | None: ...
     @property
     def max_body_bytes(self) -> int: ...
+    @property
+    def cors_origins(self) -> Sequence[str]:
+        """Whose pages may call the API from a browser."""
+        ...
 
     async def ping_database(self) -> None:
         """Raises NotReady when the database does not answer."""

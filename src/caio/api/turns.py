@@ -16,7 +16,7 @@ from caio.tenancy.principals import Caller
 from caio.tenancy.turns import Turns, Weight
 
 if TYPE_CHECKING:
-    from caio.api.hot_paths import App, Receive, Scope, Send
+    from caio.api.asgi import App, Receive, Scope, Send
 
 _HELD = "caio.turns"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from caio.foundation.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from caio.api.hot_paths import App
+    from caio.api.asgi import App
     from caio.config import Settings
     from caio.observability.metrics import Metrics
 

@@ -203,3 +203,26 @@ async def test_trouble_is_logged_once_while_it_lasts() -> None:
         ("the worker is in trouble", "stuck has not succeeded for 3600 s")
     ]
     await worker.stop()
+
+
+async def test_a_loop_tells_its_age_and_its_failures() -> None:
+    now, good = 100.0, True
+
+    async def step() -> int:
+        if not good:
+            raise RuntimeError("away")
+        return 0
+
+    loop = Loop("told", 1.0, step, monotonic=lambda: now)
+    assert (loop.age, loop.failed) == (0.0, 0)  # it does not run yet
+    await loop._once()
+    now = 107.5
+    assert (loop.age, loop.failed) == (7.5, 0)
+    good = False
+    for _ in range(3):
+        await loop._once()
+    now = 110.0
+    assert (loop.age, loop.failed) == (10.0, 3)
+    good = True
+    await loop._once()
+    assert (loop.age, loop.failed) == (0.0, 3)  # what failed stays counted
