@@ -113,9 +113,8 @@ data "aws_iam_policy_document" "exec" {
 }
 
 resource "aws_iam_role" "task" {
-  name                 = "${var.name}-task"
-  assume_role_policy   = data.aws_iam_policy_document.tasks_assume.json
-  permissions_boundary = var.permissions_boundary
+  name               = "${var.name}-task"
+  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
 
   tags = merge(local.tags, { Purpose = "task" })
 }

@@ -24,12 +24,6 @@ variable "tags" {
   default     = {}
 }
 
-variable "permissions_boundary" {
-  description = "ARN of the policy that bounds the roles made here; null for none."
-  type        = string
-  default     = null
-}
-
 variable "vpc_id" {
   description = "VPC of the tasks."
   type        = string

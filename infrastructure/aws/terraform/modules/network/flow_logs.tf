@@ -36,9 +36,8 @@ data "aws_iam_policy_document" "flow" {
 }
 
 resource "aws_iam_role" "flow" {
-  name                 = "${var.name}-flow-logs"
-  assume_role_policy   = data.aws_iam_policy_document.flow_assume.json
-  permissions_boundary = var.permissions_boundary
+  name               = "${var.name}-flow-logs"
+  assume_role_policy = data.aws_iam_policy_document.flow_assume.json
 
   tags = local.tags
 }

@@ -121,9 +121,3 @@ variable "kms_key_arn" {
   description = "KMS key that encrypts the flow logs; its policy admits CloudWatch Logs."
   type        = string
 }
-
-variable "permissions_boundary" {
-  description = "ARN of the policy that bounds the roles made here; null for none."
-  type        = string
-  default     = null
-}

@@ -1,0 +1,23 @@
+terraform {
+  required_version = ">= 1.9, < 2.0"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.100, < 7.0"
+    }
+  }
+}
+
+provider "aws" {
+  region = var.aws_region
+
+  default_tags {
+    tags = {
+      Project     = "caio"
+      Environment = "shared"
+      ManagedBy   = "terraform"
+      Owner       = var.owner_email
+    }
+  }
+}
