@@ -64,8 +64,19 @@ variable "enable_inspector" {
   default     = false
 }
 
+variable "notify" {
+  description = "Whether findings_topic_arn is told of findings of high severity."
+  type        = bool
+  default     = true
+
+  validation {
+    condition     = !var.notify || var.findings_topic_arn != null || !(var.enable_guardduty || var.enable_inspector)
+    error_message = "notify needs findings_topic_arn when GuardDuty or Inspector is on: a finding that nobody reads is none."
+  }
+}
+
 variable "findings_topic_arn" {
-  description = "The topic that is told of findings of high severity; null for none."
+  description = "The topic that is told. Its policy and its key let events.amazonaws.com publish."
   type        = string
   default     = null
 }

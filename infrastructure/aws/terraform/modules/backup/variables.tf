@@ -30,7 +30,7 @@ variable "kms_key_arn" {
 }
 
 variable "database_arn" {
-  description = "The database's ARN (instance or cluster): backed up continuously and tested by restoring."
+  description = "The database's ARN (instance or cluster): a snapshot a day, and a test by restoring one."
   type        = string
 }
 
@@ -46,19 +46,25 @@ variable "database_engine" {
 }
 
 variable "resource_arns" {
-  description = "What else is backed up: the session table, the artifacts bucket. Beside these, whatever is tagged Backup = <name>."
+  description = "What else gets a snapshot a day: the session table. Beside these, whatever is tagged Backup = <name>."
+  type        = list(string)
+  default     = []
+}
+
+variable "bucket_arns" {
+  description = "Buckets, each with versioning, that are backed up continuously: any second can be restored."
   type        = list(string)
   default     = []
 }
 
 variable "continuous_retention_days" {
-  description = "For how many days each second can be restored. AWS Backup allows 35 at most."
+  description = "For how many days each second of the buckets can be restored. AWS Backup allows 35 at most."
   type        = number
   default     = 35
 
   validation {
-    condition     = var.continuous_retention_days >= 1 && var.continuous_retention_days <= 35
-    error_message = "continuous_retention_days must be 1 to 35."
+    condition     = var.continuous_retention_days >= 7 && var.continuous_retention_days <= 35
+    error_message = "continuous_retention_days must be 7 to 35."
   }
 }
 
@@ -102,8 +108,19 @@ variable "database_subnet_group_name" {
   default     = null
 }
 
+variable "notify" {
+  description = "Whether notified_topic_arn is told of backups, copies and restores that fail."
+  type        = bool
+  default     = true
+
+  validation {
+    condition     = !var.notify || var.notified_topic_arn != null
+    error_message = "notify needs notified_topic_arn: a backup that fails in silence is found when it is needed."
+  }
+}
+
 variable "notified_topic_arn" {
-  description = "The topic that is told of failed backups, copies and restores; null for none."
+  description = "The topic that is told. Its policy and its key let backup.amazonaws.com publish."
   type        = string
   default     = null
 }

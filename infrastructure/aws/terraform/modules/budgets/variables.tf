@@ -50,8 +50,8 @@ variable "notified_topic_arns" {
   default     = []
 }
 
-variable "cost_tags" {
-  description = "The tags whose costs count, by key; empty for the whole account. Activate them as cost allocation tags first."
-  type        = map(string)
+variable "cost_tag" {
+  description = "The tag whose costs count; null for the whole account. Activate it as a cost allocation tag first: until then nothing counts."
+  type        = object({ key = string, value = string })
   default     = null
 }

@@ -198,6 +198,8 @@ run "without_a_canary_and_a_cache" {
     table_name     = null
     dlq_names      = {}
     queue_names    = {}
+
+    rotated_secret_arns = []
   }
 
   assert {
