@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -108,6 +109,10 @@ class Installation:
     @property
     def max_body_bytes(self) -> int:
         return self.settings.max_body_bytes
+
+    @property
+    def cors_origins(self) -> Sequence[str]:
+        return self.settings.cors_origins
 
     def in_turn(self) -> AbstractAsyncContextManager[None]:
         """For what every process of a database does when it starts, and one is to do first."""
