@@ -10,6 +10,7 @@ from caio_cdk.foundation import NetworkStack
 from caio_cdk.infrastructure import InfrastructureStack
 from caio_cdk.quickstart import QuickStart
 
+QUICK_START = "CaioQuickStart"
 #: Behaviour of the CDK that is off unless asked for; stated here, so that every way to synthesise has the same.
 _FLAGS = {
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
@@ -35,7 +36,7 @@ def application(outdir: str | None = None) -> cdk.App:
     )
     QuickStart(
         app,
-        "CaioQuickStart",
+        QUICK_START,
         description="CAIO, to try it: one task and one PostgreSQL database, ready in under ten minutes.",
     )
     return app

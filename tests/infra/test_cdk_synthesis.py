@@ -1,0 +1,113 @@
+"""The CDK application as a whole: it synthesises anywhere, always to the same, and AWS's own rules have no more to say.
+
+Laws
+----
+- synthesis_needs_no_account: no credentials, no look-ups, nothing uploaded.
+- every_finding_is_explained_and_every_explanation_has_its_finding, in production and outside of it.
+- two_syntheses_are_the_same_to_the_byte.
+- what_is_published_is_what_is_synthesised.
+- no_template_has_a_fault_that_cfn_lint_knows.
+- a_wrong_context_is_refused_in_a_sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.cdk_synthesis import FULL, PUBLISHED, QUICK_START, run_cdk, synthesised, template
+from tests.support.infra_tools import environment
+
+pytestmark = pytest.mark.infra
+
+#: Synthesises with nothing acknowledged, and prints what was found and what is accepted as lists of [path, rule].
+_FINDINGS = """
+import json, pathlib, sys
+from caio_cdk.application import application
+from caio_cdk.deployment import read
+from caio_cdk.findings import accepted, check
+
+app = application()
+table = sorted({(each.path, each.rule) for each in accepted(read(app.node).profile)})
+check(app, ())
+try:
+    app.synth()
+except Exception as refused:
+    print(refused, file=sys.stderr)
+report = json.loads(pathlib.Path(app.outdir, "validation-report.json").read_text())
+prefix = {"AwsSolutions": "", "CloudFormation Validate": "CloudFormation-Validate::"}
+found = sorted({
+    (construct["constructPath"], prefix[plugin["pluginName"]] + violation["ruleName"])
+    for plugin in report["pluginReports"]
+    for violation in plugin["violations"]
+    for construct in violation["violatingConstructs"]
+})
+print(json.dumps([found, table]))
+"""
+
+
+@pytest.fixture(scope="module")
+def production(shared_folder: Path) -> Path:
+    return synthesised(shared_folder, "production")
+
+
+@pytest.fixture(scope="module")
+def staging(shared_folder: Path) -> Path:
+    return synthesised(shared_folder, "staging", {"environment": "staging"})
+
+
+def test_synthesis_needs_no_account(production: Path):
+    for stack in (*FULL, QUICK_START):
+        said = json.loads((production / "manifest.json").read_text())
+        assert said["artifacts"][stack]["environment"] == "aws://unknown-account/unknown-region"
+        assert "missing" not in said, "nothing is looked up"
+        resources = template(production, stack)["Resources"]
+        assert not [name for name in resources if name.startswith("Custom")], "nothing is uploaded"
+    assert "BootstrapVersion" not in template(production, QUICK_START)["Parameters"]
+
+
+@pytest.mark.parametrize("name", ["production", "dev"])
+def test_every_finding_is_explained_and_every_explanation_has_its_finding(name: str, tmp_path: Path):
+    done = run_cdk(tmp_path, "-c", _FINDINGS, context={"environment": name})
+    assert done.returncode == 0, done.stderr
+    found, table = json.loads(done.stdout.splitlines()[-1])
+    assert found == table
+
+
+def test_two_syntheses_are_the_same_to_the_byte(production: Path, tmp_path: Path):
+    done = run_cdk(tmp_path, "app.py")
+    assert done.returncode == 0, done.stderr
+    for stack in (*FULL, QUICK_START):
+        name = f"{stack}.template.json"
+        assert (tmp_path / name).read_bytes() == (production / name).read_bytes()
+
+
+def test_what_is_published_is_what_is_synthesised(production: Path):
+    published = json.loads(PUBLISHED.read_text())
+    assert published == template(production, QUICK_START), "run infrastructure/aws/cdk/publish_quickstart.py"
+
+
+def test_no_template_has_a_fault_that_cfn_lint_knows(production: Path, staging: Path):
+    templates = [str(folder / f"{stack}.template.json") for folder in (production, staging) for stack in FULL]
+    linter = environment("lint") / "cfn-lint"
+    done = subprocess.run(
+        [str(linter), *templates, str(PUBLISHED)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("context", "said"),
+    [
+        ({"environment": "prod"}, "choose one of production, staging, dev"),
+        ({"vpc_cidr": "10.0.0.0/20"}, "a /16 is needed"),
+        ({"nat": "none"}, "choose single or per_az"),
+    ],
+)
+def test_a_wrong_context_is_refused_in_a_sentence(context: dict[str, str], said: str, tmp_path: Path):
+    done = run_cdk(tmp_path, "app.py", context=context)
+    assert done.returncode != 0
+    assert said in done.stderr
