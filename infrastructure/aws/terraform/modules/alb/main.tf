@@ -6,6 +6,7 @@ locals {
 
 resource "aws_lb" "this" {
   #checkov:skip=CKV2_AWS_28:the composition attaches the web ACL, to this load balancer or to CloudFront before it
+  #checkov:skip=CKV2_AWS_76:the web ACL with the rules against Log4j is the composition's, a switch outside production
   name               = "${var.name}-alb"
   internal           = false
   load_balancer_type = "application"

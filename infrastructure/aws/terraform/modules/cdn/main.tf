@@ -54,6 +54,7 @@ resource "aws_cloudfront_distribution" "this" {
   #checkov:skip=CKV_AWS_305:an API has no root object
   #checkov:skip=CKV_AWS_374:who may call is the tenants' business, not geography's
   #checkov:skip=CKV2_AWS_47:the web ACL has the rule set against Log4j; it is given by web_acl_arn
+  #checkov:skip=CKV2_AWS_32:AWS's managed policy of security headers is attached, by its id
   enabled         = true
   comment         = var.name
   aliases         = [var.domain_name]

@@ -46,6 +46,7 @@ resource "aws_service_discovery_http_namespace" "this" {
 }
 
 resource "aws_ecs_cluster" "this" {
+  #checkov:skip=CKV_AWS_65:a switch (container_insights), on in staging and production; dev saves its price
   name = local.cluster_name
 
   setting {
@@ -57,17 +58,17 @@ resource "aws_ecs_cluster" "this" {
     namespace = aws_service_discovery_http_namespace.this.arn
   }
 
-  configuration {
-    execute_command_configuration {
-      kms_key_id = var.kms_key_arn
-      logging    = var.execute_command ? "OVERRIDE" : "NONE"
+  dynamic "configuration" {
+    for_each = var.execute_command ? [aws_cloudwatch_log_group.this["exec"].name] : []
 
-      dynamic "log_configuration" {
-        for_each = var.execute_command ? [aws_cloudwatch_log_group.this["exec"].name] : []
+    content {
+      execute_command_configuration {
+        kms_key_id = var.kms_key_arn
+        logging    = "OVERRIDE"
 
-        content {
+        log_configuration {
           cloud_watch_encryption_enabled = true
-          cloud_watch_log_group_name     = log_configuration.value
+          cloud_watch_log_group_name     = configuration.value
         }
       }
     }

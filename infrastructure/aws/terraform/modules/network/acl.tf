@@ -42,6 +42,7 @@ resource "aws_network_acl" "private" {
 }
 
 resource "aws_network_acl_rule" "public_ingress" {
+  #checkov:skip=CKV_AWS_352:within the VPC security groups decide, port by port; this list keeps others out
   #checkov:skip=CKV_AWS_231:NAT gateways take answers on every port from 1024; the groups behind admit 80 and 443 alone
   for_each = local.public_ingress
 
@@ -69,6 +70,7 @@ resource "aws_network_acl_rule" "public_egress" {
 }
 
 resource "aws_network_acl_rule" "private_ingress" {
+  #checkov:skip=CKV_AWS_352:within the VPC security groups decide, port by port; this list keeps others out
   #checkov:skip=CKV_AWS_231:answers to functions come to every port from 1024; nothing outside can open a connection to a private address
   for_each = local.private_ingress
 

@@ -4,9 +4,9 @@ provider "aws" {
   region = "us-east-1"
 }
 
-resource "aws_kms_key" "logs" {
-  description         = "Flow logs of the example"
-  enable_key_rotation = true
+variable "kms_key_arn" {
+  description = "An existing key whose policy admits CloudWatch Logs."
+  type        = string
 }
 
 module "network" {
@@ -15,7 +15,7 @@ module "network" {
   name        = "caio-dev"
   environment = "dev"
   nat         = "single"
-  kms_key_arn = aws_kms_key.logs.arn
+  kms_key_arn = var.kms_key_arn
 }
 
 output "private_subnet_ids" {

@@ -1,18 +1,18 @@
-# The repository, encrypted with a key of its own.
+# The repository, encrypted with a key of yours.
 
 provider "aws" {
   region = "us-east-1"
 }
 
-resource "aws_kms_key" "images" {
-  description         = "Images of the example"
-  enable_key_rotation = true
+variable "kms_key_arn" {
+  description = "An existing key for the images."
+  type        = string
 }
 
 module "registry" {
   source = "../.."
 
-  kms_key_arn = aws_kms_key.images.arn
+  kms_key_arn = var.kms_key_arn
 }
 
 output "repository_url" {
