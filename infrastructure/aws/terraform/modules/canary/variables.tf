@@ -84,7 +84,7 @@ variable "trusted_key_ids" {
 
   validation {
     condition     = alltrue([for id in var.trusted_key_ids : can(regex("^[0-9a-f]{16}$", id))])
-    error_message = "trusted_key_ids must be 16 hexadecimal characters each, as `caio audit keys` and the keys' document have them."
+    error_message = "trusted_key_ids must be 16 hexadecimal characters each, as /.well-known/caio-keys.json has them."
   }
 }
 
