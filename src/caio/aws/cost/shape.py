@@ -1,13 +1,13 @@
 """What is deployed, as far as it costs something: an environment's safety, a size's load.
 
 The environment says how much must survive (zones, standbys, firewall, nights off); the size says how much is served
-(tasks, classes, traffic). The figures of the environments are those of ``terraform.tfvars.example`` of each; a test
-compares them.
+(tasks, classes, traffic). What the environments are is what ``infrastructure/aws/terraform/environments`` makes them; a
+test compares the two.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
@@ -81,8 +81,8 @@ class Shape:
             raise ValueError("without a NAT gateway the tasks reach AWS by endpoints only, and there are none")
 
 
-#: Interface endpoints where there are any: the registry's two, logs, secrets, tokens, keys.
-INTERFACE_ENDPOINTS = 6
+#: Interface endpoints in each zone, where there are any (`interface_endpoints` of the network module).
+INTERFACE_ENDPOINTS = 10
 
 _LOADS = {
     Size.SMALL: Load(
@@ -114,6 +114,8 @@ _LOADS = {
     ),
 }
 
+_DEV_DATABASE_GB = 20
+
 #: API tasks, workers, and a task's vCPU and GB.
 _TASKS = {
     Size.SMALL: (2, 1, Decimal("0.5"), Decimal(1)),
@@ -139,15 +141,15 @@ def shape_of(environment: Environment, size: Size) -> Shape:
         on=_BY_DAY if dev else Decimal(1),
         zones=zones,
         nat_gateways=zones if production else 1,
-        endpoints=INTERFACE_ENDPOINTS if production else 0,
+        endpoints=0 if dev else INTERFACE_ENDPOINTS,
         database_class="db.t3.micro" if dev else _DATABASES[size],
         database_standby=production,
         database_proxy=False,
         backup_days=30 if production else 1 if dev else 7,
         cache_class="cache.t3.micro" if dev else _CACHES[size],
         cache_nodes=2 if production else 1,
-        firewall=production,
+        firewall=not dev,
         canary=not dev,
         alarms=22 if production else 16,
-        load=_LOADS[size],
+        load=replace(_LOADS[size], database_gb=_DEV_DATABASE_GB) if dev else _LOADS[size],
     )
