@@ -5,10 +5,7 @@
 # checked against nothing rather than against a time. `make pin` adds the base's digest where there is a network.
 #
 # A mirror that wants credentials:  docker build --secret id=pip,src=pip.conf .   (it stays out of every layer)
-ARG BASE=python:3.11.14-slim-bookworm
-
-# hadolint ignore=DL3006 -- the version is in BASE
-FROM ${BASE} AS build
+FROM python:3.11.14-slim-bookworm AS build
 ARG SOURCE_DATE_EPOCH=1577836800
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1
 WORKDIR /src
@@ -29,8 +26,7 @@ RUN /opt/build/bin/python -m hatchling build -t wheel -d /tmp/wheel \
  && /opt/caio/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/caio/lib
 COPY --chmod=0555 container/healthcheck.py /opt/caio/bin/healthcheck
 
-# hadolint ignore=DL3006
-FROM ${BASE}
+FROM python:3.11.14-slim-bookworm
 # The base's own pip is of no use to a program that installs nothing, and of much to whoever breaks into one.
 RUN rm -rf /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* \
  && echo 'caio:x:1000:' >> /etc/group \

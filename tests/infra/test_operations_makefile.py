@@ -224,6 +224,36 @@ def test_what_cannot_be_taken_back_asks_for_the_environments_name(operations, wo
     assert operations.changes() == []
 
 
+def test_a_new_environment_is_migrated_before_it_serves(operations):
+    operations.answer(("aws ecs describe-services --cluster caio-dev-cluster --services caio-dev-service", "", 254))
+    operations.make("deploy-full", "ENV=dev", said="dev\n")
+    order = [call for call in operations.calls if " plan " in call or " apply " in call or "describe-task" in call]
+    assert "-var serving=false" in order[0]
+    assert " apply " in order[1]
+    assert "caio-dev-migration" in order[2]
+
+
+def test_a_deployment_migrates_applies_what_was_agreed_to_and_tries_it(operations):
+    serving = ("aws ecs describe-task-definition --task-definition api:7", _definition(OLD), 0)
+    operations.answer(serving, *[each for each in _migration(0) if "describe-services" not in each[0]])
+    operations.make("deploy-full", "ENV=dev", said="no\n")
+    assert not [call for call in operations.changes() if "docker" not in call]
+    (operations.bin / "calls").unlink()
+    operations.make("deploy-full", "ENV=dev", said="dev\n")
+    done = [call for call in operations.changes() if "docker" not in call]
+    assert [call.split()[2] for call in done] == ["register-task-definition", "run-task", "apply"]
+    assert "serving=false" not in " ".join(operations.calls)
+
+
+def test_the_application_alone_is_planned_where_it_is_asked_for(operations):
+    operations.make("plan", "IMAGE=v1.2.3", "COMPONENT=application")
+    assert "-target=module.caio.module.service" in operations.calls[-1]
+    composed = (INFRASTRUCTURE / "aws" / "terraform" / "modules" / "caio" / "service.tf").read_text()
+    assert 'module "service" {' in composed
+    operations.make("plan", "IMAGE=v1.2.3")
+    assert "-target" not in operations.calls[-1]
+
+
 def test_destroy_applies_the_plan_that_was_shown(operations):
     assert operations.make("destroy", "ENV=dev", said="dev\n").returncode == 0
     planned, applied = [call for call in operations.calls if call.startswith("terraform")]
@@ -272,7 +302,7 @@ def test_restoring_keeps_the_present_state_and_respects_the_lock(operations):
     operations.answer((f"aws s3 ls {bucket}/caio-saas/dev/terraform.tfstate.tflock", "", 1))
     assert operations.make("restore-state", "COPY=backups/x", said="dev\n").returncode == 0
     kept, restored = operations.changes()
-    assert f"{bucket}/caio-saas/dev/terraform.tfstate {bucket}/backups/" in kept
+    assert f"{bucket}/caio-saas/dev/terraform.tfstate {bucket}/caio-saas/dev/backups/" in kept
     assert restored.endswith(f"{bucket}/backups/x {bucket}/caio-saas/dev/terraform.tfstate")
 
 

@@ -120,7 +120,7 @@ def test_it_is_built_once_and_production_takes_the_same_digest():
 def test_what_is_applied_is_the_plan_that_was_shown_and_approved():
     plan, apply = (WORKFLOWS["deploy-environment.yml"]["jobs"][name] for name in ("plan", "apply"))
     assert apply["needs"] == "plan"
-    assert plan["environment"] == "${{ inputs.environment }}-plan"
+    assert plan["environment"] == "${{ inputs.environment }}"
     assert apply["environment"]["name"] == "${{ inputs.environment }}"
     steps = [text_of(step) for step in apply["steps"]]
     checked, migrated, applied, awaited, tried = (
@@ -140,11 +140,28 @@ def test_a_deployment_that_fails_goes_back_by_itself():
 
 
 def test_a_rollback_sees_that_the_image_is_there_and_leaves_the_database():
-    jobs = WORKFLOWS["rollback.yml"]["jobs"]
-    assert "find-image" in " ".join(text_of(step) for step in jobs["verify"]["steps"])
-    assert jobs["deploy"]["needs"] == "verify"
-    assert jobs["deploy"]["with"]["version"] == "${{ needs.verify.outputs.digest }}"
-    assert str(jobs["deploy"]["with"]["migrate"]).lower() == "false"
+    (deploy,) = WORKFLOWS["rollback.yml"]["jobs"].values()
+    assert deploy["uses"] == "./.github/workflows/deploy-environment.yml"
+    assert deploy["with"]["version"] == "${{ inputs.version }}"
+    assert str(deploy["with"]["migrate"]).lower() == "false"
+    planned = next(
+        step for step in WORKFLOWS["deploy-environment.yml"]["jobs"]["plan"]["steps"] if step.get("id") == "plan"
+    )
+    assert planned["run"].index("operations/find-image") < planned["run"].index("make plan")
+
+
+def test_plans_and_copies_of_states_lie_where_the_environments_role_may_reach():
+    # The boundary of the deploy role (bootstrap) denies every other part of the state bucket.
+    keys = re.findall(r"^ +KEY: (.+)$", (FOLDER / "deploy-environment.yml").read_text(), re.MULTILINE)
+    assert [key.startswith(("caio-saas/${{ inputs.environment }}/", "${{ needs.plan")) for key in keys] == [True, True]
+    assert "BACKUPS := caio-saas/$(ENV)/" in (INFRASTRUCTURE / "aws" / "Makefile").read_text()
+
+
+def test_jobs_take_the_roles_that_bootstrap_makes():
+    # One role an environment, taken by jobs of GitHub's environment of that name and by no others.
+    named = {body["environment"]["name"] if isinstance(body["environment"], dict) else body["environment"]
+             for _, _, body in JOBS if "environment" in body}  # fmt: skip
+    assert named == {"staging", "${{ inputs.environment }}"}
 
 
 def test_one_deployment_at_a_time_goes_to_an_environment():
@@ -198,7 +215,9 @@ def _pinned(tmp_path: Path, workflow_line: str) -> tuple[subprocess.CompletedPro
     (tmp_path / "bin").mkdir()
     shutil.copy(ROOT / "scripts" / "pin", tmp_path / "scripts")
     (tmp_path / ".github" / "workflows" / "one.yml").write_text(f"steps:\n      - uses: {workflow_line}\n")
-    (tmp_path / "Dockerfile").write_text("ARG BASE=python:3.11.14-slim-bookworm\nFROM ${BASE}\n")
+    (tmp_path / "Dockerfile").write_text(
+        "FROM python:3.11.14-slim-bookworm AS build\nFROM python:3.11.14-slim-bookworm\n"
+    )
     (tmp_path / "compose.yaml").write_text("    image: caio\n    image: postgres:16-bookworm\n")
     for name, text in (("git", _GIT), ("docker", _DOCKER)):
         program = tmp_path / "bin" / name
@@ -221,7 +240,8 @@ def test_pin_writes_what_the_registries_say_beside_the_version(tmp_path, before)
     written = (folder / ".github" / "workflows" / "one.yml").read_text()
     assert written == f"steps:\n      - uses: owner/action/part@{'b' * 40} # v1.2.3\n"
     assert PINNED.search(written)
-    assert f"ARG BASE=python:3.11.14-slim-bookworm@sha256:{'c' * 64}\n" in (folder / "Dockerfile").read_text()
+    base = f"FROM python:3.11.14-slim-bookworm@sha256:{'c' * 64}"
+    assert (folder / "Dockerfile").read_text() == f"{base} AS build\n{base}\n"
     assert (
         folder / "compose.yaml"
     ).read_text() == f"    image: caio\n    image: postgres:16-bookworm@sha256:{'c' * 64}\n"
@@ -310,6 +330,24 @@ def test_zizmor_finds_nothing():
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     found = [(each["ident"], each["locations"][0]["symbolic"]["key"]) for each in json.loads(done.stdout)]
     assert found == [], done.stderr
+
+
+@pytest.mark.infra
+@pytest.mark.parametrize(
+    ("framework", "place", "accepted"),
+    [
+        ("dockerfile", ("-f", "Dockerfile"), set()),
+        # Inputs of a workflow that is started by hand: of which version, and where to, is what a rollback is asked.
+        ("github_actions", ("-d", ".github"), {"CKV_GHA_7"}),
+    ],
+)
+def test_checkov_finds_nothing(framework, place, accepted):
+    checkov = str(environment("checkov") / "checkov")
+    command = [checkov, "--skip-download", "--quiet", "--compact", "-o", "json", "--framework", framework, *place]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    found = json.loads(done.stdout)
+    assert found["summary"]["passed"] > 20, done.stderr
+    assert {each["check_id"] for each in found["results"]["failed_checks"]} == accepted
 
 
 @pytest.mark.infra

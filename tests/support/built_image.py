@@ -85,7 +85,7 @@ def buildah(*arguments: str | Path, seconds: float = 120) -> str:
 def base_name() -> str:
     """The Dockerfile's base."""
     lines = (ROOT / "Dockerfile").read_text().splitlines()
-    return next(line.removeprefix("ARG BASE=") for line in lines if line.startswith("ARG BASE="))
+    return next(line.split()[1] for line in lines if line.startswith("FROM "))
 
 
 def _have_base() -> None:
