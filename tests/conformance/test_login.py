@@ -20,6 +20,7 @@ from caio.foundation.errors import CaioError, Misconfigured
 from caio.foundation.scope import PlatformScope, TenantScope
 from caio.storage.sql import Database
 from caio.storage.sql.isolation import require_isolation
+from caio.storage.sql.lock import hold_process_lock
 from caio.storage.sql.login import make_login, scram_verifier
 from caio.storage.sql.upgrade import HEAD, current
 from tests.support.secured_postgres import ADMIN, ADMIN_PASSWORD, DEBIAN_15, SecuredPostgres
@@ -165,6 +166,19 @@ async def test_two_logins_work_at_once(deployed: Deployed) -> None:
             pass
     await deployed.upgrade()  # and back
     deployed.server.run("DROP ROLE caio_two")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_servers_go_on_meanwhile(deployed: Deployed, shared: bool) -> None:
+    database = await Database.open(deployed.settings().url)
+    try:
+        lock = await hold_process_lock(database, shared=shared)
+        await asyncio.wait_for(deployed.upgrade(), 60)
+        async with database.reading(TenantScope("acme")) as connection:
+            assert (await connection.exec_driver_sql("SELECT count(*) FROM tenants")).scalar() == 0
+        await lock.release()
+    finally:
+        await database.close()
 
 
 async def test_no_statement_holds_the_password(deployed: Deployed) -> None:

@@ -17,6 +17,7 @@ Laws (each has a test of the same name)
 - the_login_can_define_nothing: no table, schema, role or function, and no change of one.
 - making_it_again_changes_nothing_but_the_password.
 - two_logins_work_at_once.
+- servers_go_on_meanwhile: none holds an upgrade up, of one process or of several.
 - no_statement_holds_the_password.
 - a_login_with_rights_of_its_own_is_refused: superusers, owners, whoever may make roles.
 """
@@ -35,8 +36,8 @@ from caio.storage.sql.row_security import APP, PLATFORM
 _ITERATIONS = 4096
 _SALT_BYTES = 16
 
-# Of two upgrades at once one makes the login at a time: "caio" in ASCII, then 2.
-_LOGIN_LOCK = 0x6361696F_00000002
+# As ``_UPGRADE_LOCK`` in upgrade.py, after those of lock.py: of two upgrades one makes the login at a time.
+_LOGIN_LOCK = 0x6361696F_00000004
 
 #: Where the engine of workflows keeps its records (``worker.durable``).
 _ENGINE = "dbos"
