@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 `infrastructure/aws/terraform` is copied; beside an environment's files goes one override file, which names the
-emulator's credentials and a local state in place of the bucket, and changes nothing else. The values are those of the
+emulator's manners and a local state in place of the bucket, and changes nothing else. The values are those of the
 environment's own terraform.tfvars.example: what a reader is told to start from is what is planned. The provider is
 the real one. The emulator is a process of its own (`emulated_terraform_gaps`) on a free port of 127.0.0.1, discarded
 afterwards.
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.infra_tools import ROOT, TERRAFORM, Terraform
+from tests.support.terraform_sources import Sources
 
 SECONDS_TO_START = 90
 SECONDS_TO_INITIALISE = 180
@@ -38,20 +39,21 @@ SECONDS_TO_APPLY = 500
 
 BOOTSTRAP = "bootstrap"  # made once for an account, before any environment
 
-OVERRIDE = """\
+BACKEND = """\
 terraform {
   backend "local" {}
 }
-
-provider "aws" {
-  access_key                  = "testing"
-  secret_key                  = "testing"
+"""
+PROVIDER = """
+provider "aws" {%s
   max_retries                 = 1
   s3_use_path_style           = true
   skip_credentials_validation = true
   skip_metadata_api_check     = true
 }
 """
+MOTO = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true", "MOTO_ACM_VALIDATION_WAIT": "1"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "us-east-1"}
 
 
 def _die_with_parent() -> None:
@@ -78,7 +80,7 @@ def emulated_account(emulators: Path, folder: Path) -> Iterator[str]:
             cwd=ROOT,
             stdout=output,
             stderr=output,
-            env=surroundings | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
+            env=surroundings | MOTO,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call of the C library, no Python lock
         )
     try:
@@ -109,6 +111,13 @@ def copy_of_sources(folder: Path) -> Path:
     return copy
 
 
+def override(folder: Path) -> str:
+    """What leads an environment's providers to the emulator, the aliased ones too, and its state to a local file."""
+    aliases = [block.body.get("alias") for block in Sources.read(folder).all("provider")]
+    lines = [f'\n  alias = "{alias}"' if alias else "" for alias in aliases]
+    return BACKEND + "".join(PROVIDER % line for line in lines)
+
+
 def plan_environment(terraform: Terraform, emulators: Path, environment: str, folder: Path, *, apply: bool) -> Planned:
     """Plan an environment by its own example values; with `apply`, also make it.
 
@@ -116,10 +125,13 @@ def plan_environment(terraform: Terraform, emulators: Path, environment: str, fo
     """
     copy = copy_of_sources(folder)
     place = copy / environment if environment == BOOTSTRAP else copy / "environments" / environment
-    (place / "emulator_override.tf").write_text(OVERRIDE)
+    (place / "emulator_override.tf").write_text(override(place))
     values = "-var-file=terraform.tfvars.example"
     with emulated_account(emulators, folder) as address:
-        here = Terraform(terraform.binary, terraform.settings, {"AWS_ENDPOINT_URL": address, "AWS_REGION": "us-east-1"})
+        # Given by the environment, credentials reach the providers of other regions too, which no override can name.
+        account = {"AWS_ENDPOINT_URL": address, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "testing"}
+        account |= {"AWS_SECRET_ACCESS_KEY": "testing", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
+        here = Terraform(terraform.binary, terraform.settings, account)
         here.run(place, "init", "-input=false", "-no-color", seconds=SECONDS_TO_INITIALISE)
         started = time.monotonic()
         here.run(place, "plan", "-input=false", "-no-color", "-out=plan", values, seconds=SECONDS_TO_PLAN)

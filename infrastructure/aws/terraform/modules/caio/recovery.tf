@@ -20,7 +20,7 @@ module "backup" {
   database_arn              = module.database.resource_arn
   database_engine           = var.database.engine
   resource_arns             = [module.sessions.table_arn, module.storage.buckets["artifacts"].arn]
-  continuous_retention_days = var.database.backup_retention_days
+  continuous_retention_days = max(7, var.database.backup_retention_days)
   daily_retention_days      = local.production ? 90 : 14
   copy_vault_arn            = one(module.copy_vault[*].vault_arn)
   restore_testing           = local.production
