@@ -8,14 +8,16 @@ the operator says otherwise), and nothing of the public one is reachable through
 passed on to the public application as they are, so that both say the same, also while the process drains.
 
 A worker, which serves nothing else, is judged by ``Upkeep``: it can do its work while the database answers and no
-loop is in trouble. A limiter that is away is shown and takes no worker out of service: most loops need none.
+step of a loop hangs. Whoever asks may end a process that is not ready, so what another process would not do better is
+shown, and takes none out of service: a limiter that is away, and a loop whose steps fail, which tries them again.
 
 Laws (each has a test of the same name)
 ---------------------------------------
 - nothing_else_is_answered_here: neither other paths of the public application, nor other methods.
 - metrics_are_not_public: the public application has no such path.
 - readiness_is_the_public_one: for the API, also while it drains.
-- a_worker_in_trouble_is_not_ready: nor one that stops.
+- a_worker_that_hangs_is_not_ready: nor one without its database, nor one that stops.
+- what_a_restart_does_not_mend_takes_no_worker_out_of_service.
 """
 
 from __future__ import annotations
@@ -65,6 +67,8 @@ class Kept(Protocol):
     def age(self) -> float: ...
     @property
     def trouble(self) -> str | None: ...
+    @property
+    def stuck(self) -> bool: ...
 
 
 class Upkeep:
@@ -95,14 +99,15 @@ class Upkeep:
         if self._stopping():
             return 503, {"status": "stopping", "components": {}}
         database = await self._database()
+        limiter = {} if self._limiter is None else {"limiter": _state(self._limiter.degraded())}
         loops = {
             each.name: {**_state(each.trouble), "seconds_since_success": round(each.age, 3)} for each in self._loops
         }
-        serving = all(each["status"] == "healthy" for each in (database, *loops.values()))
-        limiter = {} if self._limiter is None else {"limiter": _state(self._limiter.degraded())}
-        whole = serving and all(each["status"] == "healthy" for each in limiter.values())
+        components = {"database": database, **limiter, **loops}
+        serving = database["status"] == "healthy" and not any(each.stuck for each in self._loops)
+        whole = all(each["status"] == "healthy" for each in components.values())
         status = "unhealthy" if not serving else "healthy" if whole else "degraded"
-        return 200 if serving else 503, {"status": status, "components": {"database": database, **limiter, **loops}}
+        return 200 if serving else 503, {"status": status, "components": components}
 
     async def _database(self) -> dict[str, object]:
         started, trouble = monotonic(), None

@@ -17,6 +17,7 @@ Laws (each has a test of the same name)
 - one_loops_trouble_stays_its_own.
 - stopping_finishes_the_present_step: and starts no other.
 - health_is_what_was_done: a loop that has not succeeded for three periods, or hangs, is in trouble.
+- a_loop_that_fails_is_not_stuck: one whose step does not end is.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ GRACE_SECONDS = 5.0
 #: Loops are in trouble after this many periods without a success, but not before this many seconds.
 _PERIODS_UNTIL_TROUBLE = 3
 _SECONDS_UNTIL_TROUBLE = 60.0
+
+#: A step that has not ended for so long, well or badly, never will.
+STUCK_SECONDS = 300.0
 
 Step = Callable[[], Awaitable[int]]
 
@@ -73,6 +77,7 @@ class Loop:
         #: Steps that failed, over the process's life.
         self.failed = 0
         self._good_at: float | None = None
+        self._ended_at: float | None = None
         self._woken = asyncio.Event()
         self._stopping = False
 
@@ -89,6 +94,13 @@ class Loop:
             return None
         return f"{self.name} has not succeeded for {silent:.0f} s"
 
+    @property
+    def stuck(self) -> bool:
+        """Whether its step hangs, which another process would be needed for; one that fails is tried again here."""
+        if self._ended_at is None:
+            return False
+        return self._monotonic() - self._ended_at > max(self._period, LONGEST_PAUSE_SECONDS) + STUCK_SECONDS
+
     def wake(self) -> None:
         """Make the next step now, or when the present one has ended."""
         self._woken.set()
@@ -100,7 +112,7 @@ class Loop:
 
     async def run(self) -> None:
         """Until ``stop``; an error of the step is logged and the step tried again."""
-        self._good_at = self._monotonic() + self._first_after
+        self._good_at = self._ended_at = self._monotonic() + self._first_after
         await self._pause(self._first_after)
         while not self._stopping:
             await self._pause(await self._once())
@@ -114,11 +126,13 @@ class Loop:
         except Exception as error:
             self._failures += 1
             self.failed += 1
+            self._ended_at = self._monotonic()
             code = error.code if isinstance(error, CaioError) else type(error).__name__
             _logger.error("a step failed", loop=self.name, code=code, failures=self._failures, exc_info=error)
             longest: float = min(LONGEST_PAUSE_SECONDS, max(self._period, 0.1) * 2 ** min(self._failures, 16))
             return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, hides nothing
-        self._failures, self._good_at = 0, self._monotonic()
+        self._failures = 0
+        self._good_at = self._ended_at = self._monotonic()
         return 0.0 if done and self._drains else self._period
 
     async def _pause(self, seconds: float) -> None:

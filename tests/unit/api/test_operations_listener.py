@@ -48,11 +48,12 @@ class Work:
     def __init__(self, name="work"):
         self.name = name
         self.age = 2.5
-        self.trouble = None
-        self.away = None
+        self.trouble: str | None = None
+        self.stuck = False
+        self.away: str | None = None
         self.broken = False
 
-    def degraded(self):
+    def degraded(self) -> str | None:
         return self.away
 
     async def ping(self):
@@ -65,9 +66,9 @@ async def ready(upkeep):
     return status, json.loads(body)
 
 
-async def test_a_worker_in_trouble_is_not_ready():
-    work, stopping = Work(), False
-    upkeep = Upkeep(work.ping, work, [work], lambda: stopping)
+async def test_what_a_restart_does_not_mend_takes_no_worker_out_of_service():
+    work = Work()
+    upkeep = Upkeep(work.ping, work, [work], lambda: False)
     status, document = await ready(upkeep)
     assert (status, document["status"]) == (200, "healthy")
     assert set(document["components"]) == {"database", "limiter", "work"}
@@ -78,11 +79,20 @@ async def test_a_worker_in_trouble_is_not_ready():
     assert (status, document["status"]) == (200, "degraded")
     assert document["components"]["limiter"] == {"status": "unhealthy", "detail": "Redis does not answer"}
 
-    work.trouble = "work has not succeeded for 90 s"
+    work.away, work.trouble = None, "work has not succeeded for 90 s"
+    status, document = await ready(upkeep)
+    assert (status, document["status"]) == (200, "degraded")
+    assert document["components"]["work"]["detail"] == "work has not succeeded for 90 s"
+
+
+async def test_a_worker_that_hangs_is_not_ready():
+    work, stopping = Work(), False
+    upkeep = Upkeep(work.ping, work, [work], lambda: stopping)
+    work.stuck = True
     status, document = await ready(upkeep)
     assert (status, document["status"]) == (503, "unhealthy")
 
-    work.trouble, work.broken = None, True
+    work.stuck, work.broken = False, True
     status, document = await ready(upkeep)
     assert status == 503
     assert document["components"]["database"]["detail"] == "the database does not answer"

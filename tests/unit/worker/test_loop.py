@@ -226,3 +226,34 @@ async def test_a_loop_tells_its_age_and_its_failures() -> None:
     good = True
     await loop._once()
     assert (loop.age, loop.failed) == (0.0, 3)  # what failed stays counted
+
+
+async def test_a_loop_that_fails_is_not_stuck() -> None:
+    now, away, ends = 0.0, True, asyncio.Event()
+
+    async def step() -> int:
+        if away:
+            raise RuntimeError("away")
+        await ends.wait()
+        return 0
+
+    loop = Loop("told", 1.0, step, monotonic=lambda: now)
+
+    def stuck() -> bool:
+        return loop.stuck
+
+    assert not stuck()  # it does not run yet
+    for _ in range(30):
+        now += 60.0  # the longest pause
+        await loop._once()
+        assert not stuck()
+    away = False
+    hanging = asyncio.create_task(loop._once())
+    await asyncio.sleep(0)
+    now += 360.0
+    assert not stuck()
+    now += 1.0
+    assert stuck()
+    ends.set()
+    await hanging
+    assert not stuck()
