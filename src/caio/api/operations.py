@@ -29,7 +29,6 @@ from typing import Protocol
 import msgspec
 
 from caio.api.asgi import App, Receive, Scope, Send
-from caio.api.platform import Limiter
 from caio.foundation.errors import CaioError
 
 LIVE, READY, METRICS = "/health/live", "/health/ready", "/metrics"
@@ -71,6 +70,12 @@ class Kept(Protocol):
     def stuck(self) -> bool: ...
 
 
+class Shared(Protocol):
+    """What several processes keep their limits in, as far as its health goes."""
+
+    def degraded(self) -> str | None: ...
+
+
 class Upkeep:
     """The probes of a worker. ``ping`` raises CaioError when the database does not answer; ``stopping`` is whether the
     process has been told to stop."""
@@ -78,7 +83,7 @@ class Upkeep:
     def __init__(
         self,
         ping: Callable[[], Awaitable[None]],
-        limiter: Limiter | None,
+        limiter: Shared | None,
         loops: Sequence[Kept],
         stopping: Callable[[], bool],
     ) -> None:
