@@ -26,7 +26,10 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.elasticache.responses import ElastiCacheResponse
 from moto.logs.responses import LogsResponse
 from moto.rds import models as rds
+from moto.rds import utils as rds_utils
+from moto.s3 import models as s3
 from moto.securityhub.responses import SecurityHubResponse
+from moto.sqs import models as sqs
 from moto.synthetics import models as synthetics
 
 Answer = Callable[[Any], Any]
@@ -71,6 +74,43 @@ def give_each_database_its_own_resource_id() -> None:
         self.dbi_resource_id = f"db-{secrets.token_hex(13).upper()}"
 
     rds.DBInstance.__init__ = own  # type: ignore[method-assign]
+
+
+def let_windows_touch() -> None:
+    """A backup window may end when the maintenance window begins; moto calls that an overlap."""
+
+    def overlap(start: Any, end: Any, other_start: Any, other_end: Any) -> int:
+        return 1 if max(start, other_start) < min(end, other_end) else -1
+
+    rds_utils.get_overlap_between_two_date_ranges = overlap  # type: ignore[assignment]
+
+
+# --- S3 and SQS ---------------------------------------------------------------------------------
+
+
+def admit_the_logs_of_buckets() -> None:
+    """moto cannot read a policy whose principal is everybody (`"*"`), which the ban on plain HTTP has."""
+    bucket: Any = s3.FakeBucket
+    bucket._log_permissions_enabled_policy = staticmethod(lambda _bucket, _prefix: True)
+
+
+def keep_the_policies_of_queues() -> None:
+    """Who may use a dead-letter queue; and a policy that was put stays when another attribute is set."""
+    queue: Any = sqs.Queue
+    plain_set, plain_attributes = queue._set_attributes, queue.attributes.fget
+
+    def set_attributes(self: Any, attributes: dict[str, Any], now: float | None = None) -> None:
+        policy = getattr(self, "policy", None)
+        plain_set(self, attributes, now)
+        if "Policy" not in attributes:
+            self.policy = policy
+
+    def attributes(self: Any) -> Any:
+        allowed = getattr(self, "redrive_allow_policy", None)
+        return plain_attributes(self) | ({"RedriveAllowPolicy": allowed} if allowed else {})
+
+    queue._set_attributes = set_attributes
+    queue.attributes = property(attributes)
 
 
 # --- Budgets ------------------------------------------------------------------------------------
@@ -314,6 +354,9 @@ def fill_the_gaps() -> None:
     """Everything above."""
     tell_that_there_are_no_tags()
     give_each_database_its_own_resource_id()
+    let_windows_touch()
+    admit_the_logs_of_buckets()
+    keep_the_policies_of_queues()
     remember_who_a_budget_tells()
     keep_backup_selections()
     keep_query_definitions()

@@ -78,7 +78,7 @@ def _mirrors() -> list[Path]:
 
 
 class TerraformFailure(Exception):
-    """A command of terraform ended with a failure: what it said, whole."""
+    """A command of terraform ended with a failure: what it said about it."""
 
     def __init__(self, command: Sequence[str], said: str) -> None:
         super().__init__(f"terraform {' '.join(command)}\n{said}")
@@ -111,7 +111,8 @@ class Terraform:
             check=False,
         )
         if done.returncode:
-            raise TerraformFailure(arguments, done.stdout + done.stderr)
+            said = done.stdout + done.stderr
+            raise TerraformFailure(arguments, said[max(0, said.find("Error:")) :])  # not the plan before it
         return done.stdout
 
     def document(self, folder: Path, *arguments: str, seconds: float = 120, data: Path | None = None) -> Any:

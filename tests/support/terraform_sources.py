@@ -6,6 +6,7 @@ Comments are not there: what they mention is no reference.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -75,8 +76,9 @@ def _blocks(file: str, document: Mapping[str, Any]) -> Iterator[Block]:
                 yield Block(kind, labels, plain(body), file)
 
 
+@functools.cache
 def parse(text: str, file: str = "main.tf") -> tuple[Block, ...]:
-    """The blocks of one file; raises lark's errors, naming line and column, on what is no HCL."""
+    """The blocks of one file, parsed once; raises lark's errors, naming line and column, on what is no HCL."""
     return tuple(_blocks(file, hcl2.loads(text)))
 
 
