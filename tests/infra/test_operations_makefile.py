@@ -75,7 +75,8 @@ class Operations:
         )
 
     def script(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": f"{self.bin}:{os.environ['PATH']}"}
+        told = {name: value for name, value in os.environ.items() if name.startswith("CAIO_CANARY")}
+        environment = {"PATH": f"{self.bin}:{os.environ['PATH']}", **told}
         return subprocess.run(
             [self.folder / "operations" / name, *words],
             env=environment,
@@ -405,6 +406,28 @@ def test_what_runs_is_nothing_before_there_is_a_service(operations):
     assert operations.script("deployed-image", "dev").stdout == ""
     operations.answer()
     assert operations.script("deployed-image", "dev").stdout == f"{OLD}\n"
+
+
+def _runs(*runs: tuple[str, str]) -> tuple[tuple[str, str, int], ...]:
+    found = [{"Timeline": {"Started": started}, "Status": {"State": state}} for started, state in runs]
+    return (
+        ("aws synthetics describe-canaries", "1\n", 0),
+        ("aws synthetics get-canary-runs", json.dumps({"CanaryRuns": found}), 0),
+    )
+
+
+def test_only_a_canary_that_ran_after_the_deployment_says_something_of_it(operations, monkeypatch):
+    monkeypatch.setenv("CAIO_CANARY_SECONDS", "2")
+    monkeypatch.setenv("CAIO_CANARY_PAUSE", "0.2")
+    before, after = "2020-01-01T00:00:00.123Z", "2999-01-01T00:00:00.123+00:00"
+    operations.answer(*_runs((after, "PASSED"), (before, "FAILED")))
+    assert operations.script("await-canary", "staging").returncode == 0
+    operations.answer(*_runs((after, "FAILED"), (before, "PASSED")))
+    assert "FAILED" in operations.script("await-canary", "staging").stderr
+    operations.answer(*_runs((after, "RUNNING"), (before, "PASSED")))
+    assert "did not run" in operations.script("await-canary", "staging").stderr
+    operations.answer(("aws synthetics describe-canaries", "0\n", 0))
+    assert "no canary" in operations.script("await-canary", "staging").stdout
 
 
 def test_the_same_canary_makes_the_same_archive(operations, tmp_path):

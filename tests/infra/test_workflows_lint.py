@@ -128,6 +128,7 @@ def test_what_is_applied_is_the_plan_that_was_shown_and_approved():
         for word in ("sha256sum --check", "operations/migrate", "make apply", "await-deployment", "health-check")
     )
     assert checked < migrated < applied < awaited < tried
+    assert "await-canary" in steps[tried + 1]
     assert "terraform apply" not in " ".join(steps), "only the target applies, and it applies the saved plan"
     assert not [step for step in steps if "force-new-deployment" in step]
 
