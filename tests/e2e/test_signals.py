@@ -17,11 +17,12 @@ import pytest
 
 from tests.e2e.conftest import chat_contract, contract
 from tests.support.processes import Processes
-from tests.support.trace_receiver import trace_receiver
+from tests.support.trace_receiver import TraceReceiver, trace_receiver
 from tests.support.upstreams import Upstream
 
 SAMPLE = re.compile(r"^(?P<name>\w+)(\{(?P<labels>[^}]*)\})? (?P<value>\S+)$")
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SPANS = ("admit", "authenticate", "decide", "journal", "settle")
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -233,6 +234,7 @@ async def test_a_trace_goes_from_the_caller_to_the_service(tmp_path: Path, servi
             await caio.register(
                 named("text.sentiment", "a-bad", service.url, "/status/500", "0.0001"),
                 named("text.sentiment", "b-good", service.url, "/counted", "0.002"),
+                chat_contract("talker", service.url, "/stream"),
             )
             assert await caio.orchestrate(traceparent=f"00-{TRACE}-{SPAN}-01", baggage=f"key={secret}") == 200
             given = [request.headers.get("traceparent") for request, _ in service.received]
@@ -241,8 +243,12 @@ async def test_a_trace_goes_from_the_caller_to_the_service(tmp_path: Path, servi
             began, many = time.monotonic(), 10
             assert [await caio.orchestrate(traceparent=f"00-{TRACE}-{SPAN}-01") for _ in range(many)] == [200] * many
             seconds = time.monotonic() - began
+            streamed = await traced_stream(caio, receiver)
             _, err = caio.stop()
-        assert sum(each.parent_id == SPAN for each in receiver.spans) <= 1 + min(many - 1, 1 + seconds)
+        assert streamed == ["POST /v1/chat/completions", *SPANS, "call talker"]
+        assert sum(each.parent_id == SPAN for each in receiver.spans if each.trace_id == TRACE) <= 1 + min(
+            many - 1, 1 + seconds
+        )
         (root,) = [each for each in spans if each.parent_id == SPAN]
         below = [each for each in spans if each is not root]
         assert root.name == "POST /api/v1/orchestrate"
@@ -251,9 +257,7 @@ async def test_a_trace_goes_from_the_caller_to_the_service(tmp_path: Path, servi
         assert [each.name for each in calls] == ["call a-bad", "call b-good"]
         assert given == [f"00-{TRACE}-{each.span_id}-01" for each in calls]
         assert [each.failed for each in calls] == [True, False]
-        assert sorted(each.name for each in below) == sorted(
-            ["authenticate", "decide", "admit", "journal", "settle", "call a-bad", "call b-good"]
-        )
+        assert sorted(each.name for each in below) == [*SPANS[:2], "call a-bad", "call b-good", *SPANS[2:]]
         assert all(root.started <= each.started <= each.ended <= root.ended for each in below)
         assert root.attributes["http.response.status_code"] == 200
         assert root.attributes["caio.tenant_id"] == "default"
@@ -264,3 +268,18 @@ async def test_a_trace_goes_from_the_caller_to_the_service(tmp_path: Path, servi
         for hidden in (secret, caio.processes.token, "Fine."):
             assert hidden.encode() not in told
         assert all(request.headers.get("baggage") is None for request, _ in service.received)
+
+
+async def traced_stream(caio: Served, receiver: TraceReceiver) -> list[str]:
+    """The names of the spans of a stream, once its caller's turn to be traced has come again."""
+    trace_id, until = "b" * 32, time.monotonic() + 20
+    while not any(each.trace_id == trace_id for each in receiver.spans):
+        assert time.monotonic() < until
+        headers = {"traceparent": f"00-{trace_id}-{SPAN}-01"}
+        status, body = await caio.post("/v1/chat/completions", {**CHAT, "stream": True}, **headers)
+        assert (status, b"[DONE]" in body) == (200, True)
+        await asyncio.sleep(1.5)
+    found = await receiver.of(trace_id, 7)
+    root = next(each for each in found if each.parent_id == SPAN)
+    mine = [each.name for each in found if each.parent_id == root.span_id]
+    return [root.name, *sorted(set(mine) - {"call talker"}), *(name for name in mine if name == "call talker")]
