@@ -262,14 +262,32 @@ def test_destroy_applies_the_plan_that_was_shown(operations):
     assert applied.endswith("apply -input=false caio.tfplan")
 
 
+ABSENT = ("aws ecr describe-images", "", 254)
+
+
 def test_nothing_is_pushed_that_was_not_scanned(operations):
+    operations.answer(ABSENT)
     assert operations.make("push-images").returncode == 0
-    programs = [call.split()[0] for call in operations.calls if call.split()[0] in ("grype", "docker")]
+    programs = [call.split()[0] for call in operations.calls if call.split()[0] in {"grype", "docker"}]
     assert programs == ["grype", "docker", "docker", "docker"]
     (operations.bin / "calls").unlink()
-    operations.answer(("grype", "CVE-0000-0000 high", 1))
+    operations.answer(("grype", "CVE-0000-0000 high", 1), ABSENT)
     assert operations.make("push-images").returncode
     assert operations.changes() == []
+
+
+def test_a_tag_that_is_there_stays_what_it_is(operations):
+    # A second commit of one version is pushed under its own tag alone; a second run of one commit pushes nothing.
+    operations.answer(("aws ecr describe-images --repository-name caio --image-ids imageTag=sha-", "", 254))
+    assert operations.make("push-images").returncode == 0
+    (pushed,) = operations.changes()
+    assert pushed.endswith("/caio:sha-0123abcd")
+    operations.answer()
+    (operations.bin / "calls").unlink()
+    done = operations.make("push-images")
+    assert done.returncode == 0
+    assert operations.changes() == []
+    assert "v1.2.3 is there already" in done.stdout
 
 
 def test_only_a_commit_is_built(operations):
