@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.infra_tools import CDK, environment
+from tests.support.infra_tools import CACHE, CDK, environment
 
 SECONDS = 400
 FULL = ("CaioNetworkStack", "CaioAuthStack", "CaioInfrastructureStack")
@@ -30,6 +30,7 @@ def run_cdk(folder: Path, *command: str, context: Mapping[str, str] | None = Non
         "HOME": str(folder),
         "CDK_OUTDIR": str(folder),
         "CDK_CONTEXT_JSON": json.dumps(dict(context or {})),
+        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(CACHE / "jsii"),  # unpacked once, not at every synthesis
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

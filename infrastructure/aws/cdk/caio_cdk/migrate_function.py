@@ -11,6 +11,11 @@ import boto3
 PATIENCE = 13 * 60
 
 
+def ended(task: dict[str, Any], logs: str) -> str | None:
+    code = task["containers"][0].get("exitCode")
+    return None if code == 0 else f"The migration ended with {code}: {task.get('stoppedReason')}. See {logs}."
+
+
 def migrate(ecs: Any, asked: dict[str, Any]) -> str | None:
     """None once the task has ended well; else what went wrong, for whoever reads the stack's events."""
     network = {"subnets": asked["Subnets"], "securityGroups": [asked["SecurityGroup"]], "assignPublicIp": "DISABLED"}
@@ -23,14 +28,10 @@ def migrate(ecs: Any, asked: dict[str, Any]) -> str | None:
     arn = started["tasks"][0]["taskArn"]
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        task = ecs.describe_tasks(cluster=asked["Cluster"], tasks=[arn])["tasks"][0]
-        if task["lastStatus"] == "STOPPED":
-            code = task["containers"][0].get("exitCode")
-            return (
-                None
-                if code == 0
-                else f"The migration ended with {code}: {task.get('stoppedReason')}. See {asked['Logs']}."
-            )
+        # A task that was just started may not be known yet.
+        for task in ecs.describe_tasks(cluster=asked["Cluster"], tasks=[arn])["tasks"]:
+            if task["lastStatus"] == "STOPPED":
+                return ended(task, asked["Logs"])
         time.sleep(5)
     return f"The migration has not ended within {PATIENCE} s. See {asked['Logs']}."
 
