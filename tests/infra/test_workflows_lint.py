@@ -202,7 +202,10 @@ def test_every_target_and_script_that_a_workflow_names_is_there():
 
 _GIT = """#!/usr/bin/env bash
 [[ $* != *missing* ]] || exit 0
-printf '%s\\t%s\\n' {object} "$3" {commit} "$4"
+for reference in "${{@:3}}"; do # an annotated tag is an object of its own, and what it stands for is another
+  case $reference in *^{{}}) object={commit} ;; *) object={object} ;; esac
+  printf '%s\\t%s\\n' "$object" "$reference"
+done
 """
 _DOCKER = """#!/usr/bin/env bash
 echo sha256:{digest}
