@@ -74,6 +74,12 @@ variable "serving" {
   default     = true
 }
 
+variable "generate_secrets" {
+  description = "Whether the secrets get values at first; false to bring those of another installation: a restore."
+  type        = bool
+  default     = true
+}
+
 variable "vpc_cidr" {
   description = "Address range of the VPC."
   type        = string

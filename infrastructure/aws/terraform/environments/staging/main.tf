@@ -12,6 +12,7 @@ module "caio" {
 
   environment         = "staging"
   serving             = var.serving
+  generate_secrets    = var.generate_secrets
   caio_image_tag      = var.caio_image_tag
   registry_account_id = var.registry_account_id
   deletion_protection = false

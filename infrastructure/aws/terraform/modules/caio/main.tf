@@ -23,9 +23,10 @@ locals {
 module "secrets" {
   source = "../secrets"
 
-  name        = local.name
-  environment = var.environment
-  tags        = var.tags
+  name            = local.name
+  environment     = var.environment
+  tags            = var.tags
+  generate_values = var.generate_secrets
 }
 
 module "network" {

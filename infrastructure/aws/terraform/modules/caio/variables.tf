@@ -20,6 +20,12 @@ variable "serving" {
   default     = true
 }
 
+variable "generate_secrets" {
+  description = "Whether the secrets' first values are generated. false to bring another installation's: a restore, a move to another region."
+  type        = bool
+  default     = true
+}
+
 variable "caio_image_tag" {
   description = "What runs: an immutable tag (v1.2.3, sha-<commit>) or a digest (sha256:…), in production a digest."
   type        = string
