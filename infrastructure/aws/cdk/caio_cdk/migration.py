@@ -111,7 +111,9 @@ class Migration(Construct):
 def _without_docstrings(source: str) -> str:
     """The code alone, as CloudFormation has little room for it. Raises ValueError when it is too long even so."""
     tree = ast.parse(source)
-    for node in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]:
+    bodies: list[ast.Module | ast.FunctionDef] = [tree]
+    bodies += [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for node in bodies:
         if ast.get_docstring(node) is not None:
             node.body = node.body[1:]
     code = ast.unparse(tree)
