@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +42,10 @@ def terraform() -> Terraform:
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder of this run that all its processes see."""
+    """A folder that all processes of this run see; CAIO_KEPT_PLANS names one that outlives the run."""
+    if kept := os.environ.get("CAIO_KEPT_PLANS"):
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        return Path(kept)
     base = tmp_path_factory.getbasetemp()
     return base if worker_id == "master" else base.parent
 
@@ -60,6 +65,7 @@ def planned(terraform: Terraform, shared_folder: Path) -> Callable[[str], Planne
                 pytest.fail(failed.read_text(), pytrace=False)
             if not kept.exists():
                 folder = shared_folder / f"terraform-{name}"
+                shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 try:
                     write_planned(plan_environment(terraform, emulators, name, folder, apply=name == APPLIED), kept)

@@ -147,14 +147,20 @@ STATISTICS: Mapping[tuple[str, str], frozenset[str]] = {
 }
 
 
-def metric_mistakes(namespace: str, metric: str, dimensions: Iterable[str], statistic: str | None) -> list[str]:
-    """Why there would never be data, or data that say something else; none when all is well."""
+def metric_mistakes(
+    namespace: str, metric: str, dimensions: Iterable[str], statistic: str | None, *, complete: bool = True
+) -> list[str]:
+    """Why there would never be data, or data that say something else; none when all is well.
+
+    With ``complete=False`` further dimensions may follow: a plan leaves out those whose values are not known yet.
+    """
     known, given = NAMESPACES.get(namespace), frozenset(dimensions)
     if known is None:
         return [f"nobody publishes the namespace {namespace}"]
     if metric not in known.metrics:
         return [f"{namespace} has no metric {metric}"]
-    if given not in DIMENSIONS_OF.get((namespace, metric), known.dimensions):
+    published = DIMENSIONS_OF.get((namespace, metric), known.dimensions)
+    if given not in published and (complete or not any(given < each for each in published)):
         return [f"{namespace} {metric} is not published by {sorted(given) or 'no dimension'}"]
     allowed = STATISTICS.get((namespace, metric))
     if statistic is not None and allowed is not None and statistic not in allowed:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
+from moto.backup import urls as backup_urls
 from moto.backup.responses import BackupResponse
 from moto.budgets.responses import BudgetsResponse
 from moto.cloudwatch.responses import CloudWatchResponse
@@ -31,6 +32,8 @@ from moto.s3 import models as s3
 from moto.securityhub.responses import SecurityHubResponse
 from moto.sqs import models as sqs
 from moto.synthetics import models as synthetics
+from moto.synthetics import urls as synthetics_urls
+from moto.synthetics.responses import SyntheticsResponse
 
 Answer = Callable[[Any], Any]
 
@@ -91,7 +94,7 @@ def let_windows_touch() -> None:
 def admit_the_logs_of_buckets() -> None:
     """moto cannot read a policy whose principal is everybody (`"*"`), which the ban on plain HTTP has."""
     bucket: Any = s3.FakeBucket
-    bucket._log_permissions_enabled_policy = staticmethod(lambda _bucket, _prefix: True)
+    bucket._log_permissions_enabled_policy = staticmethod(lambda **_: True)
 
 
 def keep_the_policies_of_queues() -> None:
@@ -109,6 +112,7 @@ def keep_the_policies_of_queues() -> None:
         allowed = getattr(self, "redrive_allow_policy", None)
         return plain_attributes(self) | ({"RedriveAllowPolicy": allowed} if allowed else {})
 
+    queue.FIFO_ATTRIBUTES = [*queue.FIFO_ATTRIBUTES, "RedriveAllowPolicy"]  # a name that may be asked for
     queue._set_attributes = set_attributes
     queue.attributes = property(attributes)
 
@@ -169,6 +173,24 @@ def keep_backup_selections() -> None:
         return "{}"
 
     _answer(BackupResponse, create_backup_selection=put, get_backup_selection=get, delete_backup_selection=delete)
+
+
+def keep_the_notifications_of_vaults() -> None:
+    """Which topic hears of a vault's failures."""
+    kept: dict[str, dict[str, Any]] = {}
+
+    def name(response: BackupResponse) -> str:
+        return response.path.split("/backup-vaults/")[1].split("/")[0]
+
+    def put(self: BackupResponse) -> str:
+        kept[name(self)] = json.loads(self.body)
+        return "{}"
+
+    def get(self: BackupResponse) -> str:
+        return json.dumps({"BackupVaultName": name(self), **kept[name(self)]})
+
+    backup_urls.url_paths["{0}/backup-vaults/(?P<name>[^/]+)/notification-configuration$"] = BackupResponse.dispatch
+    _answer(BackupResponse, put_backup_vault_notifications=put, get_backup_vault_notifications=get)
 
 
 # --- CloudWatch ---------------------------------------------------------------------------------
@@ -233,6 +255,18 @@ def keep_composite_alarms() -> None:
         return plain_delete(self)
 
     _answer(CloudWatchResponse, put_composite_alarm=put, describe_alarms=describe, delete_alarms=delete)
+
+
+def start_canaries() -> None:
+    """A canary runs once it is started."""
+
+    def start(self: SyntheticsResponse) -> str:
+        name = self.path.split("/canary/")[1].split("/")[0]
+        self.synthetics_backend.get_canary(name).state = "RUNNING"
+        return "{}"
+
+    synthetics_urls.url_paths["{0}/canary/(?P<name>[^/]+)/start$"] = SyntheticsResponse.dispatch
+    _answer(SyntheticsResponse, start_canary=start)
 
 
 def describe_canaries_in_full() -> None:
@@ -359,6 +393,8 @@ def fill_the_gaps() -> None:
     keep_the_policies_of_queues()
     remember_who_a_budget_tells()
     keep_backup_selections()
+    keep_the_notifications_of_vaults()
+    start_canaries()
     keep_query_definitions()
     keep_composite_alarms()
     describe_canaries_in_full()

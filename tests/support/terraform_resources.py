@@ -60,6 +60,6 @@ class Resources:
 def _resources(module: Mapping[str, Any]) -> Iterator[Resource]:
     for each in module.get("resources", []):
         if each["mode"] == "managed":
-            yield Resource(each["address"], each["type"], each["values"])
+            yield Resource(each["address"], each["type"], each.get("values", {}))
     for child in module.get("child_modules", []):
         yield from _resources(child)

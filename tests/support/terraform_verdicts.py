@@ -26,12 +26,12 @@ def metrics_of(alarm: Resource) -> Iterator[Metric]:
             yield metric["namespace"], metric["metric_name"], metric.get("dimensions") or {}, metric["stat"]
 
 
-def alarm_mistakes(alarm: Resource) -> list[str]:
-    """What would keep an alarm silent, or make it ring for something else than it says."""
+def alarm_mistakes(alarm: Resource, *, complete: bool = True) -> list[str]:
+    """What would keep an alarm silent, or make it ring for something else than it says; see ``metric_mistakes``."""
     found = []
     metrics = list(metrics_of(alarm))
     for namespace, metric, dimensions, statistic in metrics:
-        found += metric_mistakes(namespace, metric, dimensions, statistic)
+        found += metric_mistakes(namespace, metric, dimensions, statistic, complete=complete)
         # Unknown until the apply is fine; empty is not.
         found += [f"{metric} has an empty {name}" for name, value in dimensions.items() if value == ""]
     said = " ".join(str(alarm.get(name, "")) for name in ("alarm_name", "alarm_description"))
