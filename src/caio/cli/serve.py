@@ -176,13 +176,14 @@ def _introduce(
     url = url_of(listening)
     output.say(f"CAIO {__version__} is serving; Ctrl-C stops it.")
     database = str(settings.sqlite_path.resolve()) if settings.embedded else "PostgreSQL"
+    given = settings.auth_secret_key is not None and settings.signing_secret is not None
     output.facts(
         {
             "url": url,
             "docs": f"{url}/docs",
             "operations": None if for_operations is None else url_of(for_operations),
             "database": database,
-            "keys": settings.data_dir.resolve() / "keys",
+            "keys": "of the environment" if given else settings.data_dir.resolve() / "keys",
         }
     )
     if not ip_address(listening.getsockname()[0]).is_loopback:
