@@ -70,7 +70,7 @@ STATISTICS = {
 
 @pytest.fixture(scope="module")
 def assembly(shared_folder: Path) -> Path:
-    return synthesised(shared_folder, "production")
+    return synthesised(shared_folder, "production")[0]
 
 
 @pytest.fixture(scope="module")

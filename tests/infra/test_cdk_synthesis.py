@@ -12,7 +12,6 @@ Laws
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 from collections.abc import Callable
@@ -80,17 +79,14 @@ class Unexplained:
 
 @pytest.fixture(scope="module")
 def production(shared_folder: Path) -> Path:
-    return synthesised(shared_folder, "production")
+    return synthesised(shared_folder, "production")[0]
 
 
 @pytest.fixture(scope="module")
-def unexplained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Unexplained]:
-    @functools.cache
-    def synthesise(environment_name: str) -> Unexplained:
-        folder = tmp_path_factory.mktemp(environment_name)
-        done = run_cdk(folder, "-c", _FINDINGS, context={"environment": environment_name})
-        assert done.returncode == 0, done.stderr
-        return Unexplained(folder, *json.loads(done.stdout.splitlines()[-1]))
+def unexplained(shared_folder: Path) -> Callable[[str], Unexplained]:
+    def synthesise(name: str) -> Unexplained:
+        folder, printed = synthesised(shared_folder, f"unexplained-{name}", {"environment": name}, ("-c", _FINDINGS))
+        return Unexplained(folder, *json.loads(printed.splitlines()[-1]))
 
     return synthesise
 

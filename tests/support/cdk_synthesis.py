@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +40,24 @@ def run_cdk(folder: Path, *command: str, context: Mapping[str, str] | None = Non
     )
 
 
-def synthesised(shared: Path, name: str, context: Mapping[str, str] | None = None) -> Path:
-    """The assembly of `app.py` with `context`, made once under `name`. Raises AssertionError with what CDK said."""
-    folder, said = shared / f"cdk-{name}", shared / f"cdk-{name}.said"
+def synthesised(
+    shared: Path, name: str, context: Mapping[str, str] | None = None, command: Sequence[str] = ("app.py",)
+) -> tuple[Path, str]:
+    """The assembly that `command` makes with `context`, and what it printed; made once in a test run, under `name`.
+
+    Raises AssertionError with what CDK said, in every process that asks for it, when it fails.
+    """
+    folder, said, failed = (shared / f"cdk-{name}{suffix}" for suffix in ("", ".said", ".failed"))
     with (shared / f"cdk-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not said.exists():
             folder.mkdir()
-            done = run_cdk(folder, "app.py", context=context)
-            said.write_text("" if done.returncode == 0 else done.stdout + done.stderr)
-    assert not said.read_text(), said.read_text()
-    return folder
+            done = run_cdk(folder, *command, context=context)
+            if done.returncode:
+                failed.write_text(done.stdout + done.stderr)
+            said.write_text(done.stdout)
+    assert not failed.exists(), failed.read_text()
+    return folder, said.read_text()
 
 
 def template(assembly: Path, stack: str) -> Template:
