@@ -183,7 +183,7 @@ variable "monthly_budget_usd" {
 }
 
 variable "canary_code_key" {
-  description = "Key of the canary's code in the artifacts bucket, from `make canary`."
+  description = "Key of the canary's code in the artifacts bucket, as `make canary` prints it; null: no canary yet."
   type        = string
-  default     = "canary/canary.zip"
+  default     = null
 }

@@ -21,7 +21,7 @@ module "caio" {
   log_retention_days  = var.log_retention_days
   monthly_budget_usd  = var.monthly_budget_usd
   alerts              = { email = var.alert_email }
-  canary              = { code_key = var.canary_code_key }
+  canary              = var.canary_code_key == null ? null : { code_key = var.canary_code_key }
 
   domain = {
     name            = var.domain_name
