@@ -1,22 +1,37 @@
 # Every bucket refuses what does not come by TLS. The logs bucket lets three services write, each below its own prefix and for
 # this account only; the audit bucket refuses everything that would weaken its lock.
 
-data "aws_elb_service_account" "current" {}
+locals {
+  # Regions from before August 2022 deliver load balancer logs from an account of AWS, later ones from a service. These are
+  # the older ones, which become no more; in others there is no account to look up.
+  older_regions = [
+    "af-south-1", "ap-east-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1",
+    "ap-southeast-2", "ap-southeast-3", "ca-central-1", "cn-north-1", "cn-northwest-1", "eu-central-1", "eu-north-1",
+    "eu-south-1", "eu-west-1", "eu-west-2", "eu-west-3", "me-south-1", "sa-east-1", "us-east-1", "us-east-2",
+    "us-gov-east-1", "us-gov-west-1", "us-west-1", "us-west-2",
+  ]
+}
+
+data "aws_elb_service_account" "current" {
+  count = contains(local.older_regions, local.region) ? 1 : 0
+}
 
 locals {
-  # Regions from before August 2022 deliver load balancer logs from an account of AWS, later ones from a service; both are
-  # let in, so that the same code works in either.
   load_balancer_log_objects = "${aws_s3_bucket.this["logs"].arn}/alb/AWSLogs/${local.account}/*"
   trail                     = "arn:${local.partition}:cloudtrail:${local.region}:${local.account}:trail/${var.name}-trail"
 
-  log_statements = [
-    {
+  log_statements = concat(
+    [for account in data.aws_elb_service_account.current[*].arn : {
       Sid       = "LoadBalancerLogs"
       Effect    = "Allow"
-      Principal = { AWS = data.aws_elb_service_account.current.arn }
+      Principal = { AWS = account }
       Action    = "s3:PutObject"
       Resource  = local.load_balancer_log_objects
-    },
+    }],
+    local.delivered_by_services,
+  )
+
+  delivered_by_services = [
     {
       Sid       = "LoadBalancerLogsByService"
       Effect    = "Allow"

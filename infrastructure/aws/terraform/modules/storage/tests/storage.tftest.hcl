@@ -111,6 +111,22 @@ run "load_balancer_logs_are_let_in" {
   }
 }
 
+run "younger_regions_have_no_account_to_let_in" {
+  command = plan
+
+  override_data {
+    target = data.aws_region.current
+    values = { name = "ca-west-1" }
+  }
+
+  assert {
+    condition = length([
+      for statement in jsondecode(aws_s3_bucket_policy.this["logs"].policy).Statement : statement if startswith(statement.Sid, "LoadBalancerLogs")
+    ]) == 1
+    error_message = "In a younger region only the service delivers."
+  }
+}
+
 run "refuses_expiry_before_glacier" {
   command = plan
 
