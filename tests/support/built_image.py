@@ -140,19 +140,32 @@ def _have_wheels() -> None:
         stamp.write_text(wanted)
 
 
-def build(name: str) -> None:
-    """Build the Dockerfile into image `name`, from the base, without any layer of before."""
+def snapshot(folder: Path) -> Path:
+    """A copy of the Dockerfile and of what it is sent, so that builds of it are builds of the same."""
+    for name in ("Dockerfile", ".dockerignore"):
+        shutil.copy(ROOT / name, folder)
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        source = ROOT / line.removeprefix("!")
+        if line.startswith("!") and source.is_dir():
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif line.startswith("!"):
+            shutil.copy(source, folder)
+    return folder
+
+
+def build(name: str, sources: Path) -> None:
+    """Build the Dockerfile of a snapshot into image `name`, from the base, without any layer of before."""
     _tools()
     _have_base()
     _have_wheels()
     with tempfile.TemporaryDirectory(prefix="caio-build-") as folder:
-        policy, sources = Path(folder, "policy.json"), Path(folder, "pip.conf")
+        policy, packages = Path(folder, "policy.json"), Path(folder, "pip.conf")
         policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-        sources.write_text("[global]\nno-index = true\nfind-links = /mnt\n")
+        packages.write_text("[global]\nno-index = true\nfind-links = /mnt\n")
         buildah(
             "bud", "--format", "docker", "--pull-never", "--no-cache", "--signature-policy", policy,
-            "--secret", f"id=pip,src={sources}", "--volume", f"{WHEELS}:/mnt:ro", "--timestamp", str(EPOCH),
-            "--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=0123abcd", "-t", name, ROOT,
+            "--secret", f"id=pip,src={packages}", "--volume", f"{WHEELS}:/mnt:ro", "--timestamp", str(EPOCH),
+            "--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=0123abcd", "-t", name, sources,
             seconds=BUILD_SECONDS,
         )  # fmt: skip
 
