@@ -6,6 +6,7 @@ locals {
 
 resource "aws_lb" "this" {
   #checkov:skip=CKV2_AWS_28:the composition attaches the web ACL, to this load balancer or to CloudFront before it
+  #checkov:skip=CKV_AWS_150:deletion protection is a switch, on in production and off where environments come and go
   #checkov:skip=CKV2_AWS_76:the web ACL with the rules against Log4j is the composition's, a switch outside production
   name               = "${var.name}-alb"
   internal           = false

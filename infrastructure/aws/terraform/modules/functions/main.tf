@@ -13,7 +13,7 @@ resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_272:code is pinned by digest or object version and comes from our own registry and bucket; no signer is set up
   #checkov:skip=CKV_AWS_117:a function that reaches neither the database nor the cache has no business in the VPC
   #checkov:skip=CKV_AWS_115:reserved concurrency is 10 unless -1 is asked for
-  #checkov:skip=CKV_AWS_173:encrypted by kms_key_arn
+  #checkov:skip=CKV_AWS_173:its variables are encrypted by kms_key_arn, which every caller gives
   for_each = var.functions
 
   function_name = "${var.name}-${each.key}"
