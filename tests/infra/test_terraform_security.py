@@ -40,25 +40,22 @@ class Way:
     ports: str
 
 
-ALLOWED = {
-    Way("the internet", "alb", "80"),
-    Way("the internet", "alb", "443"),
-    Way("alb", "app", "8080"),
-    Way("app", "app", "8080"),  # Service Connect, between our own tasks
-    Way("alb", "app", "9889"),  # agents, where they are switched on
-    Way("app", "db", "5432"),
-    Way("app", "db-proxy", "5432"),
-    Way("db-proxy", "db", "5432"),
-    Way("app", "cache", "6379"),
-    Way("app", "endpoints", "443"),
-    Way("the network", "endpoints", "443"),
-}
+OUR_TASKS = ("api", "worker", "migration")
 NEEDED = {
     Way("the internet", "alb", "80"),
     Way("the internet", "alb", "443"),
-    Way("alb", "app", "8080"),
-    Way("app", "db", "5432"),
-    Way("app", "cache", "6379"),
+    Way("alb", "api", "8080"),
+    *(Way(task, "db", "5432") for task in ("api", "worker")),
+    *(Way(task, "cache", "6379") for task in ("api", "worker")),
+}
+ALLOWED = NEEDED | {
+    Way("alb", "api", "9889"),  # agents, where they are switched on
+    Way("worker", "api", "8080"),  # Service Connect, between our own tasks
+    *(Way(task, "db", "5432") for task in OUR_TASKS),
+    *(Way(task, "db-proxy", "5432") for task in OUR_TASKS),
+    Way("db-proxy", "db", "5432"),
+    *(Way(task, "endpoints", "443") for task in OUR_TASKS),
+    Way("the network", "endpoints", "443"),
 }
 
 
@@ -88,8 +85,7 @@ def ways_in(state: Resources) -> set[Way]:
 
 def _part(name: str) -> str:
     """caio-staging-alb → alb."""
-    parts = name.split("-", 2)
-    return {"service": "app", "tasks": "app"}.get(parts[2], parts[2]) if len(parts) == 3 else name
+    return name.split("-", 2)[-1]
 
 
 def _ports(first: Any, last: Any) -> str:
@@ -144,16 +140,15 @@ Encrypted = Callable[[Resource], bool]
 ENCRYPTED: dict[str, Encrypted] = {
     "aws_db_instance": lambda each: each["storage_encrypted"] is True,
     "aws_rds_cluster": lambda each: each["storage_encrypted"] is True,
-    "aws_dynamodb_table": lambda each: each.block("server_side_encryption").get("enabled") is True,
+    "aws_dynamodb_table": lambda each: bool(each.block("server_side_encryption").get("kms_key_arn")),
     "aws_elasticache_replication_group": lambda each: (
-        str(each["at_rest_encryption_enabled"]).lower() == "true" and each["transit_encryption_enabled"] is True
+        bool(each.get("kms_key_id")) and each["transit_encryption_enabled"] is True
     ),
     "aws_sqs_queue": lambda each: bool(each.get("kms_master_key_id") or each.get("sqs_managed_sse_enabled")),
     "aws_sns_topic": lambda each: bool(each.get("kms_master_key_id")),
     "aws_cloudwatch_log_group": lambda each: bool(each.get("kms_key_id")),
     "aws_secretsmanager_secret": lambda each: bool(each.get("kms_key_id")),
     "aws_backup_vault": lambda each: bool(each.get("kms_key_arn")),
-    "aws_ecr_repository": lambda each: bool(each["encryption_configuration"]),
     "aws_cloudtrail": lambda each: bool(each.get("kms_key_id")),
 }
 
@@ -175,9 +170,8 @@ def test_every_store_is_encrypted(state: Resources):
 def test_a_store_in_the_clear_is_noticed(kind):
     clear = {
         "storage_encrypted": False,
-        "at_rest_encryption_enabled": "true",
+        "kms_key_id": "key" if kind == "aws_elasticache_replication_group" else None,
         "transit_encryption_enabled": False,
-        "encryption_configuration": [],
         "server_side_encryption": [],
     }
     assert unencrypted(Resources((Resource("x", kind, clear),), {})) == ["x"]

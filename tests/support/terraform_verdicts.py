@@ -60,7 +60,7 @@ def queue_mistakes(state: Resources) -> list[str]:
     by_url = {each.get("url"): arn for arn, each in queues.items()}
     for policy in state.of_type("aws_sqs_queue_redrive_policy"):
         redrives[by_url[policy["queue_url"]]] = policy.document("redrive_policy")
-    dead = {redrive["deadLetterTargetArn"] for redrive in redrives.values()}
+    dead = {redrive["deadLetterTargetArn"] for redrive in redrives.values()} | undelivered(state)
     found = []
     for arn, queue in queues.items():
         if arn in dead:
@@ -71,6 +71,17 @@ def queue_mistakes(state: Resources) -> list[str]:
         elif redrives[arn]["maxReceiveCount"] != 3:
             found.append(f"{queue.address} tries {redrives[arn]['maxReceiveCount']} times")
     return found + impatient_queues(state)
+
+
+def undelivered(state: Resources) -> set[str]:
+    """The queues that take what a rule, a bus, a schedule or a function could not deliver."""
+    kinds = ("aws_cloudwatch_event_target", "aws_cloudwatch_event_bus", "aws_lambda_function")
+    found = {
+        each.block("dead_letter_config").get(name) for each in state.of_type(*kinds) for name in ("arn", "target_arn")
+    }
+    schedules = [each.block("target") for each in state.of_type("aws_scheduler_schedule")]
+    found |= {config["arn"] for each in schedules for config in each.get("dead_letter_config") or []}
+    return {arn for arn in found if arn}
 
 
 def impatient_queues(state: Resources) -> list[str]:
