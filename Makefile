@@ -11,11 +11,11 @@ WORKERS ?= logical
 CALLS ?= 1000000
 BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
 
-.PHONY: help setup setup-services setup-infra runtime demo dev check test test-infra verify soak mutation bench clean requirements pin
+.PHONY: help setup setup-services setup-infra runtime demo dev check test test-infra quickstart-template verify soak mutation bench clean requirements pin
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z<>-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make bench-NAME     Run one benchmark: $(or $(BENCHMARKS),none yet)"
+	@awk -F ':.*## ' '/^[a-z<>-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make bench-NAME          Run one benchmark: $(or $(BENCHMARKS),none yet)"
 
 setup: ## Install everything, pinned, into .venv (uv when it is on PATH, otherwise pip)
 	@scripts/setup dev
@@ -48,6 +48,10 @@ setup-infra: ## Install what checks the infrastructure into .cache/infra, each t
 
 test-infra: setup setup-infra ## Check the infrastructure: plans, policies, templates, image, workflows, chart
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m infra --durations=10 tests/infra
+
+quickstart-template: ## Write the trial's CloudFormation template anew
+	@scripts/setup-infra cdk
+	@.cache/infra/cdk/bin/python infrastructure/aws/cdk/publish_quickstart.py
 
 verify: setup setup-services ## Run the long tests
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m long
