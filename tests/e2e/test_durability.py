@@ -16,13 +16,16 @@ from typing import Any
 import aiohttp
 
 
-async def start(data_dir: Path, **settings: str) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
-    """A server process and its ready line."""
+async def start(
+    data_dir: Path, *, errors: int | None = None, **settings: str
+) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
+    """A server process and its ready line. ``errors`` is where its standard error goes, unless with the test's."""
     environment = {**os.environ, "CAIO_DATA_DIR": str(data_dir), "CAIO_LOG_LEVEL": "error", **settings}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "caio", "serve", "--json", "--port", "0"),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
+        stderr=errors,
     )
     assert process.stdout is not None
     line = await asyncio.wait_for(process.stdout.readline(), 60)

@@ -17,6 +17,7 @@ so it is over the bytes with the address: whoever puts it back has them.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -38,7 +39,7 @@ from caio.api.platform import Platform
 from caio.api.presented import Presented
 from caio.api.request_log import RefusalLog, log_request
 from caio.api.wanted import cache_seconds, from_orchestrate, receipt_in_body
-from caio.foundation.errors import CaioError, Category
+from caio.foundation.errors import CaioError, Category, NotReady
 from caio.foundation.quantity import decimal_text
 from caio.gateway.run import Answer, Wanted
 from caio.observability.metrics import CALLS
@@ -123,6 +124,11 @@ class HotPaths:
                 await self._begun(request, handler, caller)
         except ClientGone:
             request.status = 499
+        except asyncio.CancelledError:  # the process ends, and so does its time for calls
+            await self._failed(request, NotReady("this process is stopping; try again"))
+            if request.streamed:  # the connection breaks off, so that nobody takes the part for the whole
+                self._ended(request, logged=logged)
+                raise
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
             await self._failed(request, as_caio_error(error))
         self._ended(request, logged=logged)

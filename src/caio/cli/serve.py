@@ -3,12 +3,15 @@
 The socket is bound before anything else, so that a port in use costs nothing and the first API
 key is made only by a process that will serve. On SIGTERM the server lets readiness go and serves on for
 ``CAIO_DRAIN_SECONDS``, so that a load balancer sends to others before it is gone; on SIGINT, when a person
-ends it, that time is left out. Then it accepts nothing more, and requests that are under way get ten seconds
-to finish. A further signal leaves out whichever of these runs.
+ends it, that time is left out. Then it accepts nothing more, and requests that are under way get
+``CAIO_GRACE_SECONDS`` to finish; those that have not are cut off and settled. A further signal leaves out whichever
+of these times runs.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import signal
 import socket
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
 #: What makes an API key where no start does: in the environment, or beside the directory, of a server.
 FIRST_KEY = "caio keys create NAME --embedded"
 
-GRACE_SECONDS = 10
+#: How long calls that were cut off may take to be settled; what takes longer is recovered as after a kill.
+SETTLING_SECONDS = 5.0
 
 
 def serve(
@@ -98,7 +102,7 @@ async def _serve(
 
         app = Draining(create_app(installation))
         await stack.enter_async_context(operations(for_operations, app, installation.metrics))
-        await _server(app, ready, settings.drain_seconds).serve(sockets=[listening])
+        await _server(app, ready, settings.drain_seconds, settings.grace_seconds).serve(sockets=[listening])
     if not as_json:
         output.note("CAIO has stopped.")
 
@@ -117,9 +121,11 @@ async def _first_key(settings: Settings, installation: Installation) -> str | No
     return None if first is None else first.token
 
 
-def _server(app: Draining, ready: Callable[[], None], drain_seconds: int) -> uvicorn.Server:
+def _server(app: Draining, ready: Callable[[], None], drain_seconds: int, grace_seconds: int) -> uvicorn.Server:
     """A server that calls ``ready`` when its socket accepts, and that signals stop without killing."""
     import uvicorn
+
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
 
     class Server(uvicorn.Server):
         drained_at: float | None = None
@@ -138,6 +144,16 @@ def _server(app: Draining, ready: Callable[[], None], drain_seconds: int) -> uvi
             finally:
                 for number, handler in before.items():
                     signal.signal(number, handler)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # uvicorn does not wait for the calls it cuts off, and cuts off none after a further signal.
+            await super().shutdown(sockets)
+            cut = set(self.server_state.tasks)
+            for task in cut:
+                if not task.cancelling():
+                    task.cancel()
+            if cut:
+                await asyncio.wait(cut, timeout=SETTLING_SECONDS)
 
         async def on_tick(self, counter: int) -> bool:
             if self.drained_at is not None and monotonic() >= self.drained_at:
@@ -165,9 +181,14 @@ def _server(app: Draining, ready: Callable[[], None], drain_seconds: int) -> uvi
             proxy_headers=False,
             server_header=False,
             backlog=BACKLOG,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=grace_seconds,
         )
     )
+
+
+def _is_no_cut(record: logging.LogRecord) -> bool:
+    """False for the traceback of a call that the server cut off: their number and their own lines tell of them."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _introduce(

@@ -80,6 +80,16 @@ class ListeningSettings(Environment):
             "a little more than your load balancer takes to notice.",
         ),
     ] = 0
+    grace_seconds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=600,
+            description="How long calls and streams that are under way may then go on; those that do not end in it are "
+            "cut off and settled. Together with `CAIO_DRAIN_SECONDS` well less than the time until your platform "
+            "kills.",
+        ),
+    ] = 10
     cors_origins: Annotated[
         tuple[str, ...],
         NoDecode,
