@@ -168,7 +168,7 @@ def test_every_store_is_encrypted(state: Resources):
 
 @pytest.mark.parametrize("kind", ENCRYPTED)
 def test_a_store_in_the_clear_is_noticed(kind):
-    clear = {
+    clear: dict[str, Any] = {
         "storage_encrypted": False,
         "kms_key_id": "key" if kind == "aws_elasticache_replication_group" else None,
         "transit_encryption_enabled": False,
