@@ -9,8 +9,9 @@ import pytest
 
 from caio.foundation.errors import LimitExceeded, NotReady
 from caio.storage.redis.local import LocalAdmission
+from caio.storage.redis.scripts import account_keys
 from caio.tenancy.ports import Outage
-from caio.tenancy.rate_limit import MINUTE
+from caio.tenancy.rate_limit import DAY, MINUTE
 from tests.support.admissions import NOW, Records, ask, past, requests, tokens
 from tests.support.durable_calls import SHORT, Ledger, asking, back, eventually
 from tests.support.partitions import way_to
@@ -125,6 +126,82 @@ async def test_a_process_that_was_called_while_it_returned_counts_what_came_sinc
         assert await eventually(lambda: on_its_own("second"))
         assert await records.fill(cut_off, 3, **parts) == 0  # a share of 20, and 30 were admitted before
         calling.cancel()
+
+
+async def test_a_damaged_account_keeps_no_process_away(server):
+    """What was admitted for its tenant cannot be marked; the account is read anew, and nothing of that is forgotten."""
+    records, parts = Ledger(), {"limit": 40, "outage": Outage.LOCAL}
+    async with AsyncExitStack() as stack:
+        way = await stack.enter_async_context(way_to(server.port))
+        cut_off = await stack.enter_async_context(running_admission(way.url, records, processes=2, **SHORT))
+        other = await stack.enter_async_context(running_admission(server.url, records, processes=2, **SHORT))
+        await eventually(lambda: records.call(other, asking(**parts)))
+        await eventually(lambda: records.call(other, asking(**parts, tenant="sound")))
+        way.cut()
+
+        async def on_its_own(tenant):
+            return await records.fill(cut_off, 1, **parts, tenant=tenant)
+
+        for tenant in ("acme", "sound"):
+            assert await eventually(lambda tenant=tenant: on_its_own(tenant)) == 1
+        account, _, _ = account_keys("acme")
+        server.ask("DEL", account)
+        server.ask("SET", account, "nonsense")
+        way.heal()
+        await back(cut_off)
+        for tenant in ("acme", "sound"):
+            assert await eventually(lambda tenant=tenant: records.call(cut_off, asking(**parts, tenant=tenant)))
+            assert await records.fill(cut_off, 40, **parts, tenant=tenant) == 40 - 3
+
+
+async def test_reading_a_ledger_takes_nobodys_share(server):
+    """An account that is rebuilt for reading has counted who died on its own, too: nobody rebuilds it after that."""
+    records, parts = Ledger(), {"limit": 40, "outage": Outage.LOCAL}
+    durable = {**SHORT, "durable": 1.0}
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(running_admission(server.url, records, processes=2, **durable))
+        asked = asking(**parts)
+        await eventually(lambda: records.call(one, asked))
+        await asyncio.sleep(durable["durable"])
+        server.ask("DEL", *account_keys("acme"))
+        await stack.enter_async_context(running_admission(server.url, records, processes=2, **durable))
+        joined = time.monotonic()
+
+        async def read():
+            with suppress(LimitExceeded):
+                return await one.ledger(asked.scope, asked.period, time.time_ns() // 1000)
+
+        await eventually(read)
+        assert time.monotonic() - joined >= durable["durable"] - 0.1
+
+
+async def test_calls_of_a_day_ago_count_to_the_end():
+    """Whose time in the records is earlier than a day, and whose admission may not be."""
+    late = 3_000_000
+    local = LocalAdmission(Records([past("echo", NOW - DAY - late + 1)]), 2, lambda: True, late=late)
+    assert local.open()
+    with pytest.raises(LimitExceeded):
+        await local.admit(ask("echo", requests("tenant", day=2)), lambda: NOW)
+    assert await local.admit(ask("echo", requests("tenant", day=2)), lambda: NOW + 1)
+
+
+async def test_a_rebuilding_reads_calls_of_a_day_ago_to_the_end(server):
+    def of_a_day_ago(seconds):
+        return past("echo", time.time_ns() // 1000 - DAY - seconds * 1_000_000)
+
+    parts = {**SHORT, "late": 60_000_000}
+    records = Ledger([of_a_day_ago(40), of_a_day_ago(30)])
+    async with running_admission(server.url, records, **parts) as admission:
+
+        async def rebuilt():
+            with suppress(NotReady, LimitExceeded):
+                await admission.admit(ask("echo", expires_at=time.time_ns() // 1000 + DAY), time.time_ns() // 1000)
+            return admission.rebuilt
+
+        await eventually(rebuilt)
+        daily = ask("echo", requests("tenant", day=2), expires_at=time.time_ns() // 1000 + DAY)
+        with pytest.raises(LimitExceeded):
+            await admission.admit(daily, time.time_ns() // 1000)
 
 
 async def test_a_twin_counts_late_admissions():

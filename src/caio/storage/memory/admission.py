@@ -79,7 +79,7 @@ class InProcessAdmission:
 
     async def _open(self, scope: TenantScope, period: str, now: int) -> None:
         start = period_start(period)
-        past = await self._records.since(scope, now - DAY, start)
+        past = await self._records.since(scope, now - DAY - self._late, start)
         units = await asyncio.to_thread(PastUnits, past, now)  # of a busy tenant it takes a while: others are served
         account = Account(units, now, self._late)
         account.books.open(period, past.spent + sum(unsettled(past, start).values()))

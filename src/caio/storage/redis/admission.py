@@ -51,7 +51,7 @@ from caio.gateway.ports import Actual, AdmissionRecords, Ask, Grant, ServiceBusy
 from caio.gateway.refusals import grant_ended, recovering
 from caio.metering.ledger import Ledger
 from caio.storage.redis.asking import Row, limits, money, moved_rows, refusal, rows_of, sharing, standing, subjects
-from caio.storage.redis.client import Client, ServerAway
+from caio.storage.redis.client import Client, ServerAway, StepFailed
 from caio.storage.redis.heartbeats import Heartbeats
 from caio.storage.redis.local import LocalAdmission
 from caio.storage.redis.rebuilding import ANSWERED, DURABLE_AFTER, LATE, Rebuilding
@@ -209,7 +209,7 @@ class RedisAdmission:
         NotReady, and LimitExceeded ``recovering``."""
         account = account_keys(scope.tenant_id)[0]
         try:
-            await self._rebuilding.account(scope, period, (), False, self._given(now), now)
+            await self._rebuilding.account(scope, period, (), None, self._given(now), now)
             fields = await self._client.fields(account)
         except ServerAway:
             raise _unavailable() from None
@@ -355,9 +355,15 @@ class RedisAdmission:
                 await self._settle(tenant_id, grant_id, ending)
 
     async def _before_return(self) -> None:
-        """Mark the accounts of those for whom this process admitted on its own."""
+        """Mark the accounts of those for whom this process admitted on its own. One that cannot be marked is not as it
+        should be: dropped, it is read anew from the records."""
         for tenant_id in self._local.close():
-            await self._client.try_to_run(LOSE, account_keys(tenant_id), (self._untimed(),))
+            keys = account_keys(tenant_id)
+            try:
+                await self._client.try_to_run(LOSE, keys, (self._untimed(),))
+            except StepFailed:
+                await self._client.try_to_run(FORGET, keys, (tenant_id,))
+                await self._client.try_to_run(LOSE, keys, (self._untimed(),))
             self._local.counted(tenant_id)
 
     def _untimed(self) -> str:

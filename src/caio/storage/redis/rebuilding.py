@@ -58,6 +58,9 @@ _RUNS_AT_MOST = 660_000_000
 
 _READS_KEPT = 16
 
+#: How scripts are told whether an account is shared with processes on their own.
+_SHARED = {True: "1", False: "0", None: "?"}
+
 _pack = msgspec.msgpack.encode
 
 
@@ -97,14 +100,15 @@ class Rebuilding:
         self.rebuilt = 0
 
     async def account(
-        self, scope: TenantScope, period: str, rows: Sequence[Row], shared: bool, given: str, now: int
+        self, scope: TenantScope, period: str, rows: Sequence[Row], shared: bool | None, given: str, now: int
     ) -> None:
-        """Put the account in place, or wait for whoever does. Raises LimitExceeded ``recovering`` while it cannot
-        be known yet, and ServerAway. Of calls that come at once, one reads the records."""
+        """Put the account in place, or wait for whoever does. ``shared`` is whether processes on their own admit from
+        it, None where that is not known. Raises LimitExceeded ``recovering`` while it cannot be known yet, and
+        ServerAway. Of calls that come at once, one reads the records."""
         name = scope.tenant_id
         task = self._rebuilding.get(name)
         if task is None:
-            work = self._account(scope, period, rows, "1" if shared else "0", given, now)
+            work = self._account(scope, period, rows, _SHARED[shared], given, now)
             task = self._rebuilding[name] = asyncio.create_task(work)
             task.add_done_callback(lambda done: self._rebuilt(name, done))
         await asyncio.shield(task)
@@ -113,7 +117,7 @@ class Rebuilding:
         """Fill the windows that the account has not had since it was built."""
         read = self._reads.get(ask.tenant_id)
         if read is None or read.epoch != epoch.decode():
-            past = await self._records.since(ask.scope, now - DAY, now)
+            past = await self._records.since(ask.scope, self._first(server_now, now), now)
             read = await asyncio.to_thread(_read, epoch.decode(), past, self._shift(server_now, now), now)
             self._keep(ask.tenant_id, read)
         filled = _windows(read.units, read.running, rows, read.shift, server_now)
@@ -156,7 +160,7 @@ class Rebuilding:
         now: int,
     ) -> bool:
         start = period_start(period)
-        past = await self._records.since(scope, now - DAY, start)
+        past = await self._records.since(scope, self._first(server_now, now), start)
         shift = self._shift(server_now, now)
         read = await asyncio.to_thread(_read, "", past, shift, now)  # of a busy tenant it takes a while
         known = {call.decision_id for call in past.calls} if held else set()
@@ -177,6 +181,10 @@ class Rebuilding:
         self._keep(scope.tenant_id, replace(read, epoch=answer[1].decode()))
         self.rebuilt += 1
         return True
+
+    def _first(self, server_now: int, now: int) -> int:
+        """The earliest time in the records of what may still be in a window once it is moved."""
+        return min(server_now, now) - DAY - self._late
 
     def _shift(self, server_now: int, now: int) -> int:
         return max(0, server_now - now) + self._late

@@ -1,10 +1,11 @@
 -- Who rebuilds a lost account: the first to ask after all that was admitted before the loss is durable.
--- ARGV: time, durable, token, 1 for an account that is shared with processes on their own
+-- ARGV: time, durable, token, 1 for an account that is shared with processes on their own, ? for one that may be
 local now = clock(ARGV[1])
 local since = lost_at(now, ARGV[4] == '1')
 if not since then
   return {'stands'}
 end
+since = lost_at(now, ARGV[4] ~= '0')  -- once it is built nobody asks any more who joined before
 local wait = since + tonumber(ARGV[2]) - now
 if wait > 0 then
   return {'wait', digits(wait)}

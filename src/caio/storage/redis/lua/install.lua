@@ -2,7 +2,7 @@
 -- ARGV: time, token, since (as claimed), shared, period, packed {spent, past, at, grants, kept, windows}, tenant
 local now = clock(ARGV[1])
 local builder = account .. ':builder'
-local since = lost_at(now, ARGV[4] == '1')
+local since = lost_at(now, ARGV[4] ~= '0')
 if redis.call('GET', builder) ~= ARGV[2] or not since or digits(since) ~= ARGV[3] then
   return {'overtaken'}
 end
