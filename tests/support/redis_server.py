@@ -30,10 +30,16 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+#: Beyond it a server in cluster mode does not start: its bus listens 10,000 above.
+_HIGHEST_PORT = 55_535
+
+
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            if (port := int(probe.getsockname()[1])) <= _HIGHEST_PORT:
+                return port
 
 
 class RedisServer:
