@@ -120,8 +120,7 @@ locals {
     "rds.force_ssl"              = "1"
     "max_connections"            = tostring(local.max_connections)
     "log_min_duration_statement" = tostring(var.slow_statement_ms)
-    "log_connections"            = "1"
-    "log_disconnections"         = "1"
+    "log_disconnections"         = "1" # who was connected, from where and how long; log_connections became another type in 18
     "log_lock_waits"             = "1"
 
     # Bound parameters are what tenants sent, and DDL has the application's password in it: neither belongs in a log.

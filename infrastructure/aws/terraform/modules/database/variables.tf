@@ -63,11 +63,11 @@ variable "engine" {
 variable "engine_version" {
   description = "The major version, or major.minor to pin one: minor upgrades are automatic. The same numbers for both engines."
   type        = string
-  default     = "17"
+  default     = "18"
 
   validation {
-    condition     = can(regex("^(15|16|17)(\\.[0-9]+)?$", var.engine_version))
-    error_message = "engine_version must be 15, 16 or 17, with or without a minor version: what both engines have and CAIO is tested with."
+    condition     = can(regex("^(15|16|17|18)(\\.[0-9]+)?$", var.engine_version))
+    error_message = "engine_version must be 15 to 18, with or without a minor version: what both engines have."
   }
 }
 

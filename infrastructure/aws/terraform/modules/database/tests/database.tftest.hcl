@@ -104,7 +104,7 @@ run "aurora_instead" {
   }
 
   assert {
-    condition     = { for each in aws_rds_cluster_parameter_group.this[0].parameter : each.name => each.value }["rds.force_ssl"] == "1" && aws_rds_cluster_parameter_group.this[0].family == "aurora-postgresql17"
+    condition     = { for each in aws_rds_cluster_parameter_group.this[0].parameter : each.name => each.value }["rds.force_ssl"] == "1" && aws_rds_cluster_parameter_group.this[0].family == "aurora-postgresql18"
     error_message = "Aurora must refuse connections without TLS too."
   }
 }
