@@ -14,7 +14,7 @@ from sqlalchemy import inspect
 from caio.foundation.errors import Misconfigured
 from caio.storage.sql import Database
 from caio.storage.sql.tables import metadata
-from caio.storage.sql.upgrade import HEAD, configuration, current, downgrade, is_at_head, upgrade, upgrade_apart
+from caio.storage.sql.upgrade import HEAD, configuration, current, downgrade, has_tables, upgrade, upgrade_apart
 
 
 async def ask(url, question):
@@ -70,19 +70,30 @@ def test_every_migration_says_how_long_it_locks_and_how_to_undo_it():
 
 
 async def test_a_database_knows_where_it_stands(empty_url):
-    async def at_head():
+    async def suitable():
         database = await Database.open(empty_url)
-        answer = await is_at_head(database)
+        answer = await has_tables(database)
         await database.close()
         return answer
 
-    assert not await at_head()
+    assert not await suitable()
     assert await asyncio.to_thread(current, empty_url) is None
     await asyncio.to_thread(upgrade, empty_url)
-    assert await at_head()
+    assert await suitable()
     assert await asyncio.to_thread(current, empty_url) == HEAD
     await asyncio.to_thread(downgrade, empty_url, "base")
-    assert not await at_head()
+    assert not await suitable()
+
+
+async def test_tables_of_a_newer_version_suit_and_stay_as_they_are(empty_url):
+    await asyncio.to_thread(upgrade, empty_url)
+    database = await Database.open(empty_url)
+    async with database.as_login() as connection:
+        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    await asyncio.to_thread(upgrade, empty_url)
+    assert await asyncio.to_thread(current, empty_url) == "9999"
+    assert await has_tables(database)
+    await database.close()
 
 
 async def test_concurrent_upgrades_take_turns(empty_url):
@@ -113,10 +124,10 @@ def test_a_child_process_says_why_it_could_not_upgrade():
 
 def test_the_serving_path_asks_without_alembic(tmp_path):
     script = (
-        "import asyncio, sys; from caio.storage.sql import *; from caio.storage.sql.upgrade import is_at_head\n"
+        "import asyncio, sys; from caio.storage.sql import *; from caio.storage.sql.upgrade import has_tables\n"
         "async def ask():\n"
         "    database = await Database.open(sys.argv[1]); open_stores(database)\n"
-        "    print(await is_at_head(database), 'alembic' in sys.modules); await database.close()\n"
+        "    print(await has_tables(database), 'alembic' in sys.modules); await database.close()\n"
         "asyncio.run(ask())"
     )
     command = [sys.executable, "-c", script, f"sqlite:///{tmp_path / 'caio.db'}"]

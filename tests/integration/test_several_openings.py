@@ -11,6 +11,7 @@ import pytest
 from caio.bootstrap import Installation, open_installation
 from caio.config import Settings, read_settings
 from caio.foundation.errors import Misconfigured
+from caio.storage.sql import Database
 from caio.storage.sql.upgrade import upgrade
 from caio.tenancy.authentication import embedded_scope
 from tests.support.acts import acts_told
@@ -55,6 +56,15 @@ async def test_a_database_that_nobody_upgraded_is_refused(tmp_path, postgres_url
     settings = read_settings(data_dir=tmp_path, database_url=postgres_url, redis_url=redis_url)
     error = await refusal(settings)
     assert (error.code, "caio db upgrade" in error.message) == ("database_outdated", True)
+
+
+async def test_tables_of_a_newer_version_are_served_so_that_a_deployment_can_go_back(settings, postgres_url):
+    database = await Database.open(postgres_url)
+    async with database.as_login() as connection:
+        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    await database.close()
+    async with open_installation(settings()) as several:
+        assert await told(several)
 
 
 async def test_processes_share_a_database_and_one_that_is_alone_stays_out(settings, tmp_path):

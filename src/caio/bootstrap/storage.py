@@ -19,7 +19,7 @@ from caio.storage.sql.database import Address, Database
 from caio.storage.sql.isolation import require_isolation
 from caio.storage.sql.lock import DataDirectoryLock, hold_process_lock
 from caio.storage.sql.stores import Stores, open_stores
-from caio.storage.sql.upgrade import is_at_head, upgrade_apart
+from caio.storage.sql.upgrade import has_tables, upgrade_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,10 @@ def prepare_data_dir(data_dir: Path) -> None:
 
 
 async def open_database(settings: Settings) -> Database:
-    """The database, its schema brought to the head when it is new or older."""
+    """The database, its tables brought to this version's when it is new or older."""
     database = await Database.open(settings.url, settings.silos)
     try:
-        if not await is_at_head(database):
+        if not await has_tables(database):
             await asyncio.to_thread(upgrade_apart, settings.url, silos=settings.silos)
         await require_isolation(database)
     except BaseException:
@@ -92,11 +92,11 @@ async def open_database(settings: Settings) -> Database:
 
 
 async def _ready_database(settings: Settings) -> Database:
-    """The database, which must be at the head: of several processes none changes the tables that others use."""
+    """The database, whose tables must suit: of several processes none changes the tables that others use."""
     database = await Database.open(settings.url, settings.silos)
     try:
-        if not await is_at_head(database):
-            raise Misconfigured("the database is not of this version; run: caio db upgrade", code="database_outdated")
+        if not await has_tables(database):
+            raise Misconfigured("the database is of an older version; run: caio db upgrade", code="database_outdated")
         await require_isolation(database)
     except BaseException:
         await database.close()

@@ -23,7 +23,7 @@ def upgrade(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Bring the tables to this version's form, and make the login of CAIO_DB_USER where CAIO_DB_ADMIN_USER is set."""
     from caio.bootstrap import prepare_data_dir, upgrade_database
     from caio.config import Purpose, require_safe
-    from caio.storage.sql.upgrade import HEAD
+    from caio.storage.sql.upgrade import HEAD, suits
 
     settings = settings_of(data_dir)
     require_safe(settings, Purpose.MIGRATION)
@@ -32,10 +32,14 @@ def upgrade(data_dir: DataDir = None, as_json: Json = False) -> None:
     with output.waiting("Upgrading the database"):
         before = upgrade_database(settings)
     login = settings.login[0] if settings.db_admin_user is not None else None
+    revision = before if before is not None and suits(before) else HEAD
     if as_json:
-        output.print_json({"before": before, "revision": HEAD, **({} if login is None else {"login": login})})
+        output.print_json({"before": before, "revision": revision, **({} if login is None else {"login": login})})
         return
-    output.say(f"the database stands at {HEAD}" + ("" if before == HEAD else f" (before: {before or 'empty'})"))
+    if revision != HEAD:
+        output.say(f"the database stands at {revision}, a newer version's; it suits this one and is left as it is")
+    else:
+        output.say(f"the database stands at {HEAD}" + ("" if before == HEAD else f" (before: {before or 'empty'})"))
     if login is not None:
         output.say(f"the login {login} works with it, and can define nothing")
 
@@ -43,7 +47,7 @@ def upgrade(data_dir: DataDir = None, as_json: Json = False) -> None:
 @app.command("current")
 def current(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Say at which revision the tables stand, and which one this version needs."""
-    from caio.storage.sql.upgrade import HEAD
+    from caio.storage.sql.upgrade import HEAD, suits
     from caio.storage.sql.upgrade import current as current_revision
 
     settings = settings_of(data_dir)
@@ -53,7 +57,7 @@ def current(data_dir: DataDir = None, as_json: Json = False) -> None:
         output.print_json({"revision": revision, "head": HEAD})
         return
     output.facts({"revision": revision or "empty", "head": HEAD})
-    if revision != HEAD:
+    if not suits(revision):
         output.next_step("caio db upgrade")
 
 

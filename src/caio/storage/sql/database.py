@@ -92,7 +92,7 @@ class Database:
         """Connect; ``silos`` are further databases by name, connected to when they are first needed.
 
         Raises Misconfigured for an unusable URL, file or server, NotReady when nobody answers. Does not check
-        that the schema is there (see ``upgrade.is_at_head``), nor that it binds (see ``isolation``).
+        that the schema is there (see ``upgrade.has_tables``), nor that it binds (see ``isolation``).
         """
         address = Address(url)
         named = {name: Address(each) for name, each in (silos or {}).items()}

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from caio.foundation.errors import NotReady
 from caio.storage.sql.database import Database
-from caio.storage.sql.upgrade import HEAD, recorded_revision
+from caio.storage.sql.upgrade import HEAD, recorded_revision, suits
 
 #: Seconds that an answer counts, by whether it was a good one.
 GOOD_SECONDS, BAD_SECONDS = 60.0, 5.0
@@ -48,6 +48,6 @@ class Standing:
             revision = await recorded_revision(self._database)
         except NotReady as error:
             return error
-        if revision is None or revision < HEAD:  # revisions are numbers of one length
+        if not suits(revision):
             return NotReady(f"the database stands at {revision or 'nothing'}, {HEAD} is needed; run: caio db upgrade")
         return None

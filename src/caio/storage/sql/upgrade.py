@@ -1,8 +1,11 @@
 """Bringing a database's tables to a revision, and asking where they stand.
 
-Alembic is imported only by what migrates. The serving process asks ``is_at_head``, which compares
+Alembic is imported only by what migrates. The serving process asks ``has_tables``, which compares
 the recorded revision with a constant; to migrate at start-up it lets ``upgrade_apart`` do so in a
 process of its own, whose memory goes with it.
+
+Tables of a *newer* version suit this one: a migration leaves what the version before needs, so that a
+deployment can go back after it. A process starts on them, and an upgrade leaves them as they are.
 
 An upgrade of a schema is one transaction: it happens as a whole or not at all. On PostgreSQL an advisory
 lock, on SQLite the write lock, lets one runner through at a time; a second finds nothing left to do.
@@ -50,10 +53,8 @@ def upgrade(url: str, revision: str = "head", silos: Mapping[str, str] | None = 
     Raises Misconfigured for an unusable URL or a login that may not migrate, NotReady for a database that does
     not answer.
     """
-    from alembic import command
-
     for each in (*(silos or {}).values(), url):
-        _migrate(each, None, lambda config: command.upgrade(config, revision))
+        _migrate(each, None, lambda config: _raise(config, revision))
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -67,9 +68,7 @@ def downgrade(url: str, revision: str) -> None:
 def prepare_schema(url: str, schema: str) -> None:
     """Make a tenant's ``schema`` beside the platform's, when there is none, and migrate it to the head. As
     ``upgrade``."""
-    from alembic import command
-
-    _migrate(url, schema, lambda config: command.upgrade(config, "head"))
+    _migrate(url, schema, lambda config: _raise(config, "head"))
 
 
 def upgrade_apart(url: str, schema: str = "", silos: Mapping[str, str] | None = None) -> None:
@@ -97,9 +96,14 @@ def current(url: str) -> str | None:
     return asyncio.run(ask())
 
 
-async def is_at_head(database: Database) -> bool:
-    """Whether the tables are those of this version of the program; imports no Alembic."""
-    return await recorded_revision(database) == HEAD
+async def has_tables(database: Database) -> bool:
+    """Whether the tables suit this version of the program: its own, or a newer one's; imports no Alembic."""
+    return suits(await recorded_revision(database))
+
+
+def suits(revision: str | None) -> bool:
+    """Whether this version works with tables at ``revision``."""
+    return revision is not None and revision >= HEAD  # revisions are numbers of one length
 
 
 async def recorded_revision(database: Database) -> str | None:
@@ -119,6 +123,17 @@ def configuration(connection: Connection | None = None, schema: str = "") -> Con
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
+
+
+def _raise(config: Config, revision: str) -> None:
+    """Upgrade what the configuration's connection sees; tables of a newer version, whose migrations are not known
+    here, stay as they are."""
+    from alembic import command
+    from alembic.runtime.migration import MigrationContext
+
+    recorded = MigrationContext.configure(config.attributes["connection"]).get_current_revision()
+    if recorded is None or recorded <= HEAD:
+        command.upgrade(config, revision)
 
 
 def _migrate(url: str, schema: str | None, step: Callable[[Config], None]) -> None:
