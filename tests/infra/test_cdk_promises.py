@@ -35,7 +35,7 @@ from tests.support.cdk_synthesis import (
     synthesised,
     template,
 )
-from tests.support.infra_tools import CONTAINER
+from tests.support.infra_tools import CONTAINER, LAST_SECONDS
 
 pytestmark = pytest.mark.infra
 
@@ -209,6 +209,10 @@ def test_both_ways_give_the_container_the_same(full: Template):
         assert made[role]["Command"] == CONTRACT["commands"][role]
         assert made[role]["User"] == str(CONTRACT["user"])
         assert made[role]["StopTimeout"] == CONTRACT["stop_seconds"]
+        if role != "migration":
+            values = {each["Name"]: each["Value"] for each in made[role]["Environment"]}
+            served = int(values["CAIO_DRAIN_SECONDS"]) + int(values["CAIO_GRACE_SECONDS"])
+            assert served + LAST_SECONDS <= CONTRACT["stop_seconds"]
         assert made[role]["ReadonlyRootFilesystem"] is True
         assert made[role]["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
     assert {each["Image"] for each in made.values() if isinstance(each["Image"], str)} == {made["collector"]["Image"]}

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from caio._version import __version__
-from tests.support.infra_tools import CONTAINER, INFRASTRUCTURE, ROOT, environment
+from tests.support.infra_tools import CONTAINER, INFRASTRUCTURE, LAST_SECONDS, ROOT, environment
 
 CHART = INFRASTRUCTURE / "kubernetes" / "caio"
 CONTRACT: dict[str, Any] = yaml.safe_load(CONTAINER.read_text())
@@ -45,7 +45,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 
 #: Every variable of the contract set, and every switch the other way.
-SAID = {*LEAST["config"], "CAIO_ENV", "CAIO_DB_SSLMODE", "CAIO_DRAIN_SECONDS"}
+SAID = {*LEAST["config"], "CAIO_ENV", "CAIO_DB_SSLMODE", "CAIO_DRAIN_SECONDS", "CAIO_GRACE_SECONDS"}
 ALL_SET = {name: "x" for name in VALUES["config"] if name not in SAID}
 RENDERED: dict[str, dict[str, Any]] = {
     "least": LEAST,
@@ -236,6 +236,7 @@ def test_a_pod_drains_in_the_time_it_has():
     probe = dict(pods("least"))["api"]["containers"][0]["readinessProbe"]
     drain = int(VALUES["config"]["CAIO_DRAIN_SECONDS"])
     assert probe["periodSeconds"] * probe["failureThreshold"] < drain < CONTRACT["stop_seconds"] / 2
+    assert drain + int(VALUES["config"]["CAIO_GRACE_SECONDS"]) + LAST_SECONDS <= CONTRACT["stop_seconds"]
 
 
 @pytest.mark.infra

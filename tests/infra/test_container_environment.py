@@ -48,6 +48,7 @@ VALUES = {
     "CAIO_CORS_ORIGINS": "https://app.example.org",
     "CAIO_TRUSTED_PROXIES": "10.0.1.0/24,10.0.2.0/24",
     "CAIO_DRAIN_SECONDS": "35",
+    "CAIO_GRACE_SECONDS": "70",
     "CAIO_METRICS_EMF": "true",
     "CAIO_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     "CAIO_AUTH_SECRET_KEY": "Zr0aQ8e2Yb7LkVd5NfXh3TgMj9CpWuS1oIvEyKzRmBx4",

@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from tests.support.cdk_synthesis import PUBLISHED, containers, names_given, of_type
-from tests.support.infra_tools import CONTAINER
+from tests.support.infra_tools import CONTAINER, LAST_SECONDS
 
 TEMPLATE: dict[str, Any] = json.loads(PUBLISHED.read_text())
 CONTRACT: dict[str, Any] = yaml.safe_load(CONTAINER.read_text())
@@ -166,6 +166,10 @@ def test_the_container_gets_what_the_contract_names():
         assert made[role]["Command"] == CONTRACT["commands"][role]
         assert made[role]["User"] == str(CONTRACT["user"])
         assert made[role]["StopTimeout"] == CONTRACT["stop_seconds"]
+        if role != "migration":
+            values = {each["Name"]: each["Value"] for each in made[role]["Environment"]}
+            served = int(values["CAIO_DRAIN_SECONDS"]) + int(values["CAIO_GRACE_SECONDS"])
+            assert served + LAST_SECONDS <= CONTRACT["stop_seconds"]
         assert made[role]["ReadonlyRootFilesystem"] is True
         assert made[role]["Privileged"] is False
         assert made[role]["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.support.emulated_terraform import Planned
-from tests.support.infra_tools import CONTAINER
+from tests.support.infra_tools import CONTAINER, LAST_SECONDS
 from tests.support.terraform_resources import Resources
 
 CONTRACT: dict[str, Any] = yaml.safe_load(CONTAINER.read_text())
@@ -104,6 +104,9 @@ def test_containers_can_write_nowhere_else_and_are_nobody(containers: dict[str, 
 def test_streams_have_time_to_end(containers: dict[str, Container], state: Resources):
     for role in ("api", "worker"):
         assert containers[role]["stopTimeout"] == CONTRACT["stop_seconds"]
+        plain = {each["name"]: each["value"] for each in containers[role]["environment"]}
+        served = int(plain["CAIO_DRAIN_SECONDS"]) + int(plain["CAIO_GRACE_SECONDS"])
+        assert served + LAST_SECONDS <= CONTRACT["stop_seconds"]
     for group in state.of_type("aws_lb_target_group"):
         assert int(group["deregistration_delay"]) >= 35, "shorter than the drain"
     assert state.one("aws_lb")["idle_timeout"] == 300

@@ -34,6 +34,10 @@ CDK = INFRASTRUCTURE / "aws" / "cdk"
 CACHE = ROOT / ".cache" / "infra"
 CONTAINER = INFRASTRUCTURE / "container.yaml"
 
+#: Of the time between SIGTERM and SIGKILL what drain and grace must leave a server, in seconds: to settle what it cut
+#: off, to write, and to close.
+LAST_SECONDS = 15
+
 INSTALL_SECONDS = 400
 PROVIDER = Path("registry.terraform.io", "hashicorp", "aws")
 

@@ -192,6 +192,7 @@ class InfrastructureStack(cdk.Stack):
             "CAIO_CORS_ORIGINS": f"https://{domain}",
             "CAIO_TRUSTED_PROXIES": self._network.public_cidrs(),
             "CAIO_DRAIN_SECONDS": "35",
+            "CAIO_GRACE_SECONDS": "70",
             "CAIO_METRICS_EMF": "true",
             "CAIO_OTLP_ENDPOINT": f"http://127.0.0.1:{COLLECTOR_PORT}",
             "AWS_REGION": cdk.Aws.REGION,

@@ -204,6 +204,7 @@ class QuickStart(cdk.Stack):
             "CAIO_ANCHOR": "none",
             "CAIO_TRUSTED_PROXIES": self._network.public_cidrs(),
             "CAIO_DRAIN_SECONDS": "35",
+            "CAIO_GRACE_SECONDS": "70",
             "CAIO_METRICS_EMF": "true",
             "AWS_REGION": cdk.Aws.REGION,
         }

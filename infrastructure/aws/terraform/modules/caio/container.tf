@@ -4,6 +4,10 @@ locals {
   # Longer than the load balancer takes to notice that readiness fails (30 s).
   drain_seconds = 35
 
+  # How long streams may then go on. With the drain, and some seconds to settle and to write what is left, within the
+  # 120 s after which the platform kills.
+  grace_seconds = 70
+
   # A deployment runs old and new tasks side by side for a while, so that twice the most may run at once.
   most_processes = 2 * (var.capacity.max + var.capacity.worker.max)
 
@@ -40,6 +44,7 @@ locals {
       CAIO_CORS_ORIGINS    = join(",", length(var.cors_origins) > 0 ? var.cors_origins : ["https://${var.domain.name}"])
       CAIO_TRUSTED_PROXIES = join(",", local.trusted_proxies)
       CAIO_DRAIN_SECONDS   = tostring(local.drain_seconds)
+      CAIO_GRACE_SECONDS   = tostring(local.grace_seconds)
       CAIO_METRICS_EMF     = "true"
       AWS_REGION           = local.region
     },
