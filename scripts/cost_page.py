@@ -38,8 +38,8 @@ A month of staging, small, us-east-1: … USD
 
 ## By environment and size
 
-Small serves about 3 million calls a month, medium 60, large 600. `dev` sleeps at night and has neither firewall nor
-endpoints; `production` has three zones, a NAT gateway in each, a standby of the database and a second cache node.
+Small serves about 3 million calls a month, medium 60, large 600. `dev` sleeps at night and has no firewall;
+`production` has three zones, a NAT gateway and the endpoints in each, a standby of the database and a second cache node.
 
 | USD a month | small | medium | large |
 |---|---|---|---|

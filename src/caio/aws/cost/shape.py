@@ -141,7 +141,7 @@ def shape_of(environment: Environment, size: Size) -> Shape:
         on=_BY_DAY if dev else Decimal(1),
         zones=zones,
         nat_gateways=zones if production else 1,
-        endpoints=0 if dev else INTERFACE_ENDPOINTS,
+        endpoints=INTERFACE_ENDPOINTS if production else 0,
         database_class="db.t3.micro" if dev else _DATABASES[size],
         database_standby=production,
         database_proxy=False,

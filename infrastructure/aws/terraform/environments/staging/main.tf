@@ -35,7 +35,7 @@ module "caio" {
     private_subnet_cidrs = var.private_subnet_cidrs
     availability_zones   = var.availability_zones
     nat                  = "single"
-    enable_endpoints     = true
+    enable_endpoints     = false # ten of them in two zones cost more than the NAT gateway
   }
 
   capacity = {
