@@ -61,3 +61,11 @@ def test_the_estimate_is_of_what_is_deployed(environment: Environment) -> None:
 
 def test_endpoints_are_as_many_as_are_made() -> None:
     assert len(defaults(TERRAFORM / "modules" / "network")["interface_endpoints"]) == INTERFACE_ENDPOINTS
+
+
+@pytest.mark.parametrize("environment", Environment)
+def test_an_example_can_be_applied_as_it_stands(environment: Environment) -> None:
+    example = read(TERRAFORM / "environments" / environment.value / "terraform.tfvars.example")
+    assert plain(example.get("canary_code_key")) in (None, "null"), (
+        "there is no code before `make canary` has put it there"
+    )
