@@ -19,8 +19,11 @@ locals {
 
   oidc = var.oidc != null ? var.oidc : { issuer = module.identity.issuer, audience = module.identity.client_id }
 
+  # What the application calls itself: CAIO_ENV, and with it the dimension Environment of its metrics.
+  application_environment = var.environment == "dev" ? "development" : var.environment
+
   database_environment = {
-    CAIO_ENV        = var.environment == "dev" ? "development" : var.environment
+    CAIO_ENV        = local.application_environment
     CAIO_DB_PORT    = tostring(module.database.port)
     CAIO_DB_NAME    = module.database.name
     CAIO_DB_SSLMODE = "require"

@@ -17,6 +17,9 @@ locals {
   repository_arn   = "arn:${data.aws_partition.current.partition}:ecr:${local.region}:${local.registry_account}:repository/caio"
   image            = join(startswith(var.caio_image_tag, "sha256:") ? "@" : ":", [local.repository_url, var.caio_image_tag])
 
+  # Whether a task is there from 22:00 to 06:00 UTC, too.
+  awake_at_night = coalesce(var.capacity.night, 1) > 0
+
   task_groups = [module.service.security_group_id, module.service.worker_security_group_id]
 }
 

@@ -19,7 +19,8 @@ module "backup" {
   kms_key_arn               = module.secrets.kms_key_arn
   database_arn              = module.database.resource_arn
   database_engine           = var.database.engine
-  resource_arns             = [module.sessions.table_arn, module.storage.buckets["artifacts"].arn]
+  resource_arns             = [module.sessions.table_arn]
+  bucket_arns               = [module.storage.buckets["artifacts"].arn]
   continuous_retention_days = max(7, var.database.backup_retention_days)
   daily_retention_days      = local.production ? 90 : 14
   copy_vault_arn            = one(module.copy_vault[*].vault_arn)

@@ -5,6 +5,8 @@ module "monitoring" {
 
   name                    = local.name
   environment             = var.environment
+  application_environment = local.application_environment
+  always_serving          = var.serving && local.awake_at_night
   tags                    = var.tags
   kms_key_arn             = module.secrets.kms_key_arn
   alert_email             = var.alerts.email
@@ -46,6 +48,7 @@ module "canary" {
   api_key_secret_arn = module.secrets.secret_arns["api_keys"]
   kms_key_arn        = module.secrets.kms_key_arn
   orchestrate_body   = var.canary.orchestrate_body
+  schedule           = local.awake_at_night ? "rate(5 minutes)" : "cron(0/5 7-21 * * ? *)" # tasks wake at six
 }
 
 module "budgets" {
@@ -55,6 +58,7 @@ module "budgets" {
   environment         = var.environment
   tags                = var.tags
   monthly_limit_usd   = var.monthly_budget_usd
+  cost_tag            = { key = "Environment", value = var.environment }
   notified_emails     = [var.alerts.email]
   notified_topic_arns = [module.monitoring.topic_arns["warning"]]
 }

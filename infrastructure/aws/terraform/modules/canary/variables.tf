@@ -94,8 +94,8 @@ variable "schedule" {
   default     = "rate(5 minutes)"
 
   validation {
-    condition     = can(regex("^rate\\([0-9]+ minutes?\\)$", var.schedule))
-    error_message = "schedule must be rate(N minutes)."
+    condition     = can(regex("^(rate\\([0-9]+ minutes?\\)|cron\\(.+\\))$", var.schedule))
+    error_message = "schedule must be rate(N minutes), or cron(…) in UTC."
   }
 }
 

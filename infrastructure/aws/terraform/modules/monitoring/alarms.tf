@@ -4,7 +4,7 @@
 locals {
   load_balancer = { LoadBalancer = var.alb_arn_suffix }
   targets       = { LoadBalancer = var.alb_arn_suffix, TargetGroup = var.target_group_arn_suffix }
-  application   = { Environment = var.environment }
+  application   = { Environment = var.application_environment }
   database      = var.database.engine == "postgres" ? { DBInstanceIdentifier = var.database.identifier } : { DBClusterIdentifier = var.database.identifier, Role = "WRITER" }
 
   gib = 1024 * 1024 * 1024
@@ -14,14 +14,18 @@ locals {
     comparison = "GreaterThanThreshold", missing = "notBreaching", severity = "warning",
   }
 
+  # Where no task may run for a time, nobody behind the load balancer is what was asked for.
+  silence_alarms = var.always_serving ? {
+    no-healthy-hosts = {
+      namespace = "AWS/ApplicationELB", metric = "HealthyHostCount", dimensions = local.targets, statistic = "Maximum", threshold = 1, comparison = "LessThanThreshold",
+      period    = 60, periods = 3, missing = "breaching", severity = "critical", description = "No task answers. Runbook: 503s."
+    }
+  } : {}
+
   entry_alarms = {
     unhealthy-hosts = {
       namespace = "AWS/ApplicationELB", metric = "UnHealthyHostCount", dimensions = local.targets, statistic = "Maximum", threshold = 0,
       period    = 60, periods = 5, severity = "critical", description = "A task has failed its health check for five minutes. Runbook: unhealthy-targets."
-    }
-    no-healthy-hosts = {
-      namespace = "AWS/ApplicationELB", metric = "HealthyHostCount", dimensions = local.targets, statistic = "Maximum", threshold = 1, comparison = "LessThanThreshold",
-      period    = 60, periods = 3, missing = "breaching", severity = "critical", description = "No task answers. Runbook: 503s."
     }
     p95 = {
       namespace = "AWS/ApplicationELB", metric = "TargetResponseTime", dimensions = local.targets, percentile = "p95", threshold = 1,
@@ -99,14 +103,14 @@ locals {
   canary_alarms = var.canary_name == null ? {} : {
     canary = {
       namespace   = "CloudWatchSynthetics", metric = "SuccessPercent", dimensions = { CanaryName = var.canary_name }, statistic = "Average", threshold = 100,
-      periods     = 3, datapoints = 2, comparison = "LessThanThreshold", missing = "breaching", severity = "critical",
+      periods     = 3, datapoints = 2, comparison = "LessThanThreshold", missing = var.always_serving ? "breaching" : "notBreaching", severity = "critical",
       description = "The canary has failed, or not run, twice in a quarter of an hour: health, an orchestrated request or its receipt."
     }
   }
 
   alarms = {
     for key, alarm in merge(
-      local.entry_alarms, local.service_alarms, local.database_alarms, local.cache_alarms,
+      local.silence_alarms, local.entry_alarms, local.service_alarms, local.database_alarms, local.cache_alarms,
       local.queue_alarms, local.dead_letter_alarms, local.function_alarms, local.canary_alarms,
     ) : key => merge(local.defaults, alarm)
   }

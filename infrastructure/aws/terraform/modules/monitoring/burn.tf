@@ -14,8 +14,8 @@ locals {
     availability = {
       budget  = 100 - var.slo.availability
       metrics = { for key, metric in local.error_metrics : key => { namespace = "AWS/ApplicationELB", metric = metric.metric, dimensions = local.load_balancer, stat = "Sum" } }
-      bad     = "FILL(target, 0) + FILL(balancer, 0)"
-      percent = "100 * (FILL(target, 0) + FILL(balancer, 0)) / requests"
+      bad     = local.failed
+      percent = local.rate
     }
     errors = {
       budget = 100 - var.slo.errors

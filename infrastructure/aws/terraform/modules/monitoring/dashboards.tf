@@ -6,7 +6,7 @@ locals {
   drawn = {
     region        = local.region
     name          = var.name
-    environment   = var.environment
+    environment   = var.application_environment
     load_balancer = var.alb_arn_suffix
     target_group  = var.target_group_arn_suffix
     cluster       = var.cluster_name

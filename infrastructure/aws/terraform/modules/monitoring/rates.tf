@@ -8,12 +8,17 @@ locals {
     requests = { metric = "RequestCount" }
   }
 
-  rate = "100 * (FILL(target, 0) + FILL(balancer, 0)) / requests"
+  # RequestCount leaves out what no target was found for, and with nobody behind the load balancer that is everything: then the
+  # failures themselves are the requests. A series without a single point may stay empty however it is filled; SUM and MAX over
+  # a list pass such a one over.
+  failed   = "SUM([FILL(target, 0), FILL(balancer, 0)])"
+  received = "MAX([FILL(requests, 0), FILL(balancer, 0)])"
+  rate     = "100 * ${local.failed} / ${local.received}"
 }
 
 # More than 1 % of requests and more than ten failed, twice in a row.
 resource "aws_cloudwatch_metric_alarm" "ratio" {
-  for_each = { error-rate = "IF(FILL(target, 0) + FILL(balancer, 0) > 10, ${local.rate}, 0)" }
+  for_each = { error-rate = "IF(${local.failed} > 10, ${local.rate}, 0)" }
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = "More than 1 % of requests, and more than ten, have failed with 5xx, for ten minutes. Runbook: 503s."
@@ -50,7 +55,7 @@ resource "aws_cloudwatch_metric_alarm" "ratio" {
 # What a deployment is rolled back on: the same questions, asked by the minute. They look at the load balancer alone, so that
 # the service can name them before it exists, and they page nobody.
 resource "aws_cloudwatch_metric_alarm" "rollback" {
-  for_each = { rollback-errors = "IF(FILL(target, 0) + FILL(balancer, 0) > 2, ${local.rate}, 0)" }
+  for_each = { rollback-errors = "IF(${local.failed} > 2, ${local.rate}, 0)" }
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = "More than 1 % of requests fail with 5xx in two of three minutes: a deployment that is under way is rolled back."

@@ -18,6 +18,22 @@ variable "environment" {
   }
 }
 
+variable "application_environment" {
+  description = "What the application calls its environment (CAIO_ENV): the dimension Environment of its own metrics."
+  type        = string
+
+  validation {
+    condition     = contains(["development", "staging", "production"], var.application_environment)
+    error_message = "application_environment must be what CAIO_ENV can be: development, staging or production."
+  }
+}
+
+variable "always_serving" {
+  description = "Whether a task runs at any hour. false where none does at night, or before the first migration: silence then pages nobody."
+  type        = bool
+  default     = true
+}
+
 variable "tags" {
   description = "Tags of every resource of the module, beside the provider's default tags."
   type        = map(string)

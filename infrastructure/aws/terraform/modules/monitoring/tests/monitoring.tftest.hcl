@@ -25,6 +25,7 @@ mock_provider "aws" {
 variables {
   name                    = "caio-staging"
   environment             = "staging"
+  application_environment = "staging"
   kms_key_arn             = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
   alert_email             = "ops@example.com"
   alb_arn_suffix          = "app/caio-staging-alb/0123456789abcdef"
@@ -235,4 +236,67 @@ run "refuses_a_latency_objective_that_cannot_burn" {
   }
 
   expect_failures = [var.slo]
+}
+
+run "an_outage_that_reaches_no_target_is_a_rate_of_failures" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.ratio), values(aws_cloudwatch_metric_alarm.rollback), [aws_cloudwatch_metric_alarm.burn["slo-availability-fast-short"]]) :
+      strcontains(one([for query in alarm.metric_query : query.expression if query.return_data == true]), "/ MAX([FILL(requests, 0), FILL(balancer, 0)])")
+    ])
+    error_message = "RequestCount does not count what no target was found for: the failures must be part of what they are divided by."
+  }
+}
+
+run "what_sleeps_pages_nobody" {
+  command = plan
+
+  variables {
+    always_serving = false
+  }
+
+  assert {
+    condition     = !contains(keys(aws_cloudwatch_metric_alarm.metric), "no-healthy-hosts") && aws_cloudwatch_metric_alarm.metric["canary"].treat_missing_data == "notBreaching"
+    error_message = "Silence at night, and before the first migration, is what was asked for."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.metric["unhealthy-hosts"].treat_missing_data == "notBreaching"
+    error_message = "Tasks that are there and fail still page."
+  }
+}
+
+run "what_serves_always_pages_when_it_is_silent" {
+  command = plan
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.metric["no-healthy-hosts"].treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.metric["canary"].treat_missing_data == "breaching"
+    error_message = "No target and no canary are no good news."
+  }
+}
+
+run "the_applications_metrics_are_under_its_own_name_of_the_environment" {
+  command = plan
+
+  variables {
+    environment             = "dev"
+    application_environment = "development"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.metric["audit-lag"].dimensions["Environment"] == "development" && !strcontains(aws_cloudwatch_dashboard.this["performance"].dashboard_body, "\"dev\"")
+    error_message = "The dimension Environment is CAIO_ENV."
+  }
+}
+
+run "refuses_a_name_that_the_application_does_not_know" {
+  command = plan
+
+  variables {
+    application_environment = "dev"
+  }
+
+  expect_failures = [var.application_environment]
 }

@@ -14,6 +14,7 @@ module "monitoring" {
 
   name                    = "caio-dev"
   environment             = "dev"
+  application_environment = "development"
   kms_key_arn             = var.kms_key_arn
   alert_email             = "ops@example.com"
   alb_arn_suffix          = "app/caio-dev-alb/0123456789abcdef"
