@@ -10,6 +10,7 @@ import pytest
 
 from caio.foundation.errors import BudgetExhausted, LimitExceeded, Misconfigured, NotReady
 from caio.gateway.ports import Actual, Grant, Meter, ServiceBusy, Slots
+from caio.storage.redis.answers import AnswersInRedis
 from caio.storage.redis.client import Client, ServerAway
 from caio.storage.redis.heartbeats import Heartbeats
 from caio.storage.redis.scripts import BEAT, ORPHANS, account_keys
@@ -131,6 +132,16 @@ async def test_a_server_that_evicts_is_refused(options, message):
 async def test_an_unusable_url_is_refused():
     with pytest.raises(Misconfigured, match="CAIO_REDIS_URL"):
         Client("redis://host:notaport/0")
+
+
+async def test_an_unusable_url_is_not_quoted():
+    """What stands where the port would be is a part of a password with a slash in it."""
+    with pytest.raises(Misconfigured) as caught:
+        Client("redis://:s3cret/word@host:6379/0")
+    assert "s3cret" not in caught.value.message
+    with pytest.raises(Misconfigured) as caught:
+        AnswersInRedis("redis://:s3cret/word@host:6379/0")
+    assert "s3cret" not in caught.value.message
 
 
 # --- heartbeats -----------------------------------------------------------------------------------

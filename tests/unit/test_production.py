@@ -55,6 +55,7 @@ UNSAFE: list[tuple[dict[str, Any], str]] = [
     ({"db_admin_password": "x"}, "CAIO_DB_ADMIN_USER, CAIO_DB_ADMIN_PASSWORD: are for"),
     ({"redis_url": "redis://cache.example:6379/0"}, "CAIO_REDIS_URL: must begin with rediss://"),
     ({"redis_url": "rediss://cache.example?ssl_cert_reqs=none"}, "CAIO_REDIS_URL: must begin with rediss://"),
+    ({"redis_url": "rediss://cache.example?ssl_check_hostname=False"}, "CAIO_REDIS_URL: must begin with rediss://"),
     ({"redis_password": None}, "CAIO_REDIS_PASSWORD: is missing"),
     ({"redis_password": "redis"}, "CAIO_REDIS_PASSWORD: is, or holds, a default"),
     ({"cache_redis_url": "redis://other.example/0"}, "CAIO_CACHE_REDIS_URL: must begin with rediss://"),

@@ -185,7 +185,7 @@ def _redis(settings: Settings) -> Iterator[str]:
         if url is None:
             continue
         parts = urlsplit(url)
-        if parts.scheme != "rediss" or "none" in parse_qs(parts.query).get("ssl_cert_reqs", []):
+        if parts.scheme != "rediss" or _checks_nobody(parts.query):
             yield f"{name}: must begin with rediss:// and check certificates, or the connection is readable by others"
         if found := _password_weakness(unquote(parts.password or ""), unquote(parts.username or "")):
             yield f"CAIO_REDIS_PASSWORD: {found}; the Redis of {name} must ask for one"
@@ -200,6 +200,13 @@ def _evidence(settings: Settings) -> Iterator[str]:
 
 def _has_tls(query: str) -> bool:
     return parse_qs(query).get("sslmode", [""])[-1] in _TLS
+
+
+def _checks_nobody(query: str) -> bool:
+    """Whether a Redis's certificate would not be looked at, or not whose it is: anybody has one of some host's."""
+    said = parse_qs(query)
+    any_host = {each.lower() for each in said.get("ssl_check_hostname", [])} & {"0", "f", "false", "n", "no"}
+    return "none" in said.get("ssl_cert_reqs", []) or bool(any_host)
 
 
 def _text(secret: SecretStr | None) -> str:

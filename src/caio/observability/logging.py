@@ -31,7 +31,7 @@ import structlog
 
 _SECRET_NAME = re.compile(r"(?i)authorization|api[_-]?key|secret|password|token$|cookie")
 _SECRET_VALUE = re.compile(
-    r"caio_[a-z]+_[A-Za-z0-9_-]{8,}|(?i:bearer)\s+\S+|sk-[A-Za-z0-9_-]{8,}|://[^/@\s]+:[^/@\s]+@"
+    r"caio_[a-z]+_[A-Za-z0-9_-]{8,}|(?i:bearer)\s+\S+|sk-[A-Za-z0-9_-]{8,}|://[^/@\s]*:[^/@\s]+@"
 )
 REDACTED = "[redacted]"
 

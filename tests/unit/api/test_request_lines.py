@@ -66,6 +66,22 @@ def test_a_requests_line_is_structlogs_own(method, path, tenant, principal, dura
     assert SECRET not in line
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "no answer of redis://:HIDDEN@cache:6379/0",
+        "no answer of rediss://caio:HIDDEN@cache:6379/0",
+        "no answer of postgresql://caio:HIDDEN@database/caio",
+        "sent Authorization: Bearer HIDDEN",
+        "the key caio_live_HIDDENHIDDEN",
+        "the key sk-HIDDENHIDDEN",
+    ],
+)
+def test_credentials_are_redacted_whoever_logs_them(told):
+    line = json.dumps(logs.redact(None, "error", {"event": told, "nested": {"list": [told], "db_password": "HIDDEN"}}))
+    assert "HIDDEN" not in line
+
+
 async def test_lines_are_written_within_a_moment(monkeypatch, capsys):
     monkeypatch.setattr(logs, "FLUSH_SECONDS", 0.03)
     configure_logging("info")

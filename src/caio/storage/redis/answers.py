@@ -15,8 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from caio.foundation.errors import Misconfigured
 from caio.foundation.scope import TenantScope
+from caio.storage.redis.client import unusable_url
 
 STEP_SECONDS = 0.05
 REST_SECONDS = 1.0
@@ -34,8 +34,8 @@ class AnswersInRedis:
                 socket_timeout=STEP_SECONDS,
                 socket_connect_timeout=STEP_SECONDS,
             )
-        except ValueError as error:
-            raise Misconfigured(f"CAIO_CACHE_REDIS_URL cannot be used: {error}") from None
+        except ValueError:
+            raise unusable_url("CAIO_CACHE_REDIS_URL") from None
         self._clock = clock
         self._resting_until = 0.0
 

@@ -114,8 +114,8 @@ class Client:
     def __init__(self, url: str, *, step_seconds: float = STEP_SECONDS) -> None:
         try:
             self._pool = ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 0), client_name="caio")
-        except ValueError as error:
-            raise Misconfigured(f"CAIO_REDIS_URL cannot be used: {error}") from None
+        except ValueError:  # it would quote what stands in the port's place: a part of a password that is not quoted
+            raise unusable_url("CAIO_REDIS_URL") from None
         self._line: _Line | None = None
         self.step_seconds = step_seconds
         self.away = True
@@ -211,6 +211,13 @@ class Client:
         line, self._line = self._line, None
         if line is not None:
             await line.close()
+
+
+def unusable_url(variable: str) -> Misconfigured:
+    return Misconfigured(
+        f"{variable} cannot be used: its form is rediss://user:password@host:port/number, with each character of the "
+        "password that means something in a URL, like / or @, as its %-code"
+    )
 
 
 def _is_of_the_step(error: Exception) -> bool:
