@@ -47,6 +47,32 @@ async def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
         assert await asyncio.wait_for(process.wait(), 20) == 0
 
 
+async def test_a_server_that_is_to_stop_before_it_serves_ends(tmp_path: Path) -> None:
+    """Well, and at once: as the first process of a container it would go on if nothing listened to the signal."""
+    asked = asyncio.Event()
+
+    async def answer_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    database = await asyncio.start_server(answer_nothing, "127.0.0.1", 0)
+    port = database.sockets[0].getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "caio", "serve", "--port", "0", "--data-dir", str(tmp_path)),
+        env={**os.environ, "CAIO_DATABASE_URL": f"postgresql://caio:caio@127.0.0.1:{port}/caio"},
+    )
+    try:
+        await asyncio.wait_for(asked.wait(), 60)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 5) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        database.close()
+
+
 async def test_a_server_that_is_to_stop_says_so_and_serves_on(tmp_path: Path) -> None:
     process, ready = await start(tmp_path, CAIO_DRAIN_SECONDS="60")
     try:

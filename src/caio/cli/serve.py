@@ -72,6 +72,8 @@ def serve(
     settings = read_settings(**{name: value for name, value in stated.items() if value is not None})
     require_safe(settings)
     configure_logging(settings.log_level)
+    # Until there is a server to tell. As a container's first process one would not be ended by the signal otherwise.
+    signal.signal(signal.SIGTERM, _end)
     with (
         listen(settings.api_host, settings.api_port, "--port") as listening,
         operations_socket(settings) as for_operations,
@@ -184,6 +186,10 @@ def _server(app: Draining, ready: Callable[[], None], drain_seconds: int, grace_
             timeout_graceful_shutdown=grace_seconds,
         )
     )
+
+
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(0)
 
 
 def _is_no_cut(record: logging.LogRecord) -> bool:
