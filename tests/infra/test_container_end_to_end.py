@@ -157,9 +157,9 @@ async def test_a_deployment_from_the_migration_to_a_receipt(deployment: Deployme
         assert "api_key" not in two
         await _ready(one["url"])
 
-        # An operator, beside a running server, with its environment.
+        # An operator, beside a running server, with its environment and in another directory.
         arguments = ("keys", "create", "first operator", "--embedded")
-        code, out, err = await deployment.run("one", deployment.given("serving"), *arguments)
+        code, out, err = await deployment.run("operator", deployment.given("serving"), *arguments)
         assert code == 0, err
         await _called(one["url"], two["url"], json.loads(out)["token"])
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from caio.cli.main import app
+from tests.support.caio_command import CAIO
+from tests.support.infra_tools import INFRASTRUCTURE
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs" / "deployment").glob("*.md"), *(ROOT / "docs" / "runbooks").glob("*.md")])
@@ -99,3 +103,18 @@ def test_no_page_says_that_something_was_drilled() -> None:
     """Each runbook says what was tried where; nothing was on AWS."""
     for page in (ROOT / "docs" / "runbooks").glob("*.md"):
         assert re.search(r"[Nn]ot drilled|drilled on AWS", page.read_text()), page.name
+
+
+def test_what_is_typed_into_a_task_works_there(tmp_path: Path) -> None:
+    """ECS Exec is root without capabilities: it may write below /tmp, and not into the server's own directory."""
+    cdk = INFRASTRUCTURE / "aws" / "cdk"
+    places = [*PAGES, cdk / "README.md", cdk / "caio_cdk" / "quickstart.py"]
+    said = "\n".join(place.read_text() for place in places)
+    keys = re.findall(r"""(?:--command ['"]|FIRST_KEY = ")(env \S+ |)(caio [^'"]+)""", said)
+    assert len(keys) >= 3
+    for number, (given, command) in enumerate(keys):
+        assert given == "env CAIO_DATA_DIR=/tmp/operator ", command
+        environment = {"PATH": os.defpath, "CAIO_DATA_DIR": str(tmp_path / str(number))}
+        words = [CAIO, *shlex.split(command)[1:]]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -83,9 +83,13 @@ def _volumes(with_exec: bool) -> dict[str, str]:
 
 
 def _health() -> ecs.HealthCheck:
-    """The image's own probe of its operations listener, told again because ECS does not read HEALTHCHECK."""
+    """The image's own probe, asked whether the process lives: ECS replaces a task that fails it.
+
+    Whether it is ready is the load balancer's question. Asked here, an hour without the database would have every
+    task killed and started again, to come up with no database either.
+    """
     return ecs.HealthCheck(
-        command=["CMD", "healthcheck"],
+        command=["CMD", "healthcheck", "/health/live"],
         interval=cdk.Duration.seconds(30),
         timeout=cdk.Duration.seconds(10),
         retries=3,

@@ -41,6 +41,8 @@ from caio_cdk.shape import beneath
 ENVIRONMENT = "trial"
 STORAGE_GB = 20
 SETUP_TIME = "8-10 minutes"
+#: ECS Exec is root without capabilities, whom the server's own directory is closed to: it gets one beside it.
+FIRST_KEY = "env CAIO_DATA_DIR=/tmp/operator caio keys create first --embedded"
 _GONE = cdk.RemovalPolicy.DESTROY
 
 
@@ -253,7 +255,7 @@ class QuickStart(cdk.Stack):
         ).to_string()
         first_key = (
             f"aws ecs execute-command --region {cdk.Aws.REGION} --cluster {self._cluster.cluster_name} "
-            "--container api --interactive --command 'caio keys create --embedded first' --task $(aws ecs list-tasks "
+            f"--container api --interactive --command '{FIRST_KEY}' --task $(aws ecs list-tasks "
             f"--region {cdk.Aws.REGION} --cluster {self._cluster.cluster_name} --query 'taskArns[0]' --output text)"
         )
         told = {
