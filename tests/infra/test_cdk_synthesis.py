@@ -8,6 +8,7 @@ Laws
 - what_is_published_is_what_is_synthesised.
 - no_template_has_a_fault_that_cfn_lint_knows.
 - a_wrong_context_is_refused_in_a_sentence.
+- a_new_account_has_enough: none of Lambda's concurrency is reserved, of which new accounts have ten and may give none.
 """
 
 from __future__ import annotations
@@ -141,3 +142,8 @@ def test_a_wrong_context_is_refused_in_a_sentence(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     for due, said in zip(asked, json.loads(done.stdout.splitlines()[-1]), strict=True):
         assert due in said
+
+
+def test_a_new_account_has_enough(production: Path):
+    for stack in (*FULL, QUICK_START):
+        assert "ReservedConcurrentExecutions" not in json.dumps(template(production, stack))

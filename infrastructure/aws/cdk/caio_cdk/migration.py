@@ -61,7 +61,6 @@ class Migration(Construct):
             code=lambda_.CfnFunction.CodeProperty(zip_file=_without_docstrings(_CODE.read_text())),
             timeout=900,
             memory_size=256,
-            reserved_concurrent_executions=1,
             role=role.role_arn,
             logging_config=lambda_.CfnFunction.LoggingConfigProperty(log_group=group.log_group_name),
         )
