@@ -38,7 +38,7 @@ with (here / "calls").open("a") as calls:
     calls.write(json.dumps(call) + "\\n")
 for prefix, output, code in json.loads((here / "answers").read_text()):
     if " ".join(call).startswith(prefix):
-        sys.stdout.write(output)
+        (sys.stderr if code else sys.stdout).write(output)
         sys.exit(code)
 if call[0] == "terraform":
     folder = pathlib.Path(call[1].removeprefix("-chdir="))
@@ -46,6 +46,10 @@ if call[0] == "terraform":
         if word.startswith("-out="):
             (folder / word.removeprefix("-out=")).write_text("a plan")
 """
+
+
+#: What ECS says of an environment that was never made.
+NO_CLUSTER = "An error occurred (ClusterNotFoundException) when calling DescribeServices: Cluster not found."
 
 
 @dataclass
@@ -226,12 +230,27 @@ def test_what_cannot_be_taken_back_asks_for_the_environments_name(operations, wo
 
 
 def test_a_new_environment_is_migrated_before_it_serves(operations):
-    operations.answer(("aws ecs describe-services --cluster caio-dev-cluster --services caio-dev-service", "", 254))
+    operations.answer(("aws ecs describe-services --cluster caio-dev-cluster --services caio-dev-service", NO_CLUSTER, 254))
     operations.make("deploy-full", "ENV=dev", said="dev\n")
     order = [call for call in operations.calls if " plan " in call or " apply " in call or "describe-task" in call]
     assert "-var serving=false" in order[0]
     assert " apply " in order[1]
     assert "caio-dev-migration" in order[2]
+
+
+@pytest.mark.parametrize("target", ["deploy-full", "plan", "scale-up"])
+def test_an_environment_that_does_not_answer_is_not_taken_for_a_new_one(operations, target):
+    throttled = "An error occurred (ThrottlingException) when calling DescribeServices: Rate exceeded."
+    operations.answer(("aws ecs describe-services", throttled, 254))
+    done = operations.make(target, "ENV=production", "MIN=1", "MAX=2", said="production\n")
+    assert done.returncode
+    assert "Rate exceeded" in done.stderr
+    assert not [call for call in operations.calls if call.startswith("terraform")]
+
+
+def test_production_is_destroyed_by_the_digest_that_it_runs(operations):
+    assert operations.make("destroy", "ENV=production", said="production\n").returncode == 0
+    assert f"caio_image_tag={OLD}" in next(call for call in operations.calls if " plan " in call)
 
 
 def test_a_deployment_migrates_applies_what_was_agreed_to_and_tries_it(operations):
@@ -418,8 +437,9 @@ def test_blue_and_green_are_shifted_by_codedeploy(operations):
 
 
 def test_what_runs_is_nothing_before_there_is_a_service(operations):
-    operations.answer(("aws ecs describe-services", "", 254))
-    assert operations.script("deployed-image", "dev").stdout == ""
+    operations.answer(("aws ecs describe-services", NO_CLUSTER, 254))
+    none = operations.script("deployed-image", "dev")
+    assert (none.returncode, none.stdout) == (0, "")
     operations.answer(("aws ecs describe-services", json.dumps({"services": []}), 0))
     assert operations.script("deployed-image", "dev").stdout == ""
     operations.answer()
