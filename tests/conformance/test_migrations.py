@@ -11,8 +11,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from caio.foundation.errors import Misconfigured
+from caio.foundation.errors import Misconfigured, NotReady
 from caio.storage.sql import Database
+from caio.storage.sql import upgrade as upgrading
 from caio.storage.sql.tables import metadata
 from caio.storage.sql.upgrade import HEAD, configuration, current, downgrade, has_tables, upgrade, upgrade_apart
 
@@ -99,6 +100,21 @@ async def test_tables_of_a_newer_version_suit_and_stay_as_they_are(empty_url):
 async def test_concurrent_upgrades_take_turns(empty_url):
     await asyncio.gather(*(asyncio.to_thread(upgrade_apart, empty_url) for _ in range(2)))
     assert await asyncio.to_thread(current, empty_url) == HEAD
+
+
+async def test_an_upgrade_does_not_wait_long_for_a_table_that_is_read(postgres_url, monkeypatch):
+    """Whoever comes after it waits for it: a backup would keep every server from its tables."""
+    monkeypatch.setattr(upgrading, "TABLE_SECONDS", 1)
+    await asyncio.to_thread(upgrade, postgres_url, "0005")
+    database = await Database.open(postgres_url)
+    async with database.as_login() as reading:
+        await reading.exec_driver_sql("SELECT * FROM decisions")
+        with pytest.raises(NotReady, match="in use for 1 s"):
+            await asyncio.wait_for(asyncio.to_thread(upgrade, postgres_url), 30)
+    await database.close()
+    assert await asyncio.to_thread(current, postgres_url) == "0005"
+    await asyncio.to_thread(upgrade, postgres_url)
+    assert await asyncio.to_thread(current, postgres_url) == HEAD
 
 
 async def test_threads_may_upgrade_different_databases(tmp_path):

@@ -8,7 +8,8 @@ Tables of a *newer* version suit this one: a migration leaves what the version b
 deployment can go back after it. A process starts on them, and an upgrade leaves them as they are.
 
 An upgrade of a schema is one transaction: it happens as a whole or not at all. On PostgreSQL an advisory
-lock, on SQLite the write lock, lets one runner through at a time; a second finds nothing left to do.
+lock, on SQLite the write lock, lets one runner through at a time; a second finds nothing left to do. A change of a
+table waits until nobody reads it, and whoever comes after waits for the change; so it does not wait for long.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
-from caio.foundation.errors import Misconfigured
+from caio.foundation.errors import Misconfigured, NotReady
 from caio.storage.sql import sqlite
 from caio.storage.sql.database import Address, Database
 from caio.storage.sql.outage import outages_are_not_ready
@@ -40,6 +43,13 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 # An arbitrary number that nothing else in CAIO locks: "caio" in ASCII, then 1.
 _UPGRADE_LOCK = 0x6361696F_00000001
+
+# PostgreSQL, appendix A.
+_LOCK_NOT_AVAILABLE = "55P03"
+
+#: How long a change waits for a table that somebody is busy with: a copy of the database, a long report. Meanwhile
+#: the servers wait, too.
+TABLE_SECONDS = 10
 
 # Alembic hands its context to env.py through a global, so a process migrates one database at a time.
 _alembic = threading.Lock()
@@ -143,6 +153,7 @@ def _migrate(url: str, schema: str | None, step: Callable[[Config], None]) -> No
     def run(connection: Connection, schema: str) -> None:
         if address.dialect == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+            connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_SECONDS}s'"))
         if not schema:
             step(configuration(connection))
             return
@@ -152,7 +163,7 @@ def _migrate(url: str, schema: str | None, step: Callable[[Config], None]) -> No
     async def migrate() -> None:
         engine = address.engine()
         try:
-            with outages_are_not_ready():
+            with outages_are_not_ready(), _busy_tables_are_not_ready():
                 # A transaction each: the locks of hundreds of schemas at once are more than a server holds.
                 async with engine.begin() as connection:
                     wanted = [*await connection.run_sync(schemas_of_tenants), ""] if schema is None else [schema]
@@ -164,6 +175,19 @@ def _migrate(url: str, schema: str | None, step: Callable[[Config], None]) -> No
 
     with _alembic:
         asyncio.run(migrate())
+
+
+@contextmanager
+def _busy_tables_are_not_ready() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        raise NotReady(
+            f"A table that is to be changed was in use for {TABLE_SECONDS} s, by a backup or a report. Nothing was "
+            "changed in it; upgrade again when that is over."
+        ) from error
 
 
 if __name__ == "__main__":
