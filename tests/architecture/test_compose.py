@@ -8,7 +8,10 @@ head comment. `tests/infra/test_image.py` builds the image and runs it.
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,28 @@ def test_nothing_in_the_file_is_a_secret():
     assert not re.search(r"(PASSWORD|SECRET|TOKEN|KEY)\w*:\s*(?!/run/)\S", text)
     assert not re.search(r"://[^\s/@]*:[^\s/@]+@", text), "a password in a URL"
     assert "/dev/urandom" in SERVICES["passwords"]["command"][0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users, as the container does")
+def test_volumes_of_an_earlier_version_are_given_to_the_user_of_this_one(tmp_path):
+    passwords, data = tmp_path / "passwords", tmp_path / "data"
+    for folder in (passwords, data):
+        folder.mkdir()
+    (data / "master.key").write_text("a key")
+    for path in (data, data / "master.key"):
+        os.chown(path, 10001, 10001)
+    script = SERVICES["passwords"]["command"][0].replace("$$", "$").replace("chown postgres", "chown 999")
+    script = script.replace("/run/caio", str(passwords)).replace("/var/lib/caio", str(data))
+    for owner in (0, 10001):  # made now, and made by a version that ran as another user
+        if owner:
+            os.chown(passwords / "pgpass", owner, owner)
+        subprocess.run(["bash", "-euc", script], check=True)
+        user = CONTRACT["user"]
+        for path in (passwords / "pgpass", data, data / "master.key"):
+            assert path.stat().st_uid == user
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+        assert stat.S_IMODE((passwords / "pgpass").stat().st_mode) == 0o600
+    assert (passwords / "superuser.password").stat().st_uid == 999
 
 
 def test_parts_wait_for_what_they_need():
