@@ -230,7 +230,9 @@ def test_what_cannot_be_taken_back_asks_for_the_environments_name(operations, wo
 
 
 def test_a_new_environment_is_migrated_before_it_serves(operations):
-    operations.answer(("aws ecs describe-services --cluster caio-dev-cluster --services caio-dev-service", NO_CLUSTER, 254))
+    operations.answer(
+        ("aws ecs describe-services --cluster caio-dev-cluster --services caio-dev-service", NO_CLUSTER, 254)
+    )
     operations.make("deploy-full", "ENV=dev", said="dev\n")
     order = [call for call in operations.calls if " plan " in call or " apply " in call or "describe-task" in call]
     assert "-var serving=false" in order[0]
@@ -282,6 +284,15 @@ def test_destroy_applies_the_plan_that_was_shown(operations):
 
 
 ABSENT = ("aws ecr describe-images", "", 254)
+
+
+def test_an_image_is_built_by_a_builder_that_rewrites_times(operations):
+    operations.answer(("docker buildx inspect caio", "", 1))
+    assert operations.make("build-images").returncode == 0
+    made, built = [call for call in operations.calls if call.startswith("docker")][-2:]
+    assert made == "docker buildx create --name caio --driver docker-container"
+    assert "--builder caio " in built
+    assert "rewrite-timestamp=true" in built
 
 
 def test_nothing_is_pushed_that_was_not_scanned(operations):

@@ -86,6 +86,25 @@ def test_there_are_no_long_lived_keys():
         assert set(step["with"]) <= {"role-to-assume", "aws-region", "role-session-name", "role-duration-seconds"}
 
 
+def test_what_tries_a_deployment_has_the_key_that_it_needs_and_that_before_anything_changes():
+    calling = [body for _, _, body in JOBS if str(body.get("uses", "")).endswith("/deploy-environment.yml")]
+    assert len(calling) == 4
+    for body in calling:
+        assert body["secrets"] == {"SMOKE_API_KEY": "${{ secrets.SMOKE_API_KEY }}"}
+    steps = [text_of(step) for step in WORKFLOWS["deploy-environment.yml"]["jobs"]["apply"]["steps"]]
+    seen, migrated = (next(at for at, step in enumerate(steps) if word in step) for word in ('-z "$CAIO', "/migrate"))
+    assert seen < migrated
+
+
+def test_a_plan_is_applied_by_the_providers_that_made_it():
+    planning, applying = (
+        " ".join(text_of(step) for step in WORKFLOWS["deploy-environment.yml"]["jobs"][job]["steps"])
+        for job in ("plan", "apply")
+    )
+    assert 'aws s3 cp --only-show-errors "$folder/.terraform.lock.hcl" "s3://' in planning
+    assert applying.index(".lock.hcl") < applying.index("make init")
+
+
 def test_no_script_holds_an_expression():
     # An input that stands in a script is run; one that stands in the environment is read.
     assert [where for where, step in STEPS if "${{" in step.get("run", "")] == []
