@@ -105,6 +105,14 @@ def test_no_page_says_that_something_was_drilled() -> None:
         assert re.search(r"[Nn]ot drilled|drilled on AWS", page.read_text()), page.name
 
 
+def test_what_pages_say_to_set_is_a_variable_of_every_environment() -> None:
+    environments = sorted((INFRASTRUCTURE / "aws" / "terraform" / "environments").glob("*/variables.tf"))
+    said = {name for page in PAGES for name in re.findall(r"[Ss]et `([a-z_]+)`", page.read_text())}
+    assert "retired_signing_keys" in said
+    for each in environments:
+        assert said <= set(re.findall(r'^variable "(\w+)"', each.read_text(), re.MULTILINE)), each
+
+
 def test_what_is_typed_into_a_task_works_there(tmp_path: Path) -> None:
     """ECS Exec is root without capabilities: it may write below /tmp, and not into the server's own directory."""
     cdk = INFRASTRUCTURE / "aws" / "cdk"

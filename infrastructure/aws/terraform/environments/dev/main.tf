@@ -22,6 +22,8 @@ module "caio" {
   monthly_budget_usd  = var.monthly_budget_usd
   alerts              = { email = var.alert_email }
 
+  retired_signing_keys = var.retired_signing_keys
+
   domain = {
     name            = var.domain_name
     zone_id         = var.zone_id

@@ -62,6 +62,12 @@ variable "caio_image_tag" {
   type        = string
 }
 
+variable "retired_signing_keys" {
+  description = "Public keys, in base64, that verify beside the one of signing_secret: those that signed before, or will (docs/runbooks/key-rotation.md)."
+  type        = list(string)
+  default     = []
+}
+
 variable "registry_account_id" {
   description = "Account of the registry; null: this one."
   type        = string

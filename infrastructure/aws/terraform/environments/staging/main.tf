@@ -23,6 +23,8 @@ module "caio" {
   alerts              = { email = var.alert_email }
   canary              = var.canary_code_key == null ? null : { code_key = var.canary_code_key }
 
+  retired_signing_keys = var.retired_signing_keys
+
   domain = {
     name            = var.domain_name
     zone_id         = var.zone_id

@@ -51,6 +51,7 @@ locals {
       CAIO_METRICS_EMF     = "true"
       AWS_REGION           = local.region
     },
+    length(var.retired_signing_keys) > 0 ? { CAIO_RETIRED_SIGNING_KEYS = join(",", var.retired_signing_keys) } : {},
     var.switches.tracing ? { CAIO_OTLP_ENDPOINT = "http://127.0.0.1:4318" } : {},
   )
 

@@ -167,6 +167,17 @@ variable "cors_origins" {
   default     = []
 }
 
+variable "retired_signing_keys" {
+  description = "Public keys, in base64, that verify beside the one of signing_secret: those that signed before, or will (docs/runbooks/key-rotation.md)."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for key in var.retired_signing_keys : can(regex("^[A-Za-z0-9+/]{43}=$", key))])
+    error_message = "retired_signing_keys holds public keys of 32 bytes in base64: 44 characters each."
+  }
+}
+
 variable "canary" {
   description = "The canary's code, put into the artifacts bucket by `make canary` under this key; null: no canary."
   type        = object({ code_key = string, orchestrate_body = optional(string) })
