@@ -48,3 +48,13 @@ def test_the_pipelines_role_is_for_this_repository_and_bounded(bootstrap: Resour
             subjects = [value for test in conditions.values() for key, value in test.items() if key.endswith(":sub")]
             assert subjects, f"{role.address} is anybody's"
             assert "repo:*" not in json.dumps(subjects)
+
+
+def test_every_role_of_an_environment_is_within_its_boundary(each_plan: Planned):
+    resources = Resources.of(each_plan.plan)
+    name = resources.one("aws_ecs_cluster")["name"].split("-")[1]
+    roles = resources.of_type("aws_iam_role")
+    assert roles
+    boundary = f":policy/caio-deploy-{name}-boundary"
+    loose = [each.address for each in roles if not (each.get("permissions_boundary") or "").endswith(boundary)]
+    assert loose == [], "the pipeline's role cannot make these"

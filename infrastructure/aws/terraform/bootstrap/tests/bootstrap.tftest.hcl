@@ -57,6 +57,38 @@ run "each_role_is_bounded_and_trusts_one_environment" {
   }
 }
 
+# Otherwise whoever deploys makes a role, gives it everything, and takes it.
+run "no_role_is_made_without_its_boundary" {
+  command = plan
+
+  assert {
+    condition = alltrue([for environment, document in data.aws_iam_policy_document.boundary : anytrue([
+      for each in document.statement : each.effect == "Deny" && try(contains(each.resources, "*"), false) && length(each.condition) == 1
+      && length(setsubtract(["iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"], each.actions)) == 0
+      && alltrue([
+        for condition in each.condition : condition.test == "StringNotEquals" && condition.variable == "iam:PermissionsBoundary"
+        && condition.values == tolist(["arn:aws:iam::123456789012:policy/${aws_iam_policy.boundary[environment].name}"])
+      ])
+    ])])
+    error_message = "What makes a role, or gives it something, is denied unless the role has the boundary of its environment."
+  }
+  assert {
+    condition = alltrue([for document in data.aws_iam_policy_document.boundary : anytrue([
+      for each in document.statement : each.effect == "Deny" && contains(each.actions, "iam:DeleteRolePermissionsBoundary") && length(each.condition) == 0
+    ])])
+    error_message = "A boundary that can be taken away is none."
+  }
+  assert {
+    condition = alltrue([for environment, document in data.aws_iam_policy_document.boundary : alltrue([
+      for action in ["iam:PassRole", "sts:AssumeRole"] : anytrue([
+        for each in document.statement : each.effect == "Deny" && contains(each.actions, action)
+        && try(alltrue([for resource in each.not_resources : startswith(resource, "arn:aws:iam::123456789012:role/caio-${environment}-") || startswith(resource, "arn:aws:iam::123456789012:role/aws-service-role/")]), false)
+      ])
+    ])])
+    error_message = "Roles of others are neither taken nor lent to a service."
+  }
+}
+
 run "without_a_repository_there_are_no_roles" {
   command = plan
 

@@ -10,17 +10,18 @@ module "caio" {
     aws.recovery  = aws.recovery
   }
 
-  environment         = "dev"
-  serving             = var.serving
-  generate_secrets    = var.generate_secrets
-  caio_image_tag      = var.caio_image_tag
-  registry_account_id = var.registry_account_id
-  deletion_protection = false
-  enable_multi_az     = var.enable_multi_az
-  cache_node_type     = var.cache_node_type
-  log_retention_days  = var.log_retention_days
-  monthly_budget_usd  = var.monthly_budget_usd
-  alerts              = { email = var.alert_email }
+  environment               = "dev"
+  permissions_boundary_name = var.permissions_boundary_name
+  serving                   = var.serving
+  generate_secrets          = var.generate_secrets
+  caio_image_tag            = var.caio_image_tag
+  registry_account_id       = var.registry_account_id
+  deletion_protection       = false
+  enable_multi_az           = var.enable_multi_az
+  cache_node_type           = var.cache_node_type
+  log_retention_days        = var.log_retention_days
+  monthly_budget_usd        = var.monthly_budget_usd
+  alerts                    = { email = var.alert_email }
 
   retired_signing_keys = var.retired_signing_keys
 

@@ -74,6 +74,12 @@ variable "registry_account_id" {
   default     = null
 }
 
+variable "permissions_boundary_name" {
+  description = "Policy that bounds every role made here: bootstrap's. null in an account whose pipeline is not bootstrap's."
+  type        = string
+  default     = "caio-deploy-staging-boundary"
+}
+
 variable "serving" {
   description = "false builds everything and runs nothing: for the first apply, before the first migration."
   type        = bool

@@ -82,6 +82,7 @@ resource "aws_iam_role" "this" {
   description = "Lets CloudTrail write into its log group."
   tags        = local.tags
 
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -24,6 +24,12 @@ variable "tags" {
   default     = {}
 }
 
+variable "permissions_boundary" {
+  description = "ARN of the policy that bounds the module's roles; null for none. The pipeline may make no other roles."
+  type        = string
+  default     = null
+}
+
 variable "logs_bucket" {
   description = "The logs bucket's name (module storage), which lets CloudTrail write under cloudtrail/."
   type        = string

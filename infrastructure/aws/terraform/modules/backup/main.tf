@@ -126,6 +126,7 @@ resource "aws_iam_role" "this" {
   description = "Backs up and restores what ${var.name} keeps."
   tags        = local.tags
 
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

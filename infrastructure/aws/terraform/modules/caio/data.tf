@@ -3,6 +3,7 @@
 module "database" {
   source = "../database"
 
+  permissions_boundary       = local.permissions_boundary
   name                       = local.name
   environment                = var.environment
   tags                       = var.tags

@@ -20,6 +20,9 @@ locals {
   # Whether a task is there from 22:00 to 06:00 UTC, too.
   awake_at_night = coalesce(var.capacity.night, 1) > 0
 
+  # What every role of the environment stays within; the pipeline's own role can make no others.
+  permissions_boundary = var.permissions_boundary_name == null ? null : "arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:policy/${var.permissions_boundary_name}"
+
   task_groups = [module.service.security_group_id, module.service.worker_security_group_id]
 }
 
@@ -35,6 +38,7 @@ module "secrets" {
 module "network" {
   source = "../network"
 
+  permissions_boundary    = local.permissions_boundary
   name                    = local.name
   environment             = var.environment
   tags                    = var.tags
@@ -74,19 +78,21 @@ module "identity" {
 module "events" {
   source = "../events"
 
-  name        = local.name
-  environment = var.environment
-  tags        = var.tags
-  kms_key_arn = module.secrets.kms_key_arn
+  permissions_boundary = local.permissions_boundary
+  name                 = local.name
+  environment          = var.environment
+  tags                 = var.tags
+  kms_key_arn          = module.secrets.kms_key_arn
 }
 
 # No function is built yet: the map is empty until the bundled services bring their handlers.
 module "functions" {
   source = "../functions"
 
-  name               = local.name
-  environment        = var.environment
-  tags               = var.tags
-  kms_key_arn        = module.secrets.kms_key_arn
-  log_retention_days = var.log_retention_days
+  permissions_boundary = local.permissions_boundary
+  name                 = local.name
+  environment          = var.environment
+  tags                 = var.tags
+  kms_key_arn          = module.secrets.kms_key_arn
+  log_retention_days   = var.log_retention_days
 }

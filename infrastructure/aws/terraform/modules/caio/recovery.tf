@@ -13,6 +13,7 @@ module "copy_vault" {
 module "backup" {
   source = "../backup"
 
+  permissions_boundary      = local.permissions_boundary
   name                      = local.name
   environment               = var.environment
   tags                      = var.tags

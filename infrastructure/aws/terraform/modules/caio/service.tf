@@ -3,9 +3,10 @@
 module "service" {
   source = "../ecs_service"
 
-  name        = local.name
-  environment = var.environment
-  tags        = var.tags
+  permissions_boundary = local.permissions_boundary
+  name                 = local.name
+  environment          = var.environment
+  tags                 = var.tags
 
   vpc_id                = module.network.vpc_id
   subnet_ids            = module.network.private_subnet_ids

@@ -14,6 +14,12 @@ variable "tags" {
   default     = {}
 }
 
+variable "permissions_boundary_name" {
+  description = "Name of the policy that bounds every role of the environment, as bootstrap makes it; null: none."
+  type        = string
+  default     = null
+}
+
 variable "serving" {
   description = "false builds everything and runs no task and no canary: for the first apply, before the first migration."
   type        = bool

@@ -3,6 +3,7 @@
 module "monitoring" {
   source = "../monitoring"
 
+  permissions_boundary    = local.permissions_boundary
   name                    = local.name
   environment             = var.environment
   application_environment = local.application_environment
@@ -38,17 +39,18 @@ module "canary" {
   source = "../canary"
   count  = var.serving && var.canary != null ? 1 : 0
 
-  name               = local.name
-  environment        = var.environment
-  tags               = var.tags
-  endpoint_url       = "https://${var.domain.name}"
-  code_s3_bucket     = module.storage.buckets["artifacts"].name
-  code_s3_key        = var.canary.code_key
-  artifacts_bucket   = module.storage.buckets["artifacts"].name
-  api_key_secret_arn = module.secrets.secret_arns["api_keys"]
-  kms_key_arn        = module.secrets.kms_key_arn
-  orchestrate_body   = var.canary.orchestrate_body
-  schedule           = local.awake_at_night ? "rate(5 minutes)" : "cron(0/5 7-21 * * ? *)" # tasks wake at six
+  permissions_boundary = local.permissions_boundary
+  name                 = local.name
+  environment          = var.environment
+  tags                 = var.tags
+  endpoint_url         = "https://${var.domain.name}"
+  code_s3_bucket       = module.storage.buckets["artifacts"].name
+  code_s3_key          = var.canary.code_key
+  artifacts_bucket     = module.storage.buckets["artifacts"].name
+  api_key_secret_arn   = module.secrets.secret_arns["api_keys"]
+  kms_key_arn          = module.secrets.kms_key_arn
+  orchestrate_body     = var.canary.orchestrate_body
+  schedule             = local.awake_at_night ? "rate(5 minutes)" : "cron(0/5 7-21 * * ? *)" # tasks wake at six
 }
 
 module "budgets" {
@@ -66,6 +68,7 @@ module "budgets" {
 module "audit_trail" {
   source = "../audit_trail"
 
+  permissions_boundary   = local.permissions_boundary
   name                   = local.name
   environment            = var.environment
   tags                   = var.tags

@@ -61,6 +61,7 @@ resource "aws_iam_role" "this" {
   description = "What the canary of ${var.name} may do: read its key, leave its results."
   tags        = local.tags
 
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

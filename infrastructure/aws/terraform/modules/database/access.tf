@@ -107,6 +107,7 @@ resource "aws_iam_role" "proxy" {
   description = "Lets RDS Proxy read the two logins."
   tags        = local.tags
 
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

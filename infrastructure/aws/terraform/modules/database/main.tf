@@ -149,6 +149,7 @@ resource "aws_iam_role" "monitoring" {
   description = "Lets RDS write enhanced monitoring's figures to CloudWatch Logs."
   tags        = local.tags
 
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

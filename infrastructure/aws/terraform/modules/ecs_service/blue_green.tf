@@ -67,8 +67,9 @@ data "aws_partition" "current" {}
 resource "aws_iam_role" "codedeploy" {
   count = var.blue_green ? 1 : 0
 
-  name               = "${var.name}-codedeploy"
-  assume_role_policy = data.aws_iam_policy_document.codedeploy_assume[0].json
+  name                 = "${var.name}-codedeploy"
+  permissions_boundary = var.permissions_boundary
+  assume_role_policy   = data.aws_iam_policy_document.codedeploy_assume[0].json
 
   tags = merge(local.tags, { Purpose = "codedeploy" })
 }

@@ -74,8 +74,9 @@ data "aws_iam_policy_document" "execution" {
 resource "aws_iam_role" "execution" {
   for_each = local.executions
 
-  name               = "${var.name}-${each.key}"
-  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
+  name                 = "${var.name}-${each.key}"
+  permissions_boundary = var.permissions_boundary
+  assume_role_policy   = data.aws_iam_policy_document.tasks_assume.json
 
   tags = merge(local.tags, { Purpose = each.key })
 }
@@ -90,8 +91,9 @@ resource "aws_iam_role_policy" "execution" {
 
 # The migration speaks to the database alone: its role has no permission at all.
 resource "aws_iam_role" "migration" {
-  name               = "${var.name}-migration"
-  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
+  name                 = "${var.name}-migration"
+  permissions_boundary = var.permissions_boundary
+  assume_role_policy   = data.aws_iam_policy_document.tasks_assume.json
 
   tags = merge(local.tags, { Purpose = "migration" })
 }

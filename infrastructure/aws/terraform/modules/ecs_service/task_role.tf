@@ -113,8 +113,9 @@ data "aws_iam_policy_document" "exec" {
 }
 
 resource "aws_iam_role" "task" {
-  name               = "${var.name}-task"
-  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
+  name                 = "${var.name}-task"
+  permissions_boundary = var.permissions_boundary
+  assume_role_policy   = data.aws_iam_policy_document.tasks_assume.json
 
   tags = merge(local.tags, { Purpose = "task" })
 }

@@ -94,6 +94,7 @@ resource "aws_iam_role" "scheduler" {
   description = "Lets schedules put messages into the queues of ${var.name}."
   tags        = merge(local.tags, { Purpose = "schedules" })
 
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -24,6 +24,12 @@ variable "tags" {
   default     = {}
 }
 
+variable "permissions_boundary" {
+  description = "ARN of the policy that bounds the module's roles; null for none. The pipeline may make no other roles."
+  type        = string
+  default     = null
+}
+
 variable "kms_key_arn" {
   description = "The key that encrypts the bus and the queues. Its policy lets EventBridge use it."
   type        = string

@@ -5,6 +5,7 @@ resource "aws_iam_role" "this" {
   description = "What the function ${var.name}-${each.key} may do."
   tags        = local.tags
 
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

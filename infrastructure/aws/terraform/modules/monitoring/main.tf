@@ -101,6 +101,7 @@ resource "aws_iam_role" "slack" {
   description = "Shows alerts in Slack, and may do nothing."
   tags        = local.tags
 
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -40,6 +40,12 @@ variable "tags" {
   default     = {}
 }
 
+variable "permissions_boundary" {
+  description = "ARN of the policy that bounds the module's roles; null for none. The pipeline may make no other roles."
+  type        = string
+  default     = null
+}
+
 variable "kms_key_arn" {
   description = "The key that encrypts the topics. Its policy lets CloudWatch, EventBridge and Budgets publish."
   type        = string
