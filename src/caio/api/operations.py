@@ -8,8 +8,10 @@ the operator says otherwise), and nothing of the public one is reachable through
 passed on to the public application as they are, so that both say the same, also while the process drains.
 
 A worker, which serves nothing else, is judged by ``Upkeep``: it can do its work while the database answers and no
-step of a loop hangs. Whoever asks may end a process that is not ready, so what another process would not do better is
-shown, and takes none out of service: a limiter that is away, and a loop whose steps fail, which tries them again.
+step of a loop hangs. It lives while no step hangs: the orchestrator replaces one that does, since no balancer would
+take work from it, and leaves one whose database is away. Whoever asks may end a process that is not ready, so what
+another process would not do better is shown, and takes none out of service: a limiter that is away, and a loop whose
+steps fail, which tries them again.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -17,6 +19,7 @@ Laws (each has a test of the same name)
 - metrics_are_not_public: the public application has no such path.
 - readiness_is_the_public_one: for the API, also while it drains.
 - a_worker_that_hangs_is_not_ready: nor one without its database, nor one that stops.
+- a_worker_that_hangs_is_replaced: and one without its database, or that stops, is not.
 - what_a_restart_does_not_mend_takes_no_worker_out_of_service.
 """
 
@@ -94,7 +97,9 @@ class Upkeep:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == LIVE:
-            await _answer(send, 200, _JSON, b'{"status":"healthy","components":{}}')
+            hanging = any(each.stuck for each in self._loops) and not self._stopping()
+            said = "unhealthy" if hanging else "healthy"
+            await _answer(send, 503 if hanging else 200, _JSON, b'{"status":"%s","components":{}}' % said.encode())
             return
         status, document = await self.readiness()
         await _answer(send, status, _JSON, msgspec.json.encode(document))

@@ -102,6 +102,21 @@ async def test_a_worker_that_hangs_is_not_ready():
     assert (await ask(Operations(upkeep, bytes, "text/plain"), "/health/live"))[0] == 200
 
 
+async def test_a_worker_that_hangs_is_replaced():
+    work, stopping = Work(), False
+    upkeep = Upkeep(work.ping, work, [work], lambda: stopping)
+
+    async def lives():
+        return (await ask(Operations(upkeep, bytes, "text/plain"), "/health/live"))[0]
+
+    work.broken, work.away, work.trouble = True, "Redis does not answer", "work has not succeeded for 90 s"
+    assert await lives() == 200
+    work.stuck = True
+    assert await lives() == 503
+    stopping = True
+    assert await lives() == 200
+
+
 async def test_without_a_limiter_none_is_told_of():
     work = Work()
     _, document = await ready(Upkeep(work.ping, None, [work], lambda: False))
