@@ -66,7 +66,8 @@ async def streaming(folder: Path, service: Upstream, milliseconds: int, grace: i
     try:
         headers = {"Authorization": f"Bearer {ready['api_key']}"}
         async with aiohttp.ClientSession(ready["url"], headers=headers) as http:
-            talker = chat_contract("talker", service.url, f"/steady/{milliseconds}")
+            promised = {"first_token_ms": {"p95": 30_000}, "latency_ms": {"p95": 60_000}}  # kept on a busy machine, too
+            talker = chat_contract("talker", service.url, f"/steady/{milliseconds}") | {"guarantees": promised}
             for document in (talker, contract("slow", service.url, "/slow")):
                 async with http.post("/api/v1/services", json=document) as answer:
                     assert answer.status == 201, await answer.text()
@@ -124,7 +125,7 @@ async def test_what_does_not_fit_is_cut_off_and_settled(tmp_path: Path, service:
             while service.received[-1][0].path != "/slow":
                 await asyncio.sleep(0.01)
         seconds, written = await running.stop()
-        assert 2 <= seconds < 12
+        assert 2 <= seconds < 20
         for received in await asyncio.gather(*running.streams):
             assert b"data: " in received
             assert not received.endswith(b"<end>")
@@ -139,7 +140,7 @@ async def test_what_does_not_fit_is_cut_off_and_settled(tmp_path: Path, service:
 async def test_who_does_not_wait_for_the_grace_finds_everything_settled(tmp_path: Path, service: Upstream) -> None:
     async with streaming(tmp_path, service, 400, grace=600) as running:
         seconds, written = await running.stop(signals=2)
-        assert seconds < 12
+        assert seconds < 20
         await asyncio.gather(*running.streams)
     assert statuses(tmp_path) == ["cancelled"] * STREAMS
     assert lines_of_calls(written) == [("/v1/chat/completions", 200)] * STREAMS
