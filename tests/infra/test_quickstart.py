@@ -180,6 +180,26 @@ def test_the_container_gets_what_the_contract_names():
     assert made["api"]["HealthCheck"]["Command"] == ["CMD", "healthcheck", "/health/live"]
 
 
+def test_a_task_may_read_its_secrets_and_reach_its_database_before_it_starts():
+    resources = TEMPLATE["Resources"]
+    (service,) = [each for each in resources.values() if each["Type"] == "AWS::ECS::Service"]
+    (task,) = [each for each in resources.values() if each["Type"] == "AWS::ECS::TaskDefinition"]
+    role = task["Properties"]["ExecutionRoleArn"]["Fn::GetAtt"][0]
+    policies = {
+        name
+        for name, each in resources.items()
+        if each["Type"] == "AWS::IAM::Policy" and {"Ref": role} in each["Properties"]["Roles"]
+    }
+    rules = {
+        name
+        for name, each in resources.items()
+        if each["Type"].startswith("AWS::EC2::SecurityGroup") and name.startswith("TaskSecurityGroup")
+    }
+    assert len(policies) == 1
+    assert len(rules) == 3
+    assert policies | rules <= set(service["DependsOn"])
+
+
 def test_the_database_is_ready_before_the_api_starts():
     made = containers(TEMPLATE)
     assert made["api"]["DependsOn"] == [{"Condition": "SUCCESS", "ContainerName": "migration"}]

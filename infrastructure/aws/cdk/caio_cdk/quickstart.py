@@ -162,7 +162,8 @@ class QuickStart(cdk.Stack):
             propagate_tags=ecs.PropagatedTagSource.SERVICE,
         )
         self._service.attach_to_application_target_group(self._entry.targets)
-        self._service.node.add_dependency(self._listening, self._database)
+        # Before a task can start it must be let: its first failures would count against the whole deployment.
+        self._service.node.add_dependency(self._listening, self._database, task.obtain_execution_role(), group)
 
     def _task(self) -> ecs.FargateTaskDefinition:
         task = ecs.FargateTaskDefinition(
