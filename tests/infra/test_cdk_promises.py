@@ -199,6 +199,18 @@ def test_the_cache_is_spoken_to_by_tls_and_token_and_evicts_nothing(full: Templa
     assert parameters["Properties"] == {"maxmemory-policy": "noeviction"}
 
 
+def test_retired_signing_keys_reach_what_serves_and_nothing_else(shared_folder: Path):
+    key = "A" * 43 + "="
+    folder, _ = synthesised(shared_folder, "retired", {"environment": "dev", "retired_signing_keys": key})
+    made = containers(json.loads((folder / "CaioInfrastructureStack.template.json").read_text()))
+    told = {role: {each["Name"]: each["Value"] for each in made[role].get("Environment", ())} for role in ROLES}
+    assert {role: values.get("CAIO_RETIRED_SIGNING_KEYS") for role, values in told.items()} == {
+        "api": key,
+        "worker": key,
+        "migration": None,
+    }
+
+
 def test_both_ways_give_the_container_the_same(full: Template):
     made = containers(full)
     assert set(made) == {*ROLES, "collector"}

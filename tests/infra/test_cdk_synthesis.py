@@ -9,6 +9,7 @@ Laws
 - no_template_has_a_fault_that_cfn_lint_knows.
 - a_wrong_context_is_refused_in_a_sentence.
 - a_new_account_has_enough: none of Lambda's concurrency is reserved, of which new accounts have ten and may give none.
+- an_outage_burns_the_error_budget: what the load balancer answers itself, with no task ready, counts as failed.
 """
 
 from __future__ import annotations
@@ -136,6 +137,7 @@ def test_a_wrong_context_is_refused_in_a_sentence(tmp_path: Path):
         "choose one of production, staging, dev": {"environment": "prod"},
         "a /16 is needed": {"vpc_cidr": "10.0.0.0/20"},
         "choose single or per_az": {"nat": "none"},
+        "retired_signing_keys: public keys": {"retired_signing_keys": "key-7"},
         "accepted": {"environment": "dev", "vpc_cidr": "10.7.0.0/16", "nat": "per_az"},
     }
     done = run_cdk(tmp_path, "-c", _REFUSALS, json.dumps(list(asked.values())))
@@ -147,3 +149,13 @@ def test_a_wrong_context_is_refused_in_a_sentence(tmp_path: Path):
 def test_a_new_account_has_enough(production: Path):
     for stack in (*FULL, QUICK_START):
         assert "ReservedConcurrentExecutions" not in json.dumps(template(production, stack))
+
+
+def test_an_outage_burns_the_error_budget(production: Path):
+    resources = template(production, "CaioInfrastructureStack")["Resources"].values()
+    named = [each["Properties"] for each in resources if each["Type"] == "AWS::CloudWatch::Alarm"]
+    burning = [each for each in named if "-burn-" in each["AlarmName"]]
+    assert len(burning) == 2
+    for each in burning:
+        metrics = {metric["MetricStat"]["Metric"]["MetricName"] for metric in each["Metrics"] if "MetricStat" in metric}
+        assert metrics == {"RequestCount", "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"}

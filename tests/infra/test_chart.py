@@ -120,7 +120,7 @@ def variables(name: str, component: str) -> tuple[set[str], dict[str, str]]:
 
 
 def test_its_values_name_the_contracts_variables_and_no_others():
-    told = set(CONTRACT["environment"]["all"]) | set(CONTRACT["environment"]["serving"])
+    told = {*CONTRACT["environment"]["all"], *CONTRACT["environment"]["serving"], *CONTRACT["environment"]["optional"]}
     its_own = {"CAIO_API_HOST", "CAIO_API_PORT", "CAIO_OPS_PORT", "CAIO_PROCESSES"}
     assert set(VALUES["config"]) == told - its_own
     assert its_own <= set(SCHEMA["properties"]["config"]["propertyNames"]["not"]["anyOf"][1]["enum"])

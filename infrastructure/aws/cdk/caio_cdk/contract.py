@@ -36,11 +36,12 @@ def _names(kind: str, role: Role, *, trial: bool) -> set[str]:
 
 
 def hold(role: Role, environment: Iterable[str], secrets: Iterable[str], *, trial: bool) -> None:
-    """Raise ValueError unless the container gets exactly what the contract names for its role."""
+    """Raise ValueError unless the container gets what the contract names for its role, and its options at most."""
     for kind, given in (("environment", set(environment)), ("secrets", set(secrets))):
         due = _names(kind, role, trial=trial)
-        if given != due:
+        options = set(_CONTRACT[kind].get("optional", [])) if role != "migration" else set()
+        if not due <= given <= due | options:
             raise ValueError(
                 f"The container `{role}` must get the {kind} that {_FILE.name} names: "
-                f"missing {sorted(due - given)}, unknown {sorted(given - due)}."
+                f"missing {sorted(due - given)}, unknown {sorted(given - due - options)}."
             )

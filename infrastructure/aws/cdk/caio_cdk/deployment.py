@@ -1,12 +1,14 @@
 """What a full deployment is asked when it is synthesised, and the sizes that follow from the environment.
 
 Context (`cdk deploy -c environment=staging`, or cdk.context.json): `environment` (production, staging, dev), `owner`,
-`vpc_cidr` (a /16), `nat` (per_az or single). What changes from one deployment to the next is a parameter of the stacks.
+`vpc_cidr` (a /16), `nat` (per_az or single), `retired_signing_keys` (base64, comma separated).
+What changes from one deployment to the next is a parameter of the stacks.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 
 from aws_cdk import aws_logs as logs
@@ -14,6 +16,8 @@ from constructs import Node
 
 from caio_cdk.naming import Naming
 from caio_cdk.network import ZONES
+
+_PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Deployment:
     profile: Profile
     vpc_cidr: str
     nat_gateways: int
+    retired_signing_keys: str
 
     @property
     def caio_env(self) -> str:
@@ -83,11 +88,15 @@ def read(node: Node) -> Deployment:
     nat = _asked(node, "nat", "single" if profile.single_nat else "per_az")
     if nat not in ("single", "per_az"):
         raise ValueError(f"nat is {nat!r}: choose single or per_az.")
+    retired = _asked(node, "retired_signing_keys", "")
+    if retired and not all(_PUBLIC_KEY.fullmatch(key) for key in retired.split(",")):
+        raise ValueError("retired_signing_keys: public keys of 32 bytes in base64, comma separated, are needed.")
     return Deployment(
         naming=Naming(environment, _asked(node, "owner", "platform")),
         profile=profile,
         vpc_cidr=cidr,
         nat_gateways=1 if nat == "single" else ZONES,
+        retired_signing_keys=retired,
     )
 
 

@@ -176,6 +176,7 @@ class InfrastructureStack(cdk.Stack):
 
     def _environment(self) -> dict[str, str]:
         domain = self.asked.domain.value_as_string
+        retired = self._deployment.retired_signing_keys
         return {
             "CAIO_API_HOST": "0.0.0.0",  # noqa: S104 - within the task's own network, behind its security group
             "CAIO_API_PORT": str(contract.API_PORT),
@@ -196,7 +197,7 @@ class InfrastructureStack(cdk.Stack):
             "CAIO_METRICS_EMF": "true",
             "CAIO_OTLP_ENDPOINT": f"http://127.0.0.1:{COLLECTOR_PORT}",
             "AWS_REGION": cdk.Aws.REGION,
-        }
+        } | ({"CAIO_RETIRED_SIGNING_KEYS": retired} if retired else {})
 
     def _serving_secrets(self) -> dict[str, ecs.Secret]:
         return self._secrets.serving() | {
