@@ -65,7 +65,8 @@ _WHAT_IF = """
 
 _AFTER = """
 What is not in it: the calls of models (they are metered by CAIO itself, [by tenant](../how-to/read-usage.md)),
-GuardDuty, Security Hub, Inspector and the logs of CloudTrail beyond the first copy, CloudFront, a replica, RDS Proxy
+traffic between zones, Container Insights, GuardDuty, Security Hub, Inspector and the logs of CloudTrail beyond the
+first copy, CloudFront, a replica, RDS Proxy
 (`0.015` USD a vCPU-hour), Aurora in place of RDS.
 
 ## A price table of your own
