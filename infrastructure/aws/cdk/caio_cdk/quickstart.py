@@ -163,7 +163,13 @@ class QuickStart(cdk.Stack):
         )
         self._service.attach_to_application_target_group(self._entry.targets)
         # Before a task can start it must be let: its first failures would count against the whole deployment.
-        self._service.node.add_dependency(self._listening, self._database, task.obtain_execution_role(), group)
+        let = task.obtain_execution_role().node.find_child("DefaultPolicy")
+        rules = [
+            each
+            for each in group.node.children
+            if isinstance(each, ec2.CfnSecurityGroupIngress | ec2.CfnSecurityGroupEgress)
+        ]
+        self._service.node.add_dependency(self._listening, self._database, let, *rules)
 
     def _task(self) -> ecs.FargateTaskDefinition:
         task = ecs.FargateTaskDefinition(
