@@ -120,7 +120,7 @@ def _metric(namespace: str, name: str, statistic: str, minutes: int, dimensions:
 
 
 def serving_alarms(entry: Entry, api: ecs.BaseService) -> list[Alarm]:
-    """What callers would notice. The deployment circuit breaker goes back on the first two."""
+    """What callers would notice. A deployment goes back on the first."""
     return [
         Alarm("errors", "More than 1 % of requests fail", failing_share(entry), above=1, of=2),
         Alarm(
@@ -213,11 +213,13 @@ def budget_alarms(entry: Entry) -> list[Alarm]:
 
     def burns(minutes: int) -> cloudwatch.MathExpression:
         return cloudwatch.MathExpression(
-            expression="100 * FILL(failed, 0) / requests",
+            # With no task ready it is the load balancer that answers 503.
+            expression="100 * (FILL(of_tasks, 0) + FILL(of_balancer, 0)) / requests",
             label="Failed requests, percent",
             period=_MINUTES(minutes),
             using_metrics={
-                "failed": load_balancer(entry, "HTTPCode_Target_5XX_Count", "Sum", minutes),
+                "of_tasks": load_balancer(entry, "HTTPCode_Target_5XX_Count", "Sum", minutes),
+                "of_balancer": load_balancer(entry, "HTTPCode_ELB_5XX_Count", "Sum", minutes),
                 "requests": load_balancer(entry, "RequestCount", "Sum", minutes),
             },
         )
