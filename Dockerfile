@@ -23,6 +23,10 @@ RUN /opt/build/bin/python -m hatchling build -t wheel -d /tmp/wheel \
  && find /opt/caio/bin -type f ! -name caio -delete && rm -rf /opt/caio/bin/__pycache__ /opt/caio/include \
  && find /opt/caio/lib -type d \( -name tests -o -name __pycache__ -o -path '*/numpy/*/include' \) -prune -exec rm -rf {} + \
  && find /opt/caio/lib \( -name '*.pyi' -o -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' \) -delete \
+ # Of AWS's services those stay that CAIO calls and that credentials come from; of a library under two names, one.
+ && find /opt/caio/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d ! -name events ! -name kms \
+      ! -name s3 ! -name signin ! -name sso ! -name sso-oidc ! -name sts -prune -exec rm -rf {} + \
+ && find /opt/caio/lib/python3*/site-packages/highspy -name 'libhighs.so.*.*' -delete \
  && /opt/caio/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/caio/lib
 COPY --chmod=0555 container/healthcheck.py /opt/caio/bin/healthcheck
 

@@ -123,6 +123,20 @@ def test_it_is_pulled_in_less_than_250_megabytes(image, tmp_path):
     print(f"{size / MEGABYTE:.0f} MB compressed; /opt/caio unpacked {unpacked / MEGABYTE:.0f} MB")
 
 
+def test_it_knows_the_services_of_aws_that_are_called_and_no_others(image, data):
+    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    called = set(re.findall(r"""aws_client\("([a-z0-9-]+)"\)""", sources))
+    assert called == {"events", "kms", "s3"}
+    credentials = {"signin", "sso", "sso-oidc", "sts"}
+    (folder,) = (image.root / "opt" / "caio" / "lib").glob("python3*/site-packages/botocore/data")
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == called | credentials
+    names = sorted(called | credentials)
+    made = f"for name in {names}: Session().create_client(name, region_name='eu-central-1')"
+    code = f"from botocore.session import Session\n{made}"
+    assert image.run("python", "-c", code, data=data)[0] == 0
+    assert image.run("python", "-c", "import highspy; highspy.Highs()", data=data)[0] == 0
+
+
 def test_two_builds_have_the_same_layers(image, sources):
     again = f"{NAME}-again"
     os.utime(sources / "src", (1, 1))
