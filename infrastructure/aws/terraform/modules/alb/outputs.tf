@@ -41,6 +41,11 @@ output "target_group_arn_suffix" {
   value       = aws_lb_target_group.api["tg"].arn_suffix
 }
 
+output "green_target_group_arn_suffix" {
+  description = "The same of the green target group; null without blue/green deployments."
+  value       = one([for key, group in aws_lb_target_group.api : group.arn_suffix if key == "tg-green"])
+}
+
 output "target_group_names" {
   description = "Names of the API's target groups: one, or two in blue/green deployments."
   value       = [for group in sort(local.api_groups) : aws_lb_target_group.api[group].name]

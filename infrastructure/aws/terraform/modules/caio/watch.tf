@@ -15,6 +15,7 @@ module "monitoring" {
   slack                   = var.alerts.slack
   alb_arn_suffix          = module.alb.alb_arn_suffix
   target_group_arn_suffix = module.alb.target_group_arn_suffix
+  green_target_group      = var.switches.blue_green ? { arn_suffix = module.alb.green_target_group_arn_suffix } : null
   cluster_name            = module.service.cluster_name
   service_names           = { api = module.service.service_name, worker = module.service.worker_service_name }
   log_group_names         = [module.service.log_group_names["api"], module.service.log_group_names["worker"]]

@@ -4,6 +4,7 @@
 locals {
   load_balancer = { LoadBalancer = var.alb_arn_suffix }
   targets       = { LoadBalancer = var.alb_arn_suffix, TargetGroup = var.target_group_arn_suffix }
+  green_targets = var.green_target_group == null ? {} : { green = merge(local.load_balancer, { TargetGroup = var.green_target_group.arn_suffix }) }
   application   = { Environment = var.application_environment }
   database      = var.database.engine == "postgres" ? { DBInstanceIdentifier = var.database.identifier } : { DBClusterIdentifier = var.database.identifier, Role = "WRITER" }
 
@@ -15,20 +16,23 @@ locals {
   }
 
   # Where no task may run for a time, nobody behind the load balancer is what was asked for.
-  silence_alarms = var.always_serving ? {
+  silence_alarms = var.always_serving && var.green_target_group == null ? {
     no-healthy-hosts = {
       namespace = "AWS/ApplicationELB", metric = "HealthyHostCount", dimensions = local.targets, statistic = "Maximum", threshold = 1, comparison = "LessThanThreshold",
       period    = 60, periods = 3, missing = "breaching", severity = "critical", description = "No task answers. Runbook: 503s."
     }
   } : {}
 
-  entry_alarms = {
-    unhealthy-hosts = {
-      namespace = "AWS/ApplicationELB", metric = "UnHealthyHostCount", dimensions = local.targets, statistic = "Maximum", threshold = 0,
+  unhealthy_alarms = { for key, targets in merge({ blue = local.targets }, local.green_targets) :
+    key == "blue" ? "unhealthy-hosts" : "unhealthy-hosts-${key}" => {
+      namespace = "AWS/ApplicationELB", metric = "UnHealthyHostCount", dimensions = targets, statistic = "Maximum", threshold = 0,
       period    = 60, periods = 5, severity = "critical", description = "A task has failed its health check for five minutes. Runbook: unhealthy-targets."
     }
+  }
+
+  entry_alarms = {
     p95 = {
-      namespace = "AWS/ApplicationELB", metric = "TargetResponseTime", dimensions = local.targets, percentile = "p95", threshold = 1,
+      namespace = "AWS/ApplicationELB", metric = "TargetResponseTime", dimensions = local.load_balancer, percentile = "p95", threshold = 1,
       periods   = 2, description = "The p95 of responses is over 1 s for ten minutes. Runbook: high-cpu."
     }
     chat-p95 = {
@@ -110,7 +114,7 @@ locals {
 
   alarms = {
     for key, alarm in merge(
-      local.silence_alarms, local.entry_alarms, local.service_alarms, local.database_alarms, local.cache_alarms,
+      local.silence_alarms, local.unhealthy_alarms, local.entry_alarms, local.service_alarms, local.database_alarms, local.cache_alarms,
       local.queue_alarms, local.dead_letter_alarms, local.function_alarms, local.canary_alarms,
     ) : key => merge(local.defaults, alarm)
   }

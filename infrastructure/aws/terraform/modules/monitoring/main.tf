@@ -122,6 +122,7 @@ resource "aws_cloudwatch_composite_alarm" "page" {
   tags              = merge(local.tags, { Purpose = "page once" })
 
   alarm_rule = join(" OR ", concat(
+    [for alarm in aws_cloudwatch_metric_alarm.either_group : "ALARM(\"${alarm.alarm_name}\")"],
     [for alarm in aws_cloudwatch_metric_alarm.ratio : "ALARM(\"${alarm.alarm_name}\")"],
     [for key, alarm in aws_cloudwatch_metric_alarm.metric : "ALARM(\"${alarm.alarm_name}\")" if local.alarms[key].severity == "critical"],
     [for rule in local.fast_burn_rules : "(${rule})"],

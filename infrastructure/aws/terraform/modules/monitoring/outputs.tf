@@ -29,6 +29,7 @@ output "alarm_names" {
   description = "All alarms' names."
   value = sort(concat(
     [for alarm in aws_cloudwatch_metric_alarm.rollback : alarm.alarm_name],
+    [for alarm in aws_cloudwatch_metric_alarm.either_group : alarm.alarm_name],
     [for alarm in aws_cloudwatch_metric_alarm.ratio : alarm.alarm_name],
     [for alarm in aws_cloudwatch_metric_alarm.metric : alarm.alarm_name],
     [for alarm in aws_cloudwatch_metric_alarm.burn : alarm.alarm_name],

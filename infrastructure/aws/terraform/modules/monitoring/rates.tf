@@ -52,6 +52,42 @@ resource "aws_cloudwatch_metric_alarm" "ratio" {
   }
 }
 
+# Blue/green: somebody must answer, in whichever group.
+resource "aws_cloudwatch_metric_alarm" "either_group" {
+  for_each = var.always_serving && var.green_target_group != null ? { no-healthy-hosts = merge({ blue = local.targets }, local.green_targets) } : {}
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = "No task answers. Runbook: 503s."
+  evaluation_periods  = 3
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "breaching"
+  tags                = merge(local.tags, { Purpose = "critical" })
+
+  metric_query {
+    id          = "healthy"
+    expression  = "MAX([FILL(blue, 0), FILL(green, 0)])"
+    label       = "Healthy tasks in the fuller group"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = each.value
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/ApplicationELB"
+        metric_name = "HealthyHostCount"
+        dimensions  = metric_query.value
+        period      = 60
+        stat        = "Maximum"
+      }
+    }
+  }
+}
+
 # What a deployment is rolled back on: the same questions, asked by the minute. They look at the load balancer alone, so that
 # the service can name them before it exists, and they page nobody.
 resource "aws_cloudwatch_metric_alarm" "rollback" {

@@ -89,6 +89,12 @@ variable "target_group_arn_suffix" {
   type        = string
 }
 
+variable "green_target_group" {
+  description = "The other target group of blue/green deployments: after each, the tasks are in the other one. null: there is one alone."
+  type        = object({ arn_suffix = string })
+  default     = null
+}
+
 variable "cluster_name" {
   description = "The ECS cluster's name."
   type        = string

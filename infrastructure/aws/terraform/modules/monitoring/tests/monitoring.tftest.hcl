@@ -300,3 +300,21 @@ run "refuses_a_name_that_the_application_does_not_know" {
 
   expect_failures = [var.application_environment]
 }
+
+run "a_shift_to_the_other_group_pages_nobody" {
+  command = plan
+
+  variables {
+    green_target_group = { arn_suffix = "targetgroup/caio-staging-tg-green/0123456789abcdef" }
+  }
+
+  assert {
+    condition     = !contains(keys(aws_cloudwatch_metric_alarm.metric), "no-healthy-hosts") && length([for query in aws_cloudwatch_metric_alarm.either_group["no-healthy-hosts"].metric_query : query if length(query.metric) == 1]) == 2
+    error_message = "After a blue/green deployment one of the two groups is empty."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_composite_alarm.page.alarm_rule, "caio-staging-no-healthy-hosts") && contains(keys(aws_cloudwatch_metric_alarm.metric), "unhealthy-hosts-green")
+    error_message = "Both groups are watched, and page."
+  }
+}
