@@ -112,7 +112,7 @@ def _changes(rates: Priced) -> list[str]:
     profile = shape_of(Environment.PRODUCTION, Size.MEDIUM)
     before = _total(profile, rates)
     changes: list[tuple[str, str, Shape]] = [
-        ("tasks on ARM64", "--arm", replace(profile, architecture="arm")),
+        ("tasks on x86-64 instead of ARM64", "--x86", replace(profile, architecture="x86")),
         ("workers on Spot", "--spot", replace(profile, spot_workers=True)),
         ("database and cache reserved", "--reserved", replace(profile, reserved=True)),
         ("one NAT gateway", "--nat 1", replace(profile, nat_gateways=1)),

@@ -32,7 +32,7 @@ def cost(
         int | None, typer.Option(min=0, max=3, help="What if: so many NAT gateways; 0 goes by endpoints.")
     ] = None,
     database_class: Annotated[str | None, typer.Option(help="What if: a database of this class.")] = None,
-    arm: Annotated[bool, typer.Option("--arm", help="What if: tasks on ARM64.")] = False,
+    x86: Annotated[bool, typer.Option("--x86", help="What if: tasks on x86-64 instead of ARM64.")] = False,
     spot: Annotated[bool, typer.Option("--spot", help="What if: workers on Spot.")] = False,
     reserved: Annotated[bool, typer.Option("--reserved", help="What if: database and cache reserved.")] = False,
     prices: Annotated[
@@ -53,7 +53,7 @@ def cost(
         "nat_gateways": nat,
         "endpoints": INTERFACE_ENDPOINTS if nat == 0 else None,
         "database_class": database_class,
-        "architecture": "arm" if arm else None,
+        "architecture": "x86" if x86 else None,
         "spot_workers": spot or None,
         "reserved": reserved or None,
     }
@@ -67,7 +67,7 @@ def cost(
     if stated:
         _compare(before, after, rates.table.currency)
     else:
-        output.next_step(f"caio ops cost --environment {environment.value} --size {size.value} --arm --spot --reserved")
+        output.next_step(f"caio ops cost --environment {environment.value} --size {size.value} --spot --reserved")
 
 
 def _changed(profile: Shape, stated: dict[str, Any]) -> Shape:

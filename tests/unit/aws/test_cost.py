@@ -27,7 +27,15 @@ def cost_of(shape: Shape, group: str | None = None) -> Decimal:
 
 def test_two_tasks_of_one_processor_cost_what_the_list_says():
     """2 × 730 h × (0.04048 + 2 × 0.004445): the 72 dollars of AWS's list."""
-    shape = replace(SHAPES[0], api_tasks=2, worker_tasks=0, task_vcpu=Decimal(1), task_gb=Decimal(2), on=Decimal(1))
+    shape = replace(
+        SHAPES[0],
+        api_tasks=2,
+        worker_tasks=0,
+        task_vcpu=Decimal(1),
+        task_gb=Decimal(2),
+        on=Decimal(1),
+        architecture="x86",
+    )
     (tasks, _) = [line for line in estimate(shape, RATES).lines if line.group == "compute"]
     assert tasks.cost == Decimal("72.08")
 

@@ -100,7 +100,7 @@ class Compute(Construct):
             execution_role=self.execution_role,
             task_role=self.task_role if serves else None,
             runtime_platform=ecs.RuntimePlatform(
-                cpu_architecture=ecs.CpuArchitecture.X86_64, operating_system_family=ecs.OperatingSystemFamily.LINUX
+                cpu_architecture=ecs.CpuArchitecture.ARM64, operating_system_family=ecs.OperatingSystemFamily.LINUX
             ),
         )
         add_volumes(task, with_exec=serves)

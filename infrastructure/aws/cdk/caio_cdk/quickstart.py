@@ -178,7 +178,7 @@ class QuickStart(cdk.Stack):
             cpu=256,
             memory_limit_mib=512,
             runtime_platform=ecs.RuntimePlatform(
-                cpu_architecture=ecs.CpuArchitecture.X86_64, operating_system_family=ecs.OperatingSystemFamily.LINUX
+                cpu_architecture=ecs.CpuArchitecture.ARM64, operating_system_family=ecs.OperatingSystemFamily.LINUX
             ),
         )
         shape = beneath(task, ecs.CfnTaskDefinition)

@@ -46,7 +46,7 @@ class Shape:
     """One deployment. Tasks are those that run on average while it is on."""
 
     environment: Environment
-    architecture: Literal["x86", "arm"] = "x86"
+    architecture: Literal["x86", "arm"] = "arm"
     api_tasks: int
     worker_tasks: int
     task_vcpu: Decimal
