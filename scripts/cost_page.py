@@ -39,7 +39,8 @@ A month of staging, small, us-east-1: … USD
 ## By environment and size
 
 Small serves about 3 million calls a month, medium 60, large 600. `dev` sleeps at night and has no firewall;
-`production` has three zones, a NAT gateway and the endpoints in each, a standby of the database and a second cache node.
+`production` has three zones, a NAT gateway and the endpoints in each, a standby of the database and a second node of
+the cache.
 
 | USD a month | small | medium | large |
 |---|---|---|---|
