@@ -337,7 +337,7 @@ def test_every_page_is_on_the_map():
     """docs/README.md links every page of the documentation but itself."""
     text = (DOCS / "README.md").read_text()
     linked = {(DOCS / link["target"].partition("#")[0]).resolve() for link in LINK.finditer(text)}
-    folders = {"adr"}
+    folders = {"adr", "runbooks"}  # which have lists of their own
     missing = [
         str(page.relative_to(DOCS))
         for page in DOCS.rglob("*.md")

@@ -123,6 +123,6 @@ def test_what_is_typed_into_a_task_works_there(tmp_path: Path) -> None:
     for number, (given, command) in enumerate(keys):
         assert given == "env CAIO_DATA_DIR=/tmp/operator ", command
         environment = {"PATH": os.defpath, "CAIO_DATA_DIR": str(tmp_path / str(number))}
-        words = [CAIO, *shlex.split(command)[1:]]
+        words = [str(CAIO), *shlex.split(command)[1:]]
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
