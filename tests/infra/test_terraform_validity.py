@@ -1,6 +1,7 @@
 """Terraform's own judgement of the sources: its format, and the environments, which reach every module, are valid.
 
 Both need terraform; `validate` needs the real provider as well. Where they are not, the tests are skipped and say so.
+One environment is validated in every run of the tests, since all compose the same module; the others by `make test-infra`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ def validate(terraform: Terraform, folder):
     return terraform.document(folder, "validate", "-json", seconds=SECONDS)
 
 
-@pytest.mark.parametrize("name", [path.name for path in sorted(ENVIRONMENTS.glob("*/"))] + ["bootstrap"])
+FIRST = "production"
+FURTHER = [path.name for path in sorted(ENVIRONMENTS.glob("*/")) if path.name != FIRST] + ["bootstrap"]
+
+
+@pytest.mark.parametrize("name", [FIRST, *(pytest.param(name, marks=pytest.mark.infra) for name in FURTHER)])
 def test_environments_are_valid(name, terraform: Terraform, tmp_path):
     copy = copy_of_sources(tmp_path)
     folder = copy / name if name == "bootstrap" else copy / "environments" / name
@@ -31,6 +36,7 @@ def test_environments_are_valid(name, terraform: Terraform, tmp_path):
     assert answer["valid"]
 
 
+@pytest.mark.infra
 def test_an_invalid_environment_is_noticed(terraform: Terraform, tmp_path):
     folder = copy_of_sources(tmp_path) / "environments" / "dev"
     (folder / "mistake.tf").write_text('resource "aws_sns_topic" "x" {\n  topic_name = "x"\n}\n')
