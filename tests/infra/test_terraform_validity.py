@@ -1,7 +1,8 @@
 """Terraform's own judgement of the sources: its format, and the environments, which reach every module, are valid.
 
 Both need terraform; `validate` needs the real provider as well. Where they are not, the tests are skipped and say so.
-One environment is validated in every run of the tests, since all compose the same module; the others by `make test-infra`.
+One environment is validated in every run of the tests, since all compose the same module; the others and bootstrap by
+`make test-infra`.
 """
 
 from __future__ import annotations
