@@ -23,10 +23,11 @@ def revision(data_dir, number):
         database.execute("UPDATE alembic_version SET version_num = ?", (number,))
 
 
-async def test_a_database_of_another_version_is_let_go(tmp_path, wait_for_async):
+async def test_a_database_that_cannot_be_upgraded_is_let_go(tmp_path, wait_for_async):
+    """It says that it is older than it is, so what the upgrade would make is there already."""
     await start(tmp_path)
     await wait_for_async(lambda: not connections())
-    revision(tmp_path, "9999")
+    revision(tmp_path, "0001")
     with pytest.raises(Misconfigured, match="could not be upgraded"):
         await start(tmp_path)
     await wait_for_async(lambda: not connections())
