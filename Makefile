@@ -47,7 +47,7 @@ setup-infra: ## Install what checks the infrastructure into .cache/infra, each t
 	@scripts/setup-infra
 
 test-infra: setup setup-infra ## Check the infrastructure: plans, policies, templates, image, workflows, chart
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m infra --durations=10 tests/infra
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m infra --durations=10 -o faulthandler_timeout=900 tests/infra
 
 quickstart-template: ## Write the trial's CloudFormation template anew
 	@scripts/setup-infra cdk

@@ -192,6 +192,7 @@ def test_what_the_pages_on_openais_clients_and_on_names_of_models_say_to_type_ru
                     desk.run(block)
 
 
+@pytest.mark.long
 def test_what_the_page_on_the_python_client_says_to_type_runs(tmp_path, free_port):
     desk = Desk(tmp_path, free_port)
     with ExitStack() as terminals:
@@ -240,6 +241,12 @@ def test_what_the_page_on_tenants_says_to_type_runs(tmp_path, free_port):
     with desk.serve(server):
         for block in blocks:
             desk.run(block)
+
+
+def test_what_the_page_on_costs_says_to_type_runs(tmp_path, free_port):
+    desk = Desk(tmp_path, free_port)
+    (block,) = blocks_of((DOCS / "deployment/COST_ESTIMATION.md").read_text())
+    desk.run(block)
 
 
 def test_what_pages_show_is_valid():

@@ -216,6 +216,7 @@ async def status_of(url: str) -> tuple[int, str]:
         return answer.status, (await answer.json())["status"]
 
 
+@pytest.mark.long
 async def test_two_processes_count_each_their_own(tmp_path: Path, service: Upstream) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
