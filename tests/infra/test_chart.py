@@ -175,7 +175,7 @@ def test_every_part_is_there():
 def test_what_serves_is_given_the_contracts_environment(component):
     plain, secret = variables("everything", component)
     stated = CONTRACT["environment"]
-    assert plain == {*stated["all"], *stated["serving"], "CAIO_OPS_HOST"}
+    assert plain == {*stated["all"], *stated["serving"], *stated["optional"], "CAIO_OPS_HOST"}
     assert secret == dict.fromkeys([*CONTRACT["secrets"]["all"], *CONTRACT["secrets"]["serving"]], "caio")
     assert "CAIO_OPS_HOST" not in variables("least", component)[0], "loopback's alone unless metrics are scraped"
 

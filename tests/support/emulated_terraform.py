@@ -119,14 +119,16 @@ def override(folder: Path) -> str:
 
 
 def plan_environment(terraform: Terraform, emulators: Path, environment: str, folder: Path, *, apply: bool) -> Planned:
-    """Plan an environment by its own example values; with `apply`, also make it.
+    """Plan an environment by its own example values, where it may have a canary with one; with `apply`, also make it.
 
     Raises TerraformFailure with what terraform said when a step fails.
     """
     copy = copy_of_sources(folder)
     place = copy / environment if environment == BOOTSTRAP else copy / "environments" / environment
     (place / "emulator_override.tf").write_text(override(place))
-    values = "-var-file=terraform.tfvars.example"
+    values = ["-var-file=terraform.tfvars.example"]
+    if "canary_code_key" in (place / "variables.tf").read_text():
+        values.append("-var=canary_code_key=canary/code.zip")  # as it is from the second apply on
     with emulated_account(emulators, folder) as address:
         # Given by the environment, credentials reach the providers of other regions too, which no override can name.
         account = {"AWS_ENDPOINT_URL": address, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "testing"}
@@ -134,7 +136,7 @@ def plan_environment(terraform: Terraform, emulators: Path, environment: str, fo
         here = Terraform(terraform.binary, terraform.settings, account)
         here.run(place, "init", "-input=false", "-no-color", seconds=SECONDS_TO_INITIALISE)
         started = time.monotonic()
-        here.run(place, "plan", "-input=false", "-no-color", "-out=plan", values, seconds=SECONDS_TO_PLAN)
+        here.run(place, "plan", "-input=false", "-no-color", "-out=plan", *values, seconds=SECONDS_TO_PLAN)
         plan = here.document(place, "show", "-json", "plan")
         print(f"{environment}: planned in {time.monotonic() - started:.0f} s", file=sys.stderr)
         if not apply:
