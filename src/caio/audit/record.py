@@ -96,9 +96,10 @@ class DecisionRecord:
     """A decision as it is journalled. Times in microseconds since the epoch, ``reserved`` in nano-units.
 
     ``service_id`` and ``version`` name the chosen service and are empty when there is none;
-    ``passed_over`` counts the better ranked services that had no room. The call may take at most ``most_cost``,
-    tokens and milliseconds, also when it is handed on to another service. The certificate, and request and
-    principal as its evidence, are canonical bytes. ``payload`` commits to what the caller sent.
+    ``passed_over`` counts the better ranked services that had no room, were left alone or could not take the
+    payload. The call may take at most ``most_cost``, tokens and milliseconds, also when it is handed on to another
+    service. The certificate, and request and principal as its evidence, are canonical bytes. ``payload`` commits to
+    what the caller sent.
     """
 
     tenant_id: str

@@ -7,7 +7,7 @@ service whose usage would cost more has broken its contract, which is recorded a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from time import monotonic
 from typing import Any
@@ -21,7 +21,7 @@ from caio.foundation.quantity import decimal_text
 from caio.gateway.chats import produced
 from caio.gateway.credentials import Credentials
 from caio.gateway.enforcement import AnswerRules
-from caio.gateway.ports import Call, Operation, Provider, ProviderAnswer, Target
+from caio.gateway.ports import Call, Operation, Provider, ProviderAnswer, Target, Translator
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
 from caio.gateway.target import target_of
 from caio.observability.tracing import current
@@ -44,6 +44,7 @@ class Attempts:
 
     def __init__(self, providers: Mapping[str, Provider], credentials: Credentials) -> None:
         self._providers = providers
+        self._translators = {name: each for name, each in providers.items() if isinstance(each, Translator)}
         self._credentials = credentials
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
 
@@ -61,12 +62,29 @@ class Attempts:
         return known
 
     def misfits(self, wanted: Wanted, offer: Offer) -> tuple[Violation, ...]:
-        """Why the payload breaks the service's own input schema. Empty for a contract that cannot be
-        called at all: the call fails, is recorded, and another service takes over."""
+        """Why the service cannot take the payload: it breaks the service's own input schema, or cannot be said in
+        its protocol. Empty for a contract that cannot be called at all: the call fails, is recorded, and another
+        service takes over."""
         try:
-            return self.endpoint(offer, wanted.request.capabilities[0]).rules.check_input(wanted.body)
+            endpoint = self.endpoint(offer, wanted.request.capabilities[0])
         except UpstreamFailed:
             return ()
+        violations = endpoint.rules.check_input(wanted.body)
+        if not violations and (translator := self._translators.get(offer.protocol)) is not None:
+            return translator.unsaid(endpoint.target, wanted.operation, wanted.body)
+        return violations
+
+    def taken_by_none(self, wanted: Wanted, ranked: Sequence[Ranked]) -> InvalidInput | None:
+        """What the caller is told when no service can take the payload: why not, for each. None when one can."""
+        found = [(each.offer.service_id, self.misfits(wanted, each.offer)) for each in ranked]
+        if not all(violations for _, violations in found):
+            return None
+        if len(found) == 1:
+            name, violations = found[0]
+            return InvalidInput(f"the payload does not fit what {name} accepts", violations, code="invalid_payload")
+        first = [Violation(those[0].pointer, f"{name}: {those[0].message}") for name, those in found]
+        message = f"the payload fits none of the {len(found)} services that satisfy the request"
+        return InvalidInput(message, first, code="invalid_payload")
 
     async def prepare(self, run: Run) -> tuple[Provider, Endpoint, Call]:
         """Everything that calling the run's candidate takes; raises UpstreamFailed."""

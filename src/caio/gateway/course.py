@@ -15,6 +15,7 @@ Laws (each has a test of the same name)
 - open_services_are_passed_over: at admission, at a fallback and at a repetition; when all are, none is called.
 - one_probe_is_let_through: of calls that come at once, too, however long admission takes.
 - a_repetition_needs_a_fault_that_may_pass, and a call of which nothing was done or that may be done twice.
+- a_payload_goes_to_the_best_service_that_can_take_it: its input schema, and what its protocol can say.
 - no_more_repetitions_than_may, and none before the service said.
 - the_callers_hurry_is_no_fault_of_the_service: a deadline that leaves a service less than ``FAIR_MS``.
 """
@@ -109,9 +110,9 @@ class Course:
         self._asks = Asks()
 
     async def admitted(self, wanted: Wanted, decided: Decided) -> Run:
-        """Admit the best ranked service that has room and can take the payload, which the winner can. Waits a
-        moment where slots alone are missing. Raises LimitExceeded or BudgetExhausted, and NotReady
-        ``services_unavailable`` when every service is left alone at present."""
+        """Admit the best ranked service that has room and can take the payload. Waits a moment where slots alone are
+        missing. Raises LimitExceeded or BudgetExhausted, InvalidInput ``invalid_payload`` when no service can take
+        the payload, and NotReady ``services_unavailable`` when every service is left alone at present."""
         found = await self._first_with_room(wanted, decided)
         if isinstance(found, Run):
             return found
@@ -153,7 +154,7 @@ class Course:
         order = self._breakers.order(tenant_id, ranked, decided.decided_at)
         for position in order:
             offer = ranked[position].offer
-            if position > 0 and self._attempts.misfits(wanted, offer):
+            if self._attempts.misfits(wanted, offer):
                 continue
             granted: Grant | ServiceBusy | None = None
             if self._queues:
@@ -176,6 +177,8 @@ class Course:
             if soonest is None or granted.retry_after < soonest.retry_after:
                 soonest = granted
         if soonest is None:
+            if (unfit := self._attempts.taken_by_none(wanted, ranked)) is not None:
+                raise unfit
             raise none_callable(self._breakers.wait(tenant_id, ranked, decided.decided_at))
         return _Busy(soonest, slots)
 

@@ -179,18 +179,14 @@ class Gateway:
         return self._doors.refusal(caller)
 
     async def decided(self, wanted: Wanted, decision_id: str | None = None) -> Decided:
-        """Decide; journal and raise a refusal; raise InvalidInput when the winner cannot take the payload, and
-        LimitExceeded at once for whoever was just refused and cannot be admitted yet."""
+        """Decide; journal and raise a refusal; raise LimitExceeded at once for whoever was just refused and cannot be
+        admitted yet."""
         self._doors.check(wanted.caller)
         decided = await self.decide(wanted, decision_id=decision_id)
-        winner = decided.decision.winner
-        if winner is None:
+        if decided.decision.winner is None:
             self.metrics.refused += 1
             await self.books.enter(wanted, decided.decision, decided.decision_id, decided.decided_at, Mode.ORCHESTRATE)
             raise refusal(decided)
-        if violations := self.attempts.misfits(wanted, winner.offer):
-            message = f"the payload does not fit what {winner.offer.service_id} accepts"
-            raise InvalidInput(message, violations, code="invalid_payload")
         return decided
 
     async def admitted(self, wanted: Wanted, decision_id: str | None = None) -> Run:
@@ -200,6 +196,8 @@ class Gateway:
         began = monotonic()
         try:
             run = await self.course.admitted(wanted, decided)
+        except InvalidInput:
+            raise
         except CaioError as error:
             self.metrics.exhausted += 1
             if isinstance(error, NotReady) and error.code == "services_unavailable":

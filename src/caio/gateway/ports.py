@@ -9,8 +9,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import msgspec
+
+from caio.foundation.errors import Violation
 from caio.foundation.money import Usage
 from caio.foundation.scope import TenantScope
 from caio.gateway.health import Change
@@ -89,8 +92,7 @@ class ProviderAnswer:
     usage: Usage | None
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     """One event of a stream, as the JSON text the service sent (OpenAI shape, without ``data:``).
 
     ``has_content`` says whether it carries something a person would see or a program act on; ``text`` is all
@@ -112,9 +114,18 @@ class Provider(Protocol):
         """Raises UpstreamFailed TIMEOUT when ``call.timeout`` is over: nobody else watches the time."""
         ...
 
-    def stream(self, target: Target, call: Call) -> AsyncIterator[Chunk]:
-        """Yield the stream's chunks. Ending without the protocol's own end mark raises
+    def stream(self, target: Target, call: Call) -> AsyncIterator[Sequence[Chunk]]:
+        """Yield the stream's chunks: together those, one at least, that came at once. Ending without the protocol's own end mark raises
         UpstreamFailed: a cut stream never looks complete. Closing the iterator cancels the call."""
+        ...
+
+
+@runtime_checkable
+class Translator(Protocol):
+    """A provider whose protocol has no words for some of what a chat may ask for."""
+
+    def unsaid(self, target: Target, operation: Operation, body: Any) -> tuple[Violation, ...]:
+        """Why the body cannot be said to the target's service; empty when it can. Calls nobody."""
         ...
 
 

@@ -20,6 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
+from caio.foundation.errors import Violation
 from caio.gateway.ports import Call, Chunk, Operation, ProviderAnswer, Target
 from caio.providers.exchange import (
     expect_plain,
@@ -34,7 +35,7 @@ from caio.providers.exchange import (
 from caio.providers.faults import failed_event
 from caio.providers.outbound import Answer, OutboundClient
 from caio.providers.sse import EventReader
-from caio.providers.translated import cut, event_data, json_object, told, told_chunks, written
+from caio.providers.translated import cut, event_data, json_object, told, told_chunks, unsaid, written
 from caio.providers.translation.chat_to_anthropic import MessagesStream, completion, messages_request
 
 VERSION = "2023-06-01"
@@ -47,6 +48,10 @@ class Anthropic:
         self._outbound = outbound
         self._now = now
 
+    def unsaid(self, target: Target, operation: Operation, body: Any) -> tuple[Violation, ...]:
+        """Why the body cannot be said in Messages; empty when it can."""
+        return unsaid(operation, body, _writing(target, stream=False))
+
     async def call(self, target: Target, call: Call) -> ProviderAnswer:
         """One request, one answer; raises UpstreamFailed."""
         request, json = _request(target, call, stream=False)
@@ -57,7 +62,7 @@ class Anthropic:
             raise failed_event(subject_of(target), document, secret=call.secret)
         return told(target, lambda: completion(document, int(self._now()), json=json))
 
-    async def stream(self, target: Target, call: Call) -> AsyncIterator[Chunk]:
+    async def stream(self, target: Target, call: Call) -> AsyncIterator[Sequence[Chunk]]:
         """The chunks up to ``message_stop``; raises UpstreamFailed, also when the stream ends before it.
         ``call.timeout`` bounds the whole stream."""
         request, json = _request(target, call, stream=True)
@@ -72,8 +77,8 @@ class Anthropic:
                     event = json_object(target, data)
                     if event.get("type") == "error":
                         raise failed_event(subject_of(target), event, secret=call.secret)
-                    for chunk in told_chunks(target, partial(messages.read, event)):
-                        yield chunk
+                    if chunks := told_chunks(target, partial(messages.read, event)):
+                        yield chunks
                     if messages.complete:
                         await answer.finish()
                         return
@@ -94,5 +99,8 @@ class Anthropic:
 
 
 def _request(target: Target, call: Call, *, stream: bool) -> tuple[dict[str, Any], bool]:
-    write = partial(messages_request, model=target.model, max_tokens=target.max_tokens, stream=stream)
-    return written(target, call, write)
+    return written(target, call, _writing(target, stream=stream))
+
+
+def _writing(target: Target, *, stream: bool) -> Callable[[Any], tuple[dict[str, Any], bool]]:
+    return partial(messages_request, model=target.model, max_tokens=target.max_tokens, stream=stream)

@@ -28,7 +28,7 @@ from urllib.parse import quote
 import msgspec
 
 from caio.aws.signing import AwsKey, signed_headers
-from caio.foundation.errors import UpstreamFailed, UpstreamFault
+from caio.foundation.errors import UpstreamFailed, UpstreamFault, Violation
 from caio.gateway.ports import Call, Chunk, Operation, ProviderAnswer, Target
 from caio.providers.event_stream import EventStreamBroken, Message, MessageReader
 from caio.providers.exchange import (
@@ -42,7 +42,7 @@ from caio.providers.exchange import (
 )
 from caio.providers.faults import failed_event
 from caio.providers.outbound import Answer, OutboundClient
-from caio.providers.translated import cut, json_object, told, told_chunks, written
+from caio.providers.translated import cut, json_object, told, told_chunks, unsaid, written
 from caio.providers.translation.chat_to_bedrock import ConverseStream, completion, converse_request
 
 SERVICE = "bedrock"
@@ -57,6 +57,10 @@ class Bedrock:
         self._outbound = outbound
         self._now = now
 
+    def unsaid(self, target: Target, operation: Operation, body: Any) -> tuple[Violation, ...]:
+        """Why the body cannot be said in Converse; empty when it can."""
+        return unsaid(operation, body, partial(converse_request, max_tokens=target.max_tokens))
+
     async def call(self, target: Target, call: Call) -> ProviderAnswer:
         """One request, one answer; raises UpstreamFailed."""
         request, json = written(target, call, partial(converse_request, max_tokens=target.max_tokens))
@@ -68,7 +72,7 @@ class Bedrock:
         read = partial(completion, document, answer_id=answer_id, model=target.model or "", json=json)
         return told(target, partial(read, created=self._now() // 1_000_000))
 
-    async def stream(self, target: Target, call: Call) -> AsyncIterator[Chunk]:
+    async def stream(self, target: Target, call: Call) -> AsyncIterator[Sequence[Chunk]]:
         """The chunks up to ``messageStop`` and what it took; raises UpstreamFailed, also when the stream ends
         before. ``call.timeout`` bounds the whole stream."""
         request, json = written(target, call, partial(converse_request, max_tokens=target.max_tokens))
@@ -83,8 +87,8 @@ class Bedrock:
             reader = MessageReader()
             while piece := await answer.next_step():
                 for message in _messages(target, reader, piece):
-                    for chunk in _chunks(target, call, converse, message):
-                        yield chunk
+                    if chunks := _chunks(target, call, converse, message):
+                        yield chunks
                 if converse.counted:
                     await answer.finish()
                     return

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from caio.foundation.errors import UpstreamFailed, UpstreamFault
+from caio.foundation.errors import UpstreamFailed, UpstreamFault, Violation
 from caio.gateway.ports import Call, Chunk, Operation, Target
 from caio.providers.exchange import garbage, outgoing, subject_of
 from caio.providers.sse import EventReader, EventTooLong
@@ -20,7 +20,7 @@ T = TypeVar("T")
 def event_data(target: Target, reader: EventReader, piece: bytes) -> list[bytes]:
     """The data of the events that ``piece`` completes. An event with empty data is a heartbeat."""
     try:
-        return [event.data for event in reader.feed(piece) if event.data]
+        return [data for data in reader.feed(piece) if data]
     except EventTooLong as error:
         raise garbage(target, "sent a frame that is too long, or too many of them") from error
 
@@ -36,6 +36,17 @@ def written(target: Target, call: Call, write: Callable[[Any], T]) -> T:
     except Untranslatable as error:
         failure = UpstreamFailed(f"{subject_of(target)} was not called: {error}", UpstreamFault.INVALID)
     raise failure
+
+
+def unsaid(operation: Operation, body: Any, write: Callable[[Any], object]) -> tuple[Violation, ...]:
+    """Why ``write`` cannot say the body; empty when it can."""
+    if operation is Operation.EMBEDDINGS:
+        return (Violation("", "speaks a protocol of chats, not of embeddings"),)
+    try:
+        write(outgoing(body))
+    except Untranslatable as error:
+        return (Violation(error.pointer, error.why),)
+    return ()
 
 
 def told(target: Target, read: Callable[[], T]) -> T:

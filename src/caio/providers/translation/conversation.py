@@ -37,6 +37,8 @@ class Untranslatable(ValueError):
 
     def __init__(self, pointer: str, why: str) -> None:
         super().__init__(f"{pointer} {why}")
+        self.pointer = pointer
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
