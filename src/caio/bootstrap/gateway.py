@@ -20,7 +20,7 @@ from caio.gateway.books import Books
 from caio.gateway.breakers import Breakers
 from caio.gateway.credentials import Credentials
 from caio.gateway.pipeline import Gateway
-from caio.gateway.ports import HeldCalls, SharedHealth
+from caio.gateway.ports import HeldCalls, OperatorKeys, SharedHealth
 from caio.gateway.sharing import Sharing
 from caio.gateway.starts import Starts
 from caio.gateway.streams import Patience, Streams
@@ -77,7 +77,8 @@ async def open_gateway(
     books = Books(audit.journal, audit.vault, waking, histories, now, os.urandom, metrics)
     processes = Processes(settings.process_commands)
     stack.push_async_callback(processes.close)
-    attempts = Attempts(providers(outbound, processes), Credentials(stores.secrets, audit.vault))
+    credentials = Credentials(stores.secrets, audit.vault, await _operator_keys(stack, settings))
+    attempts = Attempts(providers(outbound, processes), credentials)
     gateway = Gateway(
         views,
         histories,
@@ -97,6 +98,18 @@ async def open_gateway(
     )
     streams = Streams(gateway, Patience(settings.first_token_seconds, settings.stream_idle_seconds))
     return RequestPath(views, histories, admission, limiter, held, limits, gateway, streams, starts)
+
+
+async def _operator_keys(stack: AsyncExitStack, settings: Settings) -> OperatorKeys | None:
+    """What the operator lends to services; None where it is nothing."""
+    if not settings.aws_role_services:
+        return None
+    from caio.aws.role import RoleKeys
+
+    keys = RoleKeys(settings.aws_role_services, os.environ.get("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"))
+    stack.push_async_callback(keys.stop)
+    await keys.start()
+    return keys
 
 
 def _kept_answers(stack: AsyncExitStack, settings: Settings) -> KeptAnswers:

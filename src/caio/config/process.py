@@ -14,6 +14,8 @@ from caio.config.identity import read_json
 from caio.config.values import Environment, split
 
 _COMMAND = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+#: A service by its owner and name, or all of an owner's.
+_LENT_TO = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}/(\*|[a-z0-9][a-z0-9_-]{0,62})")
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 
 _Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode]
@@ -133,6 +135,16 @@ class CallingSettings(Environment):
             "together with a PostgreSQL database, a Redis or identity providers.",
         ),
     ] = {}  # noqa: RUF012 - pydantic copies it
+    aws_role_services: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(
+            max_length=1_000,
+            description="Services that are called with this process's own AWS credentials, comma-separated "
+            "`TENANT/SERVICE`, or `TENANT/*` for all of a tenant's; unset lends them to none "
+            "([how](../how-to/use-provider-keys.md#the-operators-own-role)). Needs the extra `aws`.",
+        ),
+    ] = ()
     event_bus: Annotated[
         str | None,
         Field(
@@ -146,6 +158,18 @@ class CallingSettings(Environment):
     @classmethod
     def _split_networks(cls, value: object) -> object:
         return split(value)
+
+    @field_validator("aws_role_services", mode="before")
+    @classmethod
+    def _split_services(cls, value: object) -> object:
+        return split(value)
+
+    @field_validator("aws_role_services")
+    @classmethod
+    def _named_services(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_LENT_TO.fullmatch, value)):
+            raise ValueError("each is TENANT/SERVICE, or TENANT/* for all of a tenant's services")
+        return value
 
     @field_validator("process_commands", mode="before")
     @classmethod

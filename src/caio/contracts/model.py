@@ -237,7 +237,8 @@ class Endpoint(Part):
 
 class Auth(Part):
     """How CAIO authenticates itself to the service; the secret is stored elsewhere, by name. Of the scheme ``aws``
-    it is a JSON object: access_key_id, secret_access_key and, for temporary ones, session_token."""
+    it is a JSON object: access_key_id, secret_access_key and, for temporary ones, session_token; without one the
+    operator's own role signs, where the operator lends it to the service."""
 
     scheme: AuthScheme
     secret_ref: Maybe[SecretRef] = None

@@ -99,7 +99,7 @@ def _api(api: Mapping[str, Any], kinds: set[str]) -> Iterator[Flaw]:
     scheme = auth.get("scheme")
     if scheme == "none" and "secret_ref" in auth:
         yield "/api/auth/secret_ref", "must be left out with the scheme 'none'"
-    if isinstance(scheme, str) and scheme != "none" and "secret_ref" not in auth:
+    if isinstance(scheme, str) and scheme not in ("none", "aws") and "secret_ref" not in auth:
         yield "/api/auth/secret_ref", f"is required for the scheme '{scheme[:40]}'"
     if isinstance(protocol, str):
         yield from _of_one_protocol(api, protocol, scheme)

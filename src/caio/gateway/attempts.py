@@ -93,9 +93,7 @@ class Attempts:
         if provider is None:
             raise UpstreamFailed(f"no provider speaks the protocol {offer.protocol!r}", UpstreamFault.INVALID)
         endpoint = self.endpoint(offer, wanted.request.capabilities[0])
-        secret = None
-        if endpoint.target.secret_ref is not None:
-            secret = await self._credentials.secret(wanted.caller.scope, endpoint.target.secret_ref)
+        secret = await self._credentials.of(wanted.caller.scope, offer.tenant_id, endpoint.target)
         timeout = min(run.remaining, offer.timeout_ms / 1000)
         if timeout <= 0:
             raise UpstreamFailed("the request's deadline has passed", UpstreamFault.TIMEOUT)

@@ -11,7 +11,7 @@ from time import monotonic
 from caio.audit.sealing import TenantVault
 from caio.foundation.errors import NotFound, UpstreamFailed, UpstreamFault
 from caio.foundation.scope import TenantScope
-from caio.gateway.ports import SecretStore
+from caio.gateway.ports import OperatorKeys, SecretStore, Target
 
 KEPT_SECONDS = 5.0
 
@@ -24,10 +24,22 @@ def secret_context(name: str) -> bytes:
 class Credentials:
     """Looks up the secrets that contracts refer to."""
 
-    def __init__(self, store: SecretStore, vault: TenantVault) -> None:
+    def __init__(self, store: SecretStore, vault: TenantVault, lent: OperatorKeys | None = None) -> None:
         self._store = store
         self._vault = vault
+        self._lent = lent
         self._kept: dict[tuple[str, str], tuple[float, str]] = {}
+
+    async def of(self, scope: TenantScope, owner: str, target: Target) -> str | None:
+        """What the service is called with on behalf of the caller's tenant: a secret of that tenant, what the operator
+        lends to the ``owner``'s service, or nothing. Raises UpstreamFailed AUTH where that is not to be had."""
+        if target.secret_ref is not None:
+            return await self.secret(scope, target.secret_ref)
+        if target.auth_scheme != "aws":
+            return None
+        if self._lent is None:
+            raise not_lent(target.service_id)
+        return self._lent.secret(owner, target)
 
     async def secret(self, scope: TenantScope, name: str) -> str:
         """The secret's value; raises UpstreamFailed AUTH when the tenant has none of that name."""
@@ -44,3 +56,9 @@ class Credentials:
         value = (await self._vault.sealer(scope)).open(sealed, secret_context(name)).decode()
         self._kept[scope.tenant_id, name] = (monotonic(), value)
         return value
+
+
+def not_lent(service_id: str) -> UpstreamFailed:
+    """The fault of a service that is to be called as the operator, who has not said so."""
+    why = "it names no secret, and the operator's own role is not lent to it (CAIO_AWS_ROLE_SERVICES)"
+    return UpstreamFailed(f"Service {service_id!r} was not called: {why}", UpstreamFault.AUTH)

@@ -115,8 +115,10 @@ class Provider(Protocol):
         ...
 
     def stream(self, target: Target, call: Call) -> AsyncIterator[Sequence[Chunk]]:
-        """Yield the stream's chunks: together those, one at least, that came at once. Ending without the protocol's own end mark raises
-        UpstreamFailed: a cut stream never looks complete. Closing the iterator cancels the call."""
+        """Yield the stream's chunks: together those, one at least, that came at once.
+
+        Ending without the protocol's own end mark raises UpstreamFailed: a cut stream never looks complete. Closing
+        the iterator cancels the call."""
         ...
 
 
@@ -349,6 +351,15 @@ class SharedHealth(Protocol):
     async def told(self) -> Sequence[Change]:
         """What anybody, this process too, has told since it was asked last, and perhaps some of what was told
         before; of each breaker the last, oldest first. At first all that is kept."""
+        ...
+
+
+class OperatorKeys(Protocol):
+    """Credentials of the operator's own, for services that the operator has named."""
+
+    def secret(self, owner: str, target: Target) -> str:
+        """What the ``owner`` tenant's service is called with, in the form of a stored secret. Raises UpstreamFailed
+        AUTH."""
         ...
 
 
