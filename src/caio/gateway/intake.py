@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
@@ -41,6 +42,11 @@ MAX_BOUNDS = 16
 MAX_DEADLINE_MS = 600_000
 DEADLINE_MS = 30_000
 STREAM_DEADLINE_MS = 300_000
+
+#: The statistics of a bound, and those of a wish in their order.
+_STATISTICS = (*STRENGTH, "min")
+_stated = attrgetter(*_STATISTICS)
+_NONE: frozenset[str] = frozenset()
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -217,11 +223,14 @@ def kernel_request(
 ) -> Request:
     """The kernel's Request. Raises InvalidInput when numbers leave the exact domain, when no
     capability is named, or when a bound names an unknown statistic."""
-    capabilities = tuple(dict.fromkeys([*([wishes.capability] if wishes.capability else []), *wishes.capabilities]))
+    if wishes.capabilities:
+        capabilities = tuple(dict.fromkeys([*([wishes.capability] if wishes.capability else []), *wishes.capabilities]))
+    else:
+        capabilities = (wishes.capability,) if wishes.capability else ()
     violations: list[Violation] = []
     if not capabilities:
         violations.append(Violation("/request/capability", "name at least one capability"))
-    needs = wishes.requirements
+    needs, constraints = wishes.requirements, wishes.constraints
     bounds = _bounds(needs, violations)
     max_cost = _exact(needs.max_cost, "/request/requirements/max_cost", violations)
     if violations:
@@ -232,24 +241,24 @@ def kernel_request(
         capabilities=capabilities,
         bounds=bounds,
         max_cost=max_cost,
-        features=frozenset(needs.features),
+        features=frozenset(needs.features) if needs.features else _NONE,
         context_length=needs.context_length,
         data_locality=needs.data_locality,
-        regions=frozenset(needs.regions),
-        compliance=frozenset(needs.compliance),
+        regions=frozenset(needs.regions) if needs.regions else _NONE,
+        compliance=frozenset(needs.compliance) if needs.compliance else _NONE,
         classification=wishes.data_classification,
         sensitive=wishes.sensitive,
-        egress=wishes.constraints.egress,
-        training=wishes.constraints.training,
-        max_retention_days=wishes.constraints.max_retention_days,
-        services=frozenset(wishes.constraints.services),
-        excluded_services=frozenset(wishes.constraints.excluded_services),
+        egress=constraints.egress,
+        training=constraints.training,
+        max_retention_days=constraints.max_retention_days,
+        services=frozenset(constraints.services) if constraints.services else _NONE,
+        excluded_services=frozenset(constraints.excluded_services) if constraints.excluded_services else _NONE,
         protocols=protocols,
         stream=stream,
         input_bytes=input_bytes,
         max_tokens=needs.max_tokens,
         deadline_ms=wishes.deadline_ms or (STREAM_DEADLINE_MS if stream else DEADLINE_MS),
-        labels=tuple(sorted(labels.items())),
+        labels=tuple(sorted(labels.items())) if labels else (),
         weights=_weights(wishes.objective),
         on_violation=wishes.on_violation,
         seed=None if wishes.seed is None else str(wishes.seed),
@@ -271,8 +280,7 @@ def _bounds(needs: Requirements | AcceptedRequirements, violations: list[Violati
     if needs.deterministic:
         found["determinism.min"] = NANO
     for name, wish in needs.bounds.items():
-        for statistic in (*STRENGTH, "min"):
-            stated = getattr(wish, statistic)
+        for statistic, stated in zip(_STATISTICS, _stated(wish), strict=True):
             if stated is None:
                 continue
             value = _exact(stated, f"/request/requirements/{name}/{statistic}", violations) or 0
@@ -281,7 +289,7 @@ def _bounds(needs: Requirements | AcceptedRequirements, violations: list[Violati
             found[bound] = min(value, found.get(bound, value))
     if len(found) > MAX_BOUNDS:
         violations.append(Violation("/request/requirements", f"at most {MAX_BOUNDS} bounds"))
-    return tuple(sorted(found.items()))
+    return tuple(sorted(found.items())) if found else ()
 
 
 def _exact(value: Decimal | float | str | None, pointer: str, violations: list[Violation]) -> int | None:

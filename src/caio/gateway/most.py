@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from caio.routing.model import Capability, Decision, Offer, Ranked, Request
+from caio.routing.model import Decision, Offer, Ranked, Request
 
 #: Tokens taken for an answer that neither the request nor the contract bounds.
 UNBOUNDED_ANSWER = 4_096
@@ -49,13 +49,10 @@ def worst_tokens(request: Request, offer: Offer) -> int:
 
 def _longest_of(request: Request, offer: Offer) -> int:
     """The most tokens of one answer, where the request does not bound it."""
-    bounds = []
+    longest: int | None = None
     for name in request.capabilities:
-        offered = offer.capabilities.get(name)
-        if offered is not None and (bound := _longest_answer(offered)) is not None:
-            bounds.append(bound)
-    return max(bounds) if bounds else UNBOUNDED_ANSWER
-
-
-def _longest_answer(offered: Capability) -> int | None:
-    return offered.context_length if offered.max_tokens is None else offered.max_tokens
+        if (offered := offer.capabilities.get(name)) is not None:
+            bound = offered.context_length if offered.max_tokens is None else offered.max_tokens
+            if bound is not None and (longest is None or bound > longest):
+                longest = bound
+    return UNBOUNDED_ANSWER if longest is None else longest

@@ -72,17 +72,18 @@ def decide(
     seed = request_hash if request.seed is None else request.seed
     ranked = Ranking(snapshot.offers, sifted.feasible, scores, prices, seed)
     on_violation = shape.on_violation or request.on_violation or OnViolation.REPORT
-    best = ranked[0] if len(ranked) else None
+    shown = ranked.best(RANKED_ROWS)[:RANKED_ROWS]
+    best = shown[0] if shown else None
     certificate = _Certificate(
         excluded=sifted.excluded,
         feasible={"count": len(ranked), "hash": feasible_hash(scores, prices)},
-        guarantees=NOTHING if best is None else shape.promises(ranked.row(0), best.offer).at(best.worst_cost),
+        guarantees=NOTHING if best is None else shape.promises(best.offer).at(best.worst_cost),
         history=history.digest,
         on_violation=on_violation.value,
         plan=[] if best is None else [_step(best.offer)],
         policies=rules.digest,
         principal=caller.hash,
-        ranked=ranked.best(RANKED_ROWS),
+        ranked=[[each.offer.service_id, each.offer.version, each.score, each.worst_cost] for each in shown],
         request=request_hash,
         seed=seed,
         service_count=len(snapshot.offers),
@@ -111,7 +112,7 @@ class _Certificate(Form, frozen=True):
     plan: Sequence[Mapping[str, str]]
     policies: str
     principal: str
-    ranked: Sequence[Sequence[Any]]
+    ranked: Sequence[Sequence[int | str]]
     request: str
     seed: str
     service_count: int

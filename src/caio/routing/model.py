@@ -211,8 +211,13 @@ class Request:
     seed: str | None = None
 
     def __post_init__(self) -> None:
-        sizes = (self.input_bytes, self.deadline_ms, self.context_length or 0, self.max_tokens or 0)
-        if min(sizes) < 0 or max(*sizes, self.max_retention_days or 0) > MAX_INTEGER:
+        if not (
+            0 <= self.input_bytes <= MAX_INTEGER
+            and 0 <= self.deadline_ms <= MAX_INTEGER
+            and 0 <= (self.context_length or 0) <= MAX_INTEGER
+            and 0 <= (self.max_tokens or 0) <= MAX_INTEGER
+            and (self.max_retention_days or 0) <= MAX_INTEGER
+        ):
             raise ValueError("a request's sizes and times are integers from 0 to 2**53 - 1")
         if not 1 <= self.answers <= MAX_ANSWERS:
             raise ValueError(f"a call asks for 1 to {MAX_ANSWERS} answers")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, overload
+from typing import Self, overload
 
 import numpy as np
 
@@ -158,12 +158,13 @@ class Ranking(Sequence[Ranked]):
     """
 
     offers: Sequence[Offer]
-    rows: Rows
+    rows: Rows | Sequence[int]
     scores: Values
     prices: Values
     seed: str
     _order: list[int] = field(default_factory=list, compare=False, repr=False)
-    _made: dict[int, Ranked] = field(default_factory=dict, compare=False, repr=False)
+    # In rank order. Made once, so that whoever looks twice sees one and the same.
+    _made: list[Ranked] = field(default_factory=list, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -173,13 +174,16 @@ class Ranking(Sequence[Ranked]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Ranked, ...]: ...
     def __getitem__(self, index: int | slice) -> Ranked | tuple[Ranked, ...]:
+        made = self._made
         if isinstance(index, slice):
             stop = index.stop if index.stop is not None and index.stop >= 0 else len(self)
-            return tuple([self._ranked(place) for place in self.places(stop)[index]])
-        return self._ranked(self.places(index + 1 if index >= 0 else len(self))[index])
+            return tuple((made if stop <= len(made) else self.best(stop))[index])
+        if 0 <= index < len(made):
+            return made[index]
+        return self.best(index + 1 if index >= 0 else len(self))[index]
 
     def __iter__(self) -> Iterator[Ranked]:
-        return map(self._ranked, self.places(len(self)))
+        return iter(self.best(len(self)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -187,10 +191,13 @@ class Ranking(Sequence[Ranked]):
     def __hash__(self) -> int:
         return hash(tuple(self))
 
-    def best(self, count: int) -> list[list[Any]]:
-        """The first rows of the ranking: id, version, score, worst-case price."""
-        ranked = [self._ranked(place) for place in self.places(count)[:count]]
-        return [[each.offer.service_id, each.offer.version, each.score, each.worst_cost] for each in ranked]
+    def best(self, count: int) -> Sequence[Ranked]:
+        """At least the first ``count``, in rank order."""
+        made, order = self._made, self.places(count)
+        if len(made) < min(count, len(order)):
+            offers, rows, scores, prices = self.offers, self.rows, self.scores, self.prices
+            made += [Ranked(offers[rows[at]], int(scores[at]), int(prices[at])) for at in order[len(made) : count]]
+        return made
 
     def places(self, count: int) -> list[int]:
         """At least the first ``count`` in rank order, as places in ``rows``."""
@@ -198,21 +205,9 @@ class Ranking(Sequence[Ranked]):
             self._order[:] = _first(count, self.scores, self._tie_break)
         return self._order
 
-    def row(self, index: int) -> int:
-        """The row of the service that is ranked there."""
-        return self.rows.item(self.places(index + 1)[index])
-
-    def _ranked(self, place: int) -> Ranked:
-        # Made once, so that whoever looks twice sees one and the same.
-        known = self._made.get(place)
-        if known is None:
-            offer = self.offers[self.rows.item(place)]
-            known = self._made[place] = Ranked(offer, int(self.scores[place]), int(self.prices[place]))
-        return known
-
     def _tie_break(self, place: int) -> bytes:
         """A hash that nobody can aim at without the seed."""
-        offer = self.offers[self.rows.item(place)]
+        offer = self.offers[self.rows[place]]
         return keyed(self.seed.encode(), f"{offer.service_id}@{offer.version}".encode())
 
 

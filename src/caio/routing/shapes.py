@@ -75,7 +75,7 @@ class Shape:
 
     ``all`` is as if every price passed clause ``cost``, which is asked of the ``priced`` rows by their ``tariff``,
     or where these are few by their ``charges``. ``on_violation`` is what policies say of it. ``_promises`` keeps
-    what services guarantee, by row.
+    what services guarantee, by their keys.
     """
 
     needs: Needs
@@ -88,7 +88,7 @@ class Shape:
     tariff: Tariff
     charges: Charges | None
     _cuts: dict[tuple[bool, ...], Sifted] = field(default_factory=dict, repr=False)
-    _promises: dict[int, Promises] = field(default_factory=dict, repr=False)
+    _promises: dict[tuple[str, str], Promises] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, columns: Columns, needs: Needs, principal: Principal, force: InForce, policies: int) -> Self:
@@ -136,11 +136,12 @@ class Shape:
         weighed = self._standing(sifted, columns, observed, digest) + Weighed.of_costs(prices, weight)
         return sifted, weighed.scores(prices.size), prices
 
-    def promises(self, row: int, offer: Offer) -> Promises:
-        """What ``offer``, at this row, guarantees."""
-        known = self._promises.get(row)
+    def promises(self, offer: Offer) -> Promises:
+        """What ``offer``, which is one of the snapshot's, guarantees."""
+        key = offer.key
+        known = self._promises.get(key)
         if known is None:
-            known = self._promises[row] = Promises.of(offer, self.needs)
+            known = self._promises[key] = Promises.of(offer, self.needs)
         return known
 
     def _cut(self, affordable: tuple[bool, ...]) -> Sifted:
