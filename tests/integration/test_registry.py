@@ -587,6 +587,30 @@ async def test_views_of_tenants_not_heard_of_are_forgotten(registry, monkeypatch
     assert again.snapshot.services_hash == first.snapshot.services_hash
 
 
+async def test_what_views_take_is_bounded_over_all_tenants(registry, monkeypatch):
+    """Who called longest ago gives up what is kept of its requests first, and its view when that is not enough."""
+    await registry.catalog.register(BY_ACME, contract())
+    await registry.catalog.register(BY_RIVAL, contract())
+    acme, rival = [(await registry.views.current(scope)).snapshot for scope in (ACME, RIVAL)]
+    empty = acme.weight
+    for snapshot in (acme, rival):
+        for number in range(10):
+            snapshot.shape(number, object)
+    full = acme.weight
+    monkeypatch.setattr("caio.registry.views.CALLS_BETWEEN_LOOKS", 1)
+    monkeypatch.setattr("caio.registry.views.BYTES_KEPT", 2 * full)
+    await registry.views.current(RIVAL)
+    assert (acme.weight, rival.weight) == (full, full)
+    monkeypatch.setattr("caio.registry.views.BYTES_KEPT", full + empty)
+    await registry.views.current(RIVAL)
+    assert (acme.weight, rival.weight) == (empty, full)
+    assert list(registry.views._last) == list(registry.views._views) == ["acme", "rival"]
+    monkeypatch.setattr("caio.registry.views.BYTES_KEPT", full)
+    await registry.views.current(RIVAL)
+    assert list(registry.views._last) == list(registry.views._views) == ["rival"]
+    assert rival.weight == full
+
+
 async def test_a_clock_set_back_does_not_stop_histories(registry):
     histories = registry.histories
     first = await histories.current(ACME, NOW)

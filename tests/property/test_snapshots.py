@@ -162,6 +162,21 @@ def test_few_services_keep_no_more_shapes_than_many() -> None:
     assert len(snapshot._shapes) <= 4_000
 
 
+def test_requests_that_are_long_are_not_kept() -> None:
+    """What is kept is bounded in number, so each must be bounded in bytes."""
+    evidence = world(3)
+    given_offers, attached, _, principal, history = read(evidence)
+    snapshot = compile_snapshot("acme", given_offers, attached)
+    names = [f"service-{number:03}-of-many-with-a-long-name" for number in range(100)]
+    for document, kept in (({}, 1), ({"excluded_services": names}, 1), ({"compliance": names[:40]}, 2)):
+        asked = Request.from_document(changed(evidence["request"], document) | document)
+        decide(snapshot, asked, principal, history)
+        assert len(snapshot._sorts) == len(snapshot._shapes) == kept
+    assert snapshot.weight > 2 * 5_000
+    snapshot.forget_requests()
+    assert len(snapshot._sorts) == len(snapshot._shapes) == len(snapshot._known) == 0
+
+
 def test_names_of_bounds_are_forgotten() -> None:
     for number in range(2_000):
         qualifying(f"made_up_{number}.p95")

@@ -35,6 +35,10 @@ INLINE_BYTES = 16_384
 INLINE_OF_ONE = 8
 #: Tenants whose views are kept; another's is made again when it is needed.
 TENANTS_KEPT = 1_000
+#: What the views of all tenants may take together, in bytes as their snapshots tell (about; looked at once in so many
+#: calls). Beyond it the tenants that called longest ago lose what is kept of their requests, then their views.
+BYTES_KEPT = 512 << 20
+CALLS_BETWEEN_LOOKS = 1_024
 #: How often a view is read again because something changed meanwhile.
 READINGS = 5
 
@@ -68,6 +72,7 @@ class Views:
         self._shared_generation = 0
         self._inline: OrderedDict[bytes, Rule] = OrderedDict()
         self._kept: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._calls = 0
 
     def changed(self, scope: TenantScope, shared: bool) -> None:
         """Forget the tenant's view (every tenant's, when a shared service changed)."""
@@ -102,6 +107,9 @@ class Views:
         view = self._views.get(scope.tenant_id)
         if view is not None:
             self._last.move_to_end(scope.tenant_id)
+            self._calls += 1
+            if self._calls >= CALLS_BETWEEN_LOOKS:
+                self._make_room()
             return view
         async with self._building[scope.tenant_id]:
             for reading in range(1, READINGS + 1):
@@ -217,9 +225,30 @@ class Views:
         view = self._last[scope.tenant_id] = View(snapshot, nameable)
         self._last.move_to_end(scope.tenant_id)
         if len(self._last) > TENANTS_KEPT:
-            forgotten, _ = self._last.popitem(last=False)
-            self._views.pop(forgotten, None)
+            self._let_go(next(iter(self._last)))
+        self._make_room()
         return view
+
+    def _make_room(self) -> None:
+        """Keep to BYTES_KEPT, but for what the tenant that called last needs."""
+        self._calls = 0
+        beyond = sum(view.snapshot.weight for view in self._last.values()) - BYTES_KEPT
+        *others, _ = self._last
+        for give_up in (self._forget_requests, self._let_go):
+            for tenant_id in others:
+                if beyond <= 0:
+                    return
+                beyond -= give_up(tenant_id)
+
+    def _forget_requests(self, tenant_id: str) -> int:
+        snapshot = self._last[tenant_id].snapshot
+        before = snapshot.weight
+        snapshot.forget_requests()
+        return before - snapshot.weight
+
+    def _let_go(self, tenant_id: str) -> int:
+        self._views.pop(tenant_id, None)
+        return self._last.pop(tenant_id).snapshot.weight
 
     async def _keep_manifest(self, scope: TenantScope, rules: Sequence[Rule]) -> None:
         await self._keep(scope, policies_hash(rules), canonical_json(policies_manifest(rules)))

@@ -25,8 +25,8 @@ VARYING = ("deadline_ms", "input_bytes", "labels", "max_cost", "seed")
 #: All else that a request says: equal for two requests of one sort, and for no others.
 sort_key = attrgetter(*(each.name for each in fields(Request) if each.name not in VARYING))
 
-#: So many names of services in one request make its sort not worth keeping.
-_MANY_NAMES = 64
+#: A sort that takes more characters to write is not worth keeping: lists of services may have a thousand names.
+_LONGEST = 4_096
 
 
 class Sort:
@@ -51,8 +51,7 @@ class Sort:
 
     @property
     def is_worth_keeping(self) -> bool:
-        request = self.needs.request
-        return len(request.services) + len(request.excluded_services) <= _MANY_NAMES
+        return sum(map(len, self._pieces)) <= _LONGEST
 
     def written(self, request: Request) -> bytes:
         """The canonical bytes of the document of ``request``, which is of this sort."""
