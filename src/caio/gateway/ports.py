@@ -39,7 +39,7 @@ class Operation(StrEnum):
 #: call of a service that speaks a chat protocol carries an OpenAI chat body, as its payload.
 PROTOCOLS_OF: Mapping[Operation, frozenset[str]] = {
     Operation.CHAT: frozenset({"openai", "anthropic", "bedrock", "process"}),
-    Operation.EMBEDDINGS: frozenset({"openai"}),
+    Operation.EMBEDDINGS: frozenset({"openai", "bedrock"}),
     Operation.JSON: frozenset({"openai", "anthropic", "bedrock", "http-json", "process"}),
 }
 

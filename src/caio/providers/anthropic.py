@@ -15,7 +15,7 @@ Laws (each has a test of the same name)
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
@@ -50,7 +50,7 @@ class Anthropic:
 
     def unsaid(self, target: Target, operation: Operation, body: Any) -> tuple[Violation, ...]:
         """Why the body cannot be said in Messages; empty when it can."""
-        return unsaid(operation, body, _writing(target, stream=False))
+        return unsaid(body, _writing(target, stream=False))
 
     async def call(self, target: Target, call: Call) -> ProviderAnswer:
         """One request, one answer; raises UpstreamFailed."""

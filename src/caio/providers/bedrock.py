@@ -1,12 +1,15 @@
-"""Services behind Amazon Bedrock's Converse API.
+"""Services behind Amazon Bedrock's Converse API, and its models of embeddings.
 
 Theory of operation
 -------------------
 A chat in OpenAI's shape is translated (``translation.chat_to_bedrock``) and sent to the model's address. Requests are
 signed by ourselves (``aws.signing``) and go through the guarded client like every other: a vendor's client would
 resolve and connect past it. The credential is the tenant's own, a secret with a JSON object {access_key_id,
-secret_access_key, session_token}; the machine's own role is never used, for a tenant's contract would borrow the
-operator's rights. With the scheme ``bearer`` the secret is one of Bedrock's API keys.
+secret_access_key, session_token}, or what the operator lends to the service (``aws.role``), in the same form. With
+the scheme ``bearer`` the secret is one of Bedrock's API keys.
+
+Embeddings have no API of all models: InvokeModel takes each one's own document (``translation.embeddings_to_bedrock``),
+several of them one after another where a model takes fewer texts than were asked for.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -18,10 +21,11 @@ Laws (each has a test of the same name)
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -44,10 +48,12 @@ from caio.providers.faults import failed_event
 from caio.providers.outbound import Answer, OutboundClient
 from caio.providers.translated import cut, json_object, told, told_chunks, unsaid, written
 from caio.providers.translation.chat_to_bedrock import ConverseStream, completion, converse_request
+from caio.providers.translation.embeddings_to_bedrock import embedder_of, embedding_requests, embeddings
 
 SERVICE = "bedrock"
 STREAM_TYPE = "application/vnd.amazon.eventstream"
 _REQUEST_ID = "x-amzn-requestid"
+_COUNTED = "x-amzn-bedrock-input-token-count"
 
 
 class Bedrock:
@@ -58,11 +64,15 @@ class Bedrock:
         self._now = now
 
     def unsaid(self, target: Target, operation: Operation, body: Any) -> tuple[Violation, ...]:
-        """Why the body cannot be said in Converse; empty when it can."""
-        return unsaid(operation, body, partial(converse_request, max_tokens=target.max_tokens))
+        """Why the body cannot be said to the target's model; empty when it can."""
+        if _embeds(target, operation):
+            return unsaid(body, partial(embedding_requests, model=target.model))
+        return unsaid(body, partial(converse_request, max_tokens=target.max_tokens))
 
     async def call(self, target: Target, call: Call) -> ProviderAnswer:
-        """One request, one answer; raises UpstreamFailed."""
+        """One request, one answer (of embeddings perhaps several); raises UpstreamFailed."""
+        if _embeds(target, call.operation):
+            return await self._embeddings(target, call)
         request, json = written(target, call, partial(converse_request, max_tokens=target.max_tokens))
         key, call = _credentials(target, call)
         async with self._open(target, call, key, request, "converse", "application/json") as answer:
@@ -96,6 +106,18 @@ class Bedrock:
                 return
         raise cut(target)
 
+    async def _embeddings(self, target: Target, call: Call) -> ProviderAnswer:
+        ends_at = monotonic() + call.timeout
+        requests = written(target, call, partial(embedding_requests, model=target.model))
+        key, call = _credentials(target, call)
+        answers: list[tuple[Any, str | None]] = []
+        for request in requests:
+            left = replace(call, timeout=ends_at - monotonic())
+            async with self._open(target, left, key, request, "invoke", "application/json") as answer:
+                await expect_success(target, call, answer)
+                answers.append((await read_json(target, answer), answer.header(_COUNTED)))
+        return told(target, partial(embeddings, call.body, requests, answers, target.model or ""))
+
     def _open(
         self, target: Target, call: Call, key: AwsKey | None, request: dict[str, Any], action: str, accept: str
     ) -> AbstractAsyncContextManager[Answer]:
@@ -122,6 +144,13 @@ class Bedrock:
             body=body,
             twice=call.operation is not Operation.JSON,
         )
+
+
+def _embeds(target: Target, operation: Operation) -> bool:
+    """Whether a call is for embeddings. A native call is for what the model does."""
+    if operation is Operation.JSON:
+        return embedder_of(target.model) is not None
+    return operation is Operation.EMBEDDINGS
 
 
 def _url(target: Target, action: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from caio.foundation.errors import UpstreamFailed, UpstreamFault, Violation
-from caio.gateway.ports import Call, Chunk, Operation, Target
+from caio.gateway.ports import Call, Chunk, Target
 from caio.providers.exchange import garbage, outgoing, subject_of
 from caio.providers.sse import EventReader, EventTooLong
 from caio.providers.translation.chat_answer import Unreadable
@@ -27,10 +27,6 @@ def event_data(target: Target, reader: EventReader, piece: bytes) -> list[bytes]
 
 def written(target: Target, call: Call, write: Callable[[Any], T]) -> T:
     """What ``write`` makes of the call's body; raises UpstreamFailed INVALID for what cannot be said."""
-    if call.operation is Operation.EMBEDDINGS:
-        raise UpstreamFailed(
-            f"{subject_of(target)} speaks a protocol of chats, not of embeddings", UpstreamFault.INVALID
-        )
     try:
         return write(outgoing(call.body))
     except Untranslatable as error:
@@ -38,10 +34,8 @@ def written(target: Target, call: Call, write: Callable[[Any], T]) -> T:
     raise failure
 
 
-def unsaid(operation: Operation, body: Any, write: Callable[[Any], object]) -> tuple[Violation, ...]:
+def unsaid(body: Any, write: Callable[[Any], object]) -> tuple[Violation, ...]:
     """Why ``write`` cannot say the body; empty when it can."""
-    if operation is Operation.EMBEDDINGS:
-        return (Violation("", "speaks a protocol of chats, not of embeddings"),)
     try:
         write(outgoing(body))
     except Untranslatable as error:
