@@ -50,7 +50,7 @@ async def ask(provider, target, call):
     if not call.stream:
         return await provider.call(target, call)
     async with aclosing(provider.stream(target, call)) as chunks:
-        return [chunk async for chunk in chunks]
+        return [chunk async for at_once in chunks for chunk in at_once]
 
 
 async def failure(provider, target, call):
@@ -346,8 +346,8 @@ async def partial(known, service, path, seconds=5.0):
     asked = call(stream=True, timeout=seconds)
     try:
         async with aclosing(known["openai"].stream(target("openai", service.url, path), asked)) as chunks:
-            async for chunk in chunks:
-                text += chunk.text
+            async for at_once in chunks:
+                text += "".join(chunk.text for chunk in at_once)
     except UpstreamFailed as error:
         fault = error.fault
     return text.split(), fault
@@ -455,8 +455,8 @@ async def test_others_have_their_turn_while_frames_flood_in(known):
             await asyncio.sleep(0)
 
     async def read(chunks):
-        async for _ in chunks:
-            seen[turns] += 1
+        async for at_once in chunks:
+            seen[turns] += len(at_once)
 
     async with raw_server(head + frame * 5000) as url:
         turning = asyncio.create_task(others())
@@ -478,8 +478,8 @@ async def test_an_event_of_several_lines_is_one_line_for_the_caller(known, servi
 async def test_leaving_a_stream_cancels_the_call(known, service):
     stream = known["openai"].stream(target("openai", service.url, "/stall"), call(stream=True))
     async with aclosing(stream):
-        async for chunk in stream:
-            if chunk.has_content:
+        async for at_once in stream:
+            if at_once[-1].has_content:
                 break
     await asyncio.wait_for(service.left.wait(), 2)
 

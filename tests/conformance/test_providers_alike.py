@@ -44,7 +44,7 @@ async def ask(sut: Stage, call: Call) -> ProviderAnswer | list[Chunk]:
     if not call.stream:
         return await sut.provider.call(sut.target, call)
     async with aclosing(sut.provider.stream(sut.target, call)) as chunks:  # type: ignore[type-var]
-        return [chunk async for chunk in chunks]
+        return [chunk async for at_once in chunks for chunk in at_once]
 
 
 async def failure(sut: Stage, call: Call) -> UpstreamFailed:
@@ -143,8 +143,8 @@ async def partial(sut: Stage, seconds: float = 5.0) -> tuple[str, UpstreamFault 
     text = ""
     try:
         async with aclosing(sut.provider.stream(sut.target, call(sut, stream=True, timeout=seconds))) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                text += chunk.text
+            async for at_once in chunks:
+                text += "".join(chunk.text for chunk in at_once)
     except UpstreamFailed as error:
         told: UpstreamFailed | None = error
     else:
@@ -284,8 +284,8 @@ async def test_cancelling_closes_the_call(sut: Stage, stream: bool, wait_for_asy
 async def test_leaving_a_stream_cancels_the_call(sut: Stage) -> None:
     await sut.play(sut.dialect.begin(), sut.dialect.token("one"), HOLD, media_type=sut.dialect.stream_type)
     async with aclosing(sut.provider.stream(sut.target, call(sut, stream=True))) as chunks:  # type: ignore[type-var]
-        async for chunk in chunks:
-            if chunk.has_content:
+        async for at_once in chunks:
+            if at_once[-1].has_content:
                 break
     await sut.until_left()
 

@@ -110,8 +110,8 @@ async def test_a_call_cut_short_leaves_no_process(sut: ProcessStage) -> None:
     """Nor the children that the command has made; the next call gets a new process."""
     await sut.play(SAID.begin(), SAID.token("one"), HOLD)
     async with aclosing(sut.provider.stream(sut.target, call(stream=True))) as chunks:  # type: ignore[type-var]
-        async for chunk in chunks:
-            if chunk.has_content:
+        async for at_once in chunks:
+            if at_once[-1].has_content:
                 break
     await sut.until_left()
     await sut.play(SAID.answer("again"))

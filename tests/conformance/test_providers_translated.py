@@ -59,7 +59,7 @@ async def streamed(sut: HttpStage, **more: Any) -> tuple[dict[str, Any], str | N
     message: dict[str, Any] = {"role": None, "content": ""}
     reason, usage = None, None
     async with aclosing(sut.provider.stream(sut.target, call(sut, True, **more))) as chunks:  # type: ignore[type-var]
-        async for chunk in chunks:
+        for chunk in [chunk async for at_once in chunks for chunk in at_once]:
             usage = chunk.usage or usage
             for choice in msgspec.json.decode(chunk.data)["choices"]:
                 delta, reason = choice["delta"], choice["finish_reason"] or reason

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caio.providers.sse import MAX_EVENT, Event, EventReader, EventTooLong
+from caio.providers.sse import MAX_EVENT, EventReader, EventTooLong
 
 FIELDS = [b"data", b"data:", b"data: ", b"data:  x", b"event: e", b"event", b":", b": comment", b"id: 1", b"retry: 2"]
 ENDS = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n"]
@@ -19,15 +19,15 @@ starts = st.sampled_from([b"", b"\xef\xbb\xbf", b"\xef\xbb", b"\xef\xbb\xbf\xef\
 streams = st.builds(lambda start, body, rest: start + b"".join(body) + rest, starts, st.lists(lines, max_size=8), noise)
 
 
-def slow(raw: bytes) -> list[Event]:
+def slow(raw: bytes) -> list[bytes]:
     """WHATWG HTML 9.2.6, word for word, on the whole stream."""
     lines = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")[:-1]
-    events, data, name = [], b"", b""
+    events, data = [], b""
     for line in lines:
         if line == b"":
             if data != b"":
-                events.append(Event(name or b"message", data[:-1]))
-            data, name = b"", b""
+                events.append(data[:-1])
+            data = b""
         elif line[:1] == b":":
             continue
         else:
@@ -37,14 +37,12 @@ def slow(raw: bytes) -> list[Event]:
                 field, value = line[:at], line[at + 1 :]
                 if value[:1] == b" ":
                     value = value[1:]
-            if field == b"event":
-                name = value
-            elif field == b"data":
+            if field == b"data":
                 data += value + b"\n"
     return events
 
 
-def fed(pieces, most=MAX_EVENT) -> list[Event]:
+def fed(pieces, most=MAX_EVENT) -> list[bytes]:
     reader = EventReader(most)
     return [event for piece in pieces for event in reader.feed(piece)]
 
@@ -68,10 +66,18 @@ def test_chunking_does_not_matter(raw, sizes):
     assert fed(pieces(raw, [1])) == slow(raw)
 
 
+whole = st.sampled_from([b"data: {}\n\n", b"data:x\n\n", b"data:  \n\n", b"data: 1\n\ndata:2\n\n", b"data: 1\n\n\n"])
+
+
+@given(st.lists(whole | whole | streams, max_size=8))
+def test_pieces_that_are_whole_events_read_the_same(pieces):
+    assert fed(pieces) == slow(b"".join(pieces))
+
+
 def test_an_event_is_given_as_soon_as_its_blank_line_ends():
     reader = EventReader()
-    assert reader.feed(b"data: 1\r\r") == [Event(b"message", b"1")]
-    assert reader.feed(b"\ndata: 2\n\n") == [Event(b"message", b"2")]
+    assert reader.feed(b"data: 1\r\r") == [b"1"]
+    assert reader.feed(b"\ndata: 2\n\n") == [b"2"]
 
 
 @pytest.mark.parametrize(
@@ -91,8 +97,8 @@ def test_events_are_bounded_in_number(monkeypatch):
 
 
 def test_a_line_of_the_full_length_is_read():
-    assert EventReader(most=20).feed(b"data: 01234567890123\n\n") == [Event(b"message", b"01234567890123")]
+    assert EventReader(most=20).feed(b"data: 01234567890123\n\n") == [b"01234567890123"]
 
 
 def test_a_line_feed_ends_the_line_that_waits_whatever_ended_the_one_before():
-    assert fed([b"data: 1\rdata: 2", b"\n\n"]) == [Event(b"message", b"1\n2")]
+    assert fed([b"data: 1\rdata: 2", b"\n\n"]) == [b"1\n2"]

@@ -17,8 +17,7 @@ the deadline or the contract's ``timeout_ms`` leave. Comments and heartbeats of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
@@ -28,10 +27,12 @@ from caio.foundation.money import Usage
 from caio.gateway.attempts import Endpoint, price, since
 from caio.gateway.books import Ending
 from caio.gateway.course import acceptable
+from caio.gateway.frames import Frames
 from caio.gateway.in_time import InTime
 from caio.gateway.pipeline import Gateway, ended_by
 from caio.gateway.ports import Chunk, Standing
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
+from caio.gateway.waits import Waits
 
 #: How much longer than the request's deadline a stream may take to be read, in seconds.
 GRACE_SECONDS = 5.0
@@ -49,7 +50,7 @@ class Patience:
 class _Upstream:
     """One service's stream and what has come of it so far."""
 
-    chunks: AsyncIterator[Chunk]
+    chunks: AsyncIterator[Sequence[Chunk]]
     endpoint: Endpoint
     started: float
     held: list[Chunk] = field(default_factory=list)
@@ -57,11 +58,12 @@ class _Upstream:
     text_bytes: int = 0
     usage: Usage | None = None
 
-    def note(self, chunk: Chunk) -> None:
-        self.text_bytes += len(chunk.text.encode())
-        self.usage = chunk.usage or self.usage
-        if chunk.has_content and self.first_content_ms is None:
-            self.first_content_ms = self.elapsed_ms
+    def note(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            self.text_bytes += len(chunk.text.encode())
+            self.usage = chunk.usage or self.usage
+            if self.first_content_ms is None and chunk.has_content:
+                self.first_content_ms = self.elapsed_ms
 
     @property
     def elapsed_ms(self) -> int:
@@ -142,10 +144,10 @@ class Streams:
         upstream = _Upstream(provider.stream(endpoint.target, call), endpoint, started)
         try:
             async with asyncio.timeout(min(call.timeout, self._patience.first_token_seconds)):
-                async for chunk in upstream.chunks:
-                    upstream.held.append(chunk)
-                    upstream.note(chunk)
-                    if chunk.has_content:
+                async for chunks in upstream.chunks:
+                    upstream.held += chunks
+                    upstream.note(chunks)
+                    if upstream.first_content_ms is not None:
                         break
         except TimeoutError:
             await _close(upstream)
@@ -156,16 +158,29 @@ class Streams:
         return upstream
 
     async def _frames(self, run: Run, upstream: _Upstream) -> AsyncGenerator[bytes, None]:
-        """What the caller receives, after an empty first step that does not wait. However it ends,
-        the run is finished exactly once."""
+        """What the caller receives, after an empty first step that does not wait; together what came at once.
+        However it ends, the run is finished exactly once."""
         status, fault, telling = Status.CANCELLED, None, run.wanted.frames()
+        waits = Waits(self._patience.idle_seconds, monotonic() + run.remaining)
         self._gateway.metrics.streams_open += 1
         try:
             yield b""
-            async with aclosing(self._rest(run, upstream)) as chunks:
-                async for chunk in chunks:
-                    if told := telling.chunk(chunk):
-                        yield told
+            chunks: Sequence[Chunk] = upstream.held
+            upstream.held = []
+            while chunks:
+                if told := _told(telling, chunks):
+                    yield told
+                waits.begin()
+                try:
+                    chunks = await anext(upstream.chunks)
+                except StopAsyncIteration:
+                    chunks = ()
+                except asyncio.CancelledError:
+                    waits.raise_if_over()
+                    raise
+                finally:
+                    waits.end()
+                upstream.note(chunks)
             status = Status.OK
         except UpstreamFailed as error:
             status, fault = Status.FAILED, error
@@ -173,6 +188,7 @@ class Streams:
             status = Status.FAILED
             raise
         finally:
+            waits.close()
             self._gateway.metrics.streams_open -= 1
             try:
                 await _close(upstream)
@@ -188,25 +204,6 @@ class Streams:
                 await self._gateway.books.finish(run, Ending(status, tried.usage, tried.cost))
         yield telling.end() if fault is None else telling.broken(fault, run.decision_id)
 
-    async def _rest(self, run: Run, upstream: _Upstream) -> AsyncGenerator[Chunk, None]:
-        """The held chunks, then the others as they come, until the request's deadline or a stall."""
-        for chunk in upstream.held:
-            yield chunk
-        upstream.held.clear()
-        while True:
-            # Around each wait and never around a yield: the caller's pace is not the service's fault.
-            left, idle = max(run.remaining, 0.001), self._patience.idle_seconds
-            try:
-                async with asyncio.timeout(min(left, idle)):
-                    chunk = await anext(upstream.chunks)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                what = "passed the request's deadline" if left <= idle else f"stalled for {idle:g} s"
-                raise UpstreamFailed(f"the stream {what}", UpstreamFault.TIMEOUT) from None
-            upstream.note(chunk)
-            yield chunk
-
     def _tried(self, run: Run, upstream: _Upstream, fault: UpstreamFailed | None) -> Tried:
         """The attempt as it stands: usage as reported, else counted from what was produced."""
         produced = Usage(estimated_tokens(run.wanted.request.input_bytes), estimated_tokens(upstream.text_bytes))
@@ -216,6 +213,10 @@ class Streams:
         latency = first or upstream.elapsed_ms
         cost, over = price(run.candidate, usage)
         return Tried(run.candidate, latency, fault, None, usage, cost, (*breaches, *over), streamed=True)
+
+
+def _told(telling: Frames, chunks: Sequence[Chunk]) -> bytes:
+    return telling.chunk(chunks[0]) if len(chunks) == 1 else b"".join(map(telling.chunk, chunks))
 
 
 async def _close(upstream: _Upstream) -> None:

@@ -87,17 +87,22 @@ class Connection(asyncio.Protocol):
     async def arrived(self) -> None:
         """Wait for the answer's head, or for the failure."""
         while not self._head and self.failure is None:
-            await self._news()
+            await self.news()
 
-    async def next_piece(self) -> bytes:
-        """What has arrived of the body, at least a byte; empty at its end, and at a failure."""
-        while not self._pieces:
-            if self.complete or self.failure is not None:
-                return b""
-            await self._news()
-        piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+    def taken(self) -> bytes | None:
+        """What has arrived of the body, at least a byte; empty at its end, and at a failure; None while there is
+        ``news`` to be waited for."""
+        pieces = self._pieces
+        if not pieces:
+            return b"" if self.complete or self.failure is not None else None
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._let_go()
         return piece
+
+    def news(self) -> asyncio.Future[None]:
+        """Done when something has come of the answer, or it has ended. For one who waits at a time."""
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     @property
     def is_taken(self) -> bool:
@@ -129,16 +134,10 @@ class Connection(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 
-    async def _news(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _fail(self, fault: UpstreamFault) -> None:
         if not self.complete and self.failure is None:

@@ -56,13 +56,13 @@ class HttpJson:
         usage = document.get("usage") if isinstance(document, Mapping) else None
         return ProviderAnswer(document, usage_from(usage, "input_tokens", "output_tokens"))
 
-    async def stream(self, target: Target, call: Call) -> AsyncIterator[Chunk]:
+    async def stream(self, target: Target, call: Call) -> AsyncIterator[Sequence[Chunk]]:
         """Raises UpstreamFailed INVALID at the first step."""
-        for chunk in _no_chunks(target):
-            yield chunk
+        for chunks in _no_chunks(target):
+            yield chunks
 
 
-def _no_chunks(target: Target) -> Sequence[Chunk]:
+def _no_chunks(target: Target) -> Sequence[Sequence[Chunk]]:
     raise _invalid(target, "does not stream; ask it without streaming")
 
 

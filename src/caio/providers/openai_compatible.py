@@ -15,7 +15,7 @@ Laws (each has a test of the same name)
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -47,13 +47,28 @@ DONE = b"[DONE]"
 #: The member that an answer of each operation cannot lack.
 _ESSENTIAL = {Operation.CHAT: "choices", Operation.EMBEDDINGS: "data"}
 
-#: What in a delta a person would see or a program would act on. ``reasoning`` and
-#: ``reasoning_content`` are extensions of vLLM, DeepSeek and OpenRouter.
-_CONTENT = ("content", "tool_calls", "refusal", "function_call", "audio", "reasoning_content", "reasoning")
+
+class _Delta(msgspec.Struct):
+    """What in a delta a person would see or a program would act on, whatever its type. ``reasoning`` and
+    ``reasoning_content`` are extensions of vLLM, DeepSeek and OpenRouter."""
+
+    content: Any = None
+    tool_calls: Any = None
+    refusal: Any = None
+    function_call: Any = None
+    audio: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is the plain text that nearly every delta is."""
+        others = self.tool_calls or self.refusal or self.function_call or self.audio
+        return type(self.content) is str and not (others or self.reasoning_content or self.reasoning)
 
 
 class _Choice(msgspec.Struct):
-    delta: dict[str, Any] | None = None
+    delta: _Delta | None = None
     finish_reason: str | None = None
 
 
@@ -81,7 +96,7 @@ class OpenAICompatible:
             document = await read_json(target, answer)
         return read_answer(target, call, document)
 
-    async def stream(self, target: Target, call: Call) -> AsyncIterator[Chunk]:
+    async def stream(self, target: Target, call: Call) -> AsyncIterator[Sequence[Chunk]]:
         """The chunks up to ``[DONE]``; raises UpstreamFailed, also when the stream ends before it.
 
         ``call.timeout`` bounds the whole stream, so that waiting for any chunk is bounded by what
@@ -96,11 +111,23 @@ class OpenAICompatible:
                 raise garbage(target, "answered another content type than an event stream")
             reader = EventReader()
             while piece := await answer.next_step():
-                for data in event_data(target, reader, piece):
-                    if data == DONE:
-                        await answer.finish()
-                        return
-                    yield read_chunk(target, call, data)
+                chunks: list[Chunk] = []
+                failure: UpstreamFailed | None = None
+                ended = False
+                try:
+                    for data in event_data(target, reader, piece):
+                        if ended := data == DONE:
+                            break
+                        chunks.append(read_chunk(target, call, data))
+                except UpstreamFailed as error:  # after those before it
+                    failure = error
+                if chunks:
+                    yield chunks
+                if failure is not None:
+                    raise failure
+                if ended:
+                    await answer.finish()
+                    return
         raise UpstreamFailed(f"{subject_of(target)} ended its stream before it was complete", UpstreamFault.UPSTREAM)
 
     def _open(self, target: Target, call: Call, *, stream: bool) -> AbstractAsyncContextManager[Answer]:
@@ -147,8 +174,9 @@ def read_answer(target: Target, call: Call, document: Any) -> ProviderAnswer:
 
 def read_chunk(target: Target, call: Call, data: bytes) -> Chunk:
     """A chunk in OpenAI's shape, on one line; raises UpstreamFailed for an error in it, or another shape."""
-    # Line ends are space between JSON's tokens; passed on, they would end the line of the event that tells the chunk.
-    data = data.replace(b"\n", b" ").replace(b"\r", b" ")
+    if b"\n" in data or b"\r" in data:
+        # Line ends are space between JSON's tokens; passed on, they would end the line of the event that tells it.
+        data = data.replace(b"\n", b" ").replace(b"\r", b" ")
     try:
         data.decode()  # msgspec does not look into the strings that it skips
         frame = _frames.decode(data)
@@ -158,14 +186,19 @@ def read_chunk(target: Target, call: Call, data: bytes) -> Chunk:
         raise garbage(target, "sent a frame that is not a chunk of a stream")
     if frame.error:
         raise failed_event(subject_of(target), {"error": frame.error}, secret=call.secret)
-    deltas = [choice.delta for choice in frame.choices or () if choice.delta]
-    return Chunk(
-        data=data,
-        has_content=any(delta.get(name) for delta in deltas for name in _CONTENT),
-        text="".join(map(produced, deltas)),
-        usage=read_usage(frame.usage),
-        finish_reason=next((choice.finish_reason for choice in frame.choices or () if choice.finish_reason), None),
-    )
+    has_content, text, reason = False, "", None
+    for choice in frame.choices or ():
+        reason = reason or choice.finish_reason
+        if (delta := choice.delta) is None:
+            continue
+        if delta.is_text:
+            has_content = has_content or bool(delta.content)
+            text += delta.content
+        else:
+            said = msgspec.structs.asdict(delta)
+            has_content = has_content or any(said.values())
+            text += produced(said)
+    return Chunk(data, has_content, text, read_usage(frame.usage) if frame.usage else None, reason)
 
 
 def read_usage(document: Any) -> Usage | None:

@@ -183,12 +183,8 @@ class Answer:
 
     async def next_piece(self) -> bytes:
         """Some bytes as they arrived; empty at the end. Too many are GARBAGE, a cut is UPSTREAM."""
-        piece = await self._connection.next_piece()
-        if not piece and self._connection.failure is not None:
-            raise self._failed(self._connection.failure)
-        self._left -= len(piece)
-        if self._left < 0:
-            raise UpstreamFailed(f"{self._subject} answered more than is accepted", UpstreamFault.GARBAGE)
+        while (piece := self._taken()) is None:
+            await self._connection.news()
         return piece
 
     async def next_step(self) -> bytes:
@@ -196,11 +192,28 @@ class Answer:
         of a few bytes there are tens of thousands in a piece."""
         if self._rest:
             await asyncio.sleep(0)
-            piece = self._rest
+            piece: bytes | None = self._rest
+            self._rest = b""
         else:
-            piece = await self.next_piece()
-        self._rest = piece[STEP_BYTES:]
-        return piece[:STEP_BYTES]
+            piece = self._taken()
+        while piece is None:
+            await self._connection.news()
+            piece = self._taken()
+        if len(piece) > STEP_BYTES:
+            self._rest = piece[STEP_BYTES:]
+            return piece[:STEP_BYTES]
+        return piece
+
+    def _taken(self) -> bytes | None:
+        """The next piece, if it is there."""
+        piece = self._connection.taken()
+        if piece:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise UpstreamFailed(f"{self._subject} answered more than is accepted", UpstreamFault.GARBAGE)
+        elif piece is not None and self._connection.failure is not None:
+            raise self._failed(self._connection.failure)
+        return piece
 
     async def read(self) -> bytes:
         """The whole body."""

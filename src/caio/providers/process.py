@@ -135,14 +135,14 @@ class Processes:
         usage = document.get("usage") if isinstance(document, Mapping) else None
         return ProviderAnswer(document, read_usage(usage))
 
-    async def stream(self, target: Target, call: Call) -> AsyncIterator[Chunk]:
+    async def stream(self, target: Target, call: Call) -> AsyncIterator[Sequence[Chunk]]:
         """The chunks up to ``done``; raises UpstreamFailed, also when the command ends before it."""
         async with self._worker(target, call) as worker:
             line = await self._asked(target, call, worker, stream=True)
             while not line.done:
                 if line.chunk is msgspec.UNSET:
                     raise garbage(target, "wrote a line that is no chunk of a stream")
-                yield read_chunk(target, call, bytes(line.chunk))
+                yield (read_chunk(target, call, bytes(line.chunk)),)
                 line = await self._next_line(target, call, worker)
 
     async def _asked(self, target: Target, call: Call, worker: _Worker, *, stream: bool) -> _Line:
