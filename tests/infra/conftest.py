@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.emulated_terraform import Planned, plan_environment, read_planned, write_planned
-from tests.support.infra_tools import Terraform, TerraformFailure, environment
-from tests.support.infra_tools import terraform as terraform_of_this_machine
+from tests.support.infra_tools import Terraform, TerraformFailure, environment, terraform_with_provider
+from tests.support.recorded_operations import Operations, operations_in
 
 APPLIED = "staging"  # planned like the others, and made as well
 
@@ -35,9 +35,15 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def operations(tmp_path: Path) -> Operations:
+    """The operations of infrastructure/aws, with programs that only write down."""
+    return operations_in(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def terraform() -> Terraform:
-    return terraform_of_this_machine()
+    return terraform_with_provider()
 
 
 @pytest.fixture(scope="session")

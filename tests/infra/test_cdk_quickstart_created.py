@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.session import get_session
 
 from tests.support.cdk_synthesis import PUBLISHED
+from tests.support.emulators import emulator, port_for_an_emulator
 from tests.support.infra_tools import environment
 
 pytestmark = pytest.mark.infra
@@ -60,9 +58,7 @@ class Emulated:
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = port_for_an_emulator()
     folder = tmp_path_factory.mktemp("ministack")
     own = {
         "PATH": os.environ["PATH"],
@@ -72,30 +68,9 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
         "MINISTACK_REGION": REGION,
         "DOCKER_HOST": "unix:///nonexistent",
     }
-    log = folder / "log"
-    with log.open("wb") as output:
-        command = [str(environment("ministack") / "ministack")]
-        process = subprocess.Popen(command, cwd=folder, env=own, stdout=output, stderr=output)
-    try:
-        _wait(process, port, log)
-        yield Emulated(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    pytest.fail(f"the emulator did not start: {log.read_text()}")
+    command = [environment("ministack") / "ministack"]
+    with emulator(command, port, folder, environment=own, at=folder, seconds=SECONDS) as address:
+        yield Emulated(address)
 
 
 def creatable(master_secret: str) -> dict[str, Any]:

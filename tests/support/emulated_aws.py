@@ -9,17 +9,14 @@ put right below.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.support.emulators import emulator, port_for_an_emulator
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
@@ -35,42 +32,14 @@ CREDENTIALS = {
 }
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @contextmanager
 def emulated_aws(folder: Path) -> Iterator[dict[str, str]]:
     """The environment that leads AWS's clients to a fresh emulated account while the block runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    log = folder / "moto.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.support.emulated_aws", str(port)],
-            cwd=ROOT,
-            stdout=output,
-            stderr=output,
-            env=os.environ | CREDENTIALS,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call of the C library, no Python lock
-        )
-    try:
-        end = time.monotonic() + SECONDS
-        while not _listens(port):
-            if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"moto did not start:\n{log.read_text()}")
-            time.sleep(0.05)
-        yield CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-    finally:
-        process.kill()
-        process.wait()
+    port = port_for_an_emulator()
+    command = [sys.executable, "-W", "ignore", "-m", "tests.support.emulated_aws", str(port)]
+    surroundings = os.environ | CREDENTIALS
+    with emulator(command, port, folder, environment=surroundings, at=ROOT, seconds=SECONDS) as address:
+        yield CREDENTIALS | {"AWS_ENDPOINT_URL": address}
 
 
 def _list_versions_as_s3_does() -> None:

@@ -2,8 +2,8 @@
 
 Theory of operation
 -------------------
-`infrastructure/aws/terraform` is copied; beside an environment's files goes one override file, which names the
-emulator's manners and a local state in place of the bucket, and changes nothing else. The values are those of the
+`infrastructure/aws/terraform` is copied; an environment's state stays in a file beside it instead of the bucket, and
+one override file names the emulator's manners. Nothing else is changed. The values are those of the
 environment's own terraform.tfvars.example: what a reader is told to start from is what is planned. The provider is
 the real one. The emulator is a process of its own (`emulated_terraform_gaps`) on a free port of 127.0.0.1, discarded
 afterwards.
@@ -14,36 +14,27 @@ tested without an account.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.support.emulators import emulator, port_for_an_emulator
 from tests.support.infra_tools import ROOT, TERRAFORM, Terraform
 from tests.support.terraform_sources import Sources
 
 SECONDS_TO_START = 90
-SECONDS_TO_INITIALISE = 180
 SECONDS_TO_PLAN = 300
 SECONDS_TO_APPLY = 500
 
 BOOTSTRAP = "bootstrap"  # made once for an account, before any environment
 
-BACKEND = """\
-terraform {
-  backend "local" {}
-}
-"""
 PROVIDER = """
 provider "aws" {%s
   max_retries                 = 1
@@ -56,43 +47,21 @@ MOTO = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true", "MOTO_ACM_VALIDATION_WAIT": "1
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "us-east-1"}
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @contextmanager
 def emulated_account(emulators: Path, folder: Path) -> Iterator[str]:
     """The address of a fresh emulated account, there while the block runs; `emulators` holds its interpreter."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    log = folder / "moto.log"
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [emulators / "python", "-W", "ignore", "-m", "tests.support.emulated_terraform_gaps", str(port)],
-            cwd=ROOT,
-            stdout=output,
-            stderr=output,
-            env=surroundings | MOTO,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one call of the C library, no Python lock
-        )
-    try:
-        end = time.monotonic() + SECONDS_TO_START
-        while not _listens(port):
-            if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"the emulator did not start:\n{log.read_text()}")
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    port = port_for_an_emulator()
+    command: list[str | Path] = [
+        emulators / "python",
+        "-W",
+        "ignore",
+        "-m",
+        "tests.support.emulated_terraform_gaps",
+        str(port),
+    ]
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | MOTO
+    with emulator(command, port, folder, environment=surroundings, at=ROOT, seconds=SECONDS_TO_START) as address:
+        yield address
 
 
 @dataclass(frozen=True)
@@ -112,10 +81,10 @@ def copy_of_sources(folder: Path) -> Path:
 
 
 def override(folder: Path) -> str:
-    """What leads an environment's providers to the emulator, the aliased ones too, and its state to a local file."""
+    """What leads an environment's providers to the emulator, the aliased ones too."""
     aliases = [block.body.get("alias") for block in Sources.read(folder).all("provider")]
     lines = [f'\n  alias = "{alias}"' if alias else "" for alias in aliases]
-    return BACKEND + "".join(PROVIDER % line for line in lines)
+    return "".join(PROVIDER % line for line in lines)
 
 
 def plan_environment(terraform: Terraform, emulators: Path, environment: str, folder: Path, *, apply: bool) -> Planned:
@@ -125,6 +94,7 @@ def plan_environment(terraform: Terraform, emulators: Path, environment: str, fo
     """
     copy = copy_of_sources(folder)
     place = copy / environment if environment == BOOTSTRAP else copy / "environments" / environment
+    (place / "backend.tf").unlink(missing_ok=True)
     (place / "emulator_override.tf").write_text(override(place))
     values = ["-var-file=terraform.tfvars.example"]
     if "canary_code_key" in (place / "variables.tf").read_text():
@@ -133,8 +103,8 @@ def plan_environment(terraform: Terraform, emulators: Path, environment: str, fo
         # Given by the environment, credentials reach the providers of other regions too, which no override can name.
         account = {"AWS_ENDPOINT_URL": address, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "testing"}
         account |= {"AWS_SECRET_ACCESS_KEY": "testing", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
-        here = Terraform(terraform.binary, terraform.settings, account)
-        here.run(place, "init", "-input=false", "-no-color", seconds=SECONDS_TO_INITIALISE)
+        here = replace(terraform, surroundings=account)
+        here.get(place)
         started = time.monotonic()
         here.run(place, "plan", "-input=false", "-no-color", "-out=plan", *values, seconds=SECONDS_TO_PLAN)
         plan = here.document(place, "show", "-json", "plan")

@@ -7,19 +7,24 @@ own, `.cache/infra/NAME`, which `scripts/setup-infra` makes from hash-pinned fil
 providers come from a filesystem mirror that is *discovered* (the folders Terraform itself knows, then the machine's
 usual places), or from the registry where CAIO_TERRAFORM_REGISTRY=1 says that there is a network.
 
+Terraform hashes a provider's 700 MB whenever it installs it and again at every command, which is most of what a check
+costs. So it is installed once, and the checks name that package as Terraform's own `dev_overrides` let one: the same
+program, asked without a hash. An environment of an operator's, installed the long way, is a check of its own.
+
 A tool that is not here skips the test with the reason: a check that did not run is seen, and never counts as passed.
 With CAIO_INFRA_REQUIRED=1 (CI) the same is a failure.
 """
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Never
 
@@ -40,6 +45,7 @@ LAST_SECONDS = 15
 
 INSTALL_SECONDS = 400
 PROVIDER = Path("registry.terraform.io", "hashicorp", "aws")
+IN_PLACE = "Provider development overrides are in effect"
 
 
 def missing(reason: str) -> Never:
@@ -119,6 +125,15 @@ class Terraform:
             raise TerraformFailure(arguments, said[max(0, said.find("Error:")) :])  # not the plan before it
         return done.stdout
 
+    def get(self, folder: Path, *, seconds: float = 120) -> None:
+        """Fetch the modules that a folder calls: all of `init` that is left where the provider is in place."""
+        self.run(folder, "get", "-no-color", seconds=seconds)
+
+    def diagnostics(self, folder: Path, *, seconds: float = 120) -> list[tuple[str, str]]:
+        """(severity, summary) of what `validate` finds; that the provider is in place is no finding."""
+        found = self.document(folder, "validate", "-json", seconds=seconds)["diagnostics"]
+        return [(each["severity"], each["summary"]) for each in found if each["summary"] != IN_PLACE]
+
     def document(self, folder: Path, *arguments: str, seconds: float = 120, data: Path | None = None) -> Any:
         """The JSON that a command printed."""
         return json.loads(self.run(folder, *arguments, seconds=seconds, data=data))
@@ -133,20 +148,26 @@ def _settings() -> Path | str:
             "no filesystem mirror of terraform's providers was found; name one in CAIO_TERRAFORM_MIRROR, "
             "or set CAIO_TERRAFORM_REGISTRY=1 where there is a network"
         )
+    return _written(
+        "terraform.rc", f'filesystem_mirror {{\n    path = "{mirrors[0]}"\n  }}' if mirrors else "direct {}"
+    )
+
+
+def _written(name: str, installation: str) -> Path:
+    """A configuration file of Terraform's in the cache, which says where providers come from."""
+    text = f"disable_checkpoint = true\nprovider_installation {{\n  {installation}\n}}\n"
     CACHE.mkdir(parents=True, exist_ok=True)
-    text = "disable_checkpoint = true\n"
-    if mirrors:
-        text += f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirrors[0]}"\n  }}\n}}\n'
-    settings = CACHE / "terraform.rc"
+    settings = CACHE / name
     if not settings.is_file() or settings.read_text() != text:
-        draft = CACHE / f"terraform.rc.{os.getpid()}"
+        draft = CACHE / f"{name}.{os.getpid()}"
         draft.write_text(text)
         draft.replace(settings)  # at once: another test process may be reading it
     return settings
 
 
+@functools.cache
 def terraform() -> Terraform:
-    """The terraform of this machine; skips where there is none, or no provider for it."""
+    """The terraform of this machine, which installs providers by `init`; skips where it or its provider is not here."""
     binary = shutil.which("terraform")
     if binary is None:
         missing("terraform was not found on PATH")
@@ -154,3 +175,27 @@ def terraform() -> Terraform:
     if isinstance(settings, str):
         missing(settings)
     return Terraform(binary, settings)
+
+
+@functools.cache
+def terraform_with_provider() -> Terraform:
+    """The same with the provider in place: `get` is all that a folder needs before it is validated, planned, tested."""
+    here = terraform()
+    folder = CACHE / "provider"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = (MODULES / "network" / "versions.tf").read_text()  # every module asks for the same
+    held = folder / "versions.tf"
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not held.is_file() or held.read_text() != wanted or not _package(folder):
+            shutil.rmtree(folder / ".terraform", ignore_errors=True)
+            held.write_text(wanted)
+            here.run(folder, "init", "-upgrade", "-input=false", "-no-color", seconds=INSTALL_SECONDS)
+    overrides = f'dev_overrides {{\n    "hashicorp/aws" = "{_package(folder)}"\n  }}\n  direct {{}}'
+    return replace(here, settings=_written("terraform-with-provider.rc", overrides))
+
+
+def _package(folder: Path) -> Path | None:
+    """Where the provider's program is that a folder was initialised with; None where it is not, or no more."""
+    found = [each.resolve() for each in (folder / ".terraform" / "providers" / PROVIDER).glob("*/*") if each.is_dir()]
+    return found[0] if found else None
