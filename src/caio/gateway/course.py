@@ -153,7 +153,8 @@ class Course:
         allowed = await self._allowed(wanted)
         order = self._breakers.order(tenant_id, ranked, decided.decided_at)
         for position in order:
-            offer = ranked[position].offer
+            candidate = ranked[position]
+            offer = candidate.offer
             if self._attempts.misfits(wanted, offer):
                 continue
             granted: Grant | ServiceBusy | None = None
@@ -166,10 +167,10 @@ class Course:
                     probe = self._breakers.take_probe(tenant_id, offer, decided.decided_at)
                     if not probe and self._breakers.is_shut(tenant_id, offer, decided.decided_at):
                         continue
-                granted = await self._granted(wanted, decided, ranked[position], allowed, waited, probe=probe)
+                granted = await self._granted(wanted, decided, candidate, allowed, waited, probe=probe)
             if isinstance(granted, Grant):
-                most = most_of(wanted.request, decided.decision, position)
-                run = Run(wanted, decided.decision, decided.decision_id, decided.decided_at, granted, position, most)
+                decision, most = decided.decision, most_of(wanted.request, decided.decision, position)
+                run = Run(wanted, decision, decided.decision_id, decided.decided_at, granted, position, candidate, most)
                 run.waited, run.probe = waited, probe
                 return run
             if slots is None and is_for_slots(granted):
@@ -306,7 +307,7 @@ class Course:
         if isinstance(granted, ServiceBusy):
             return False
         self._metrics.fallbacks += position != run.position
-        run.grant, run.position, run.probe = granted, position, probe
+        run.grant, run.position, run.candidate, run.probe = granted, position, ranked, probe
         return True
 
     async def _allowed(self, wanted: Wanted) -> Mapping[str, Limits]:

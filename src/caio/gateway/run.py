@@ -111,7 +111,8 @@ class Tried:
 @dataclass(slots=True)
 class Run:
     """An admitted request and its course through the ranked services. It ``waited`` so many seconds before it was
-    admitted; ``probe`` says whether its present attempt is its service's probe (``health``)."""
+    admitted; ``candidate`` is the service that it is admitted for, the one ranked at ``position``; ``probe`` says
+    whether its present attempt is its service's probe (``health``)."""
 
     wanted: Wanted
     decision: Decision
@@ -119,15 +120,12 @@ class Run:
     decided_at: int
     grant: Grant
     position: int
+    candidate: Ranked
     most: Most
     tried: list[Tried] = field(default_factory=list)
     started: float = field(default_factory=monotonic)
     waited: float = 0.0
     probe: bool = False
-
-    @property
-    def candidate(self) -> Ranked:
-        return self.decision.ranked[self.position]
 
     @property
     def remaining(self) -> float:
