@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Tests start CAIO many times: compiling it each time again would cost them minutes.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 DATA ?= .caio

@@ -13,27 +13,51 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 PRELOADED = (
+    "aiohttp",
     "caio.api.errors",
     "caio.api.wanted",
+    "caio.audit.anchor_directory",
+    "caio.audit.export",
+    "caio.audit.log_monitor",
+    "caio.audit.log_verify",
+    "caio.audit.restart",
     "caio.audit.verify",
+    "caio.aws.cost.estimate",
     "caio.bootstrap",
+    "caio.cli.audit_custody",
+    "caio.cli.audit_export",
+    "caio.cli.audit_log",
+    "caio.cli.audit_monitor",
+    "caio.cli.audit_restart",
+    "caio.cli.audit_verify",
     "caio.cli.db",
     "caio.cli.decide",
     "caio.cli.decisions",
+    "caio.cli.events",
     "caio.cli.keys",
+    "caio.cli.ops",
+    "caio.cli.ops_cost",
+    "caio.cli.ops_smoke",
     "caio.cli.policies",
     "caio.cli.requests",
     "caio.cli.secrets",
     "caio.cli.services",
     "caio.cli.signing_key",
+    "caio.cli.tenants",
     "caio.cli.trust",
+    "caio.cli.usage",
     "caio.cli.verify",
+    "caio.cli.webhooks",
+    "caio.cli.what_if",
+    "caio.cli.workflows",
     "caio.registry.catalog",
     "caio.routing.engine",
     "caio.storage.sql.backup",
+    "caio.storage.sql.copy",
     "rich.console",
     "rich.table",
     "yaml",
@@ -41,10 +65,11 @@ PRELOADED = (
 
 
 class ForkedCaio:
-    """The parent of all commands; close it when done."""
+    """The parent of all commands, which run one at a time; close it when done."""
 
     def __init__(self, streams: Path) -> None:
         self._streams = streams
+        self._running = Lock()
         self._process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -53,14 +78,15 @@ class ForkedCaio:
         self, arguments: Sequence[str], stdin: bytes, environment: Mapping[str, str], directory: Path
     ) -> tuple[int, bytes, bytes]:
         """The exit code, standard output and standard error of one command."""
-        (self._streams / "0").write_bytes(stdin)
         job = {"arguments": [*arguments], "environment": {**environment}, "directory": str(directory)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({**job, "streams": str(self._streams)}) + "\n")
-        self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
-        return code, (self._streams / "1").read_bytes(), (self._streams / "2").read_bytes()
+        with self._running:
+            (self._streams / "0").write_bytes(stdin)
+            self._process.stdin.write(json.dumps({**job, "streams": str(self._streams)}) + "\n")
+            self._process.stdin.flush()
+            code = int(self._process.stdout.readline())
+            return code, (self._streams / "1").read_bytes(), (self._streams / "2").read_bytes()
 
     def close(self) -> None:
         self._process.communicate(timeout=10)
