@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+#: How long a connection waits after a refusal: as long as a server that has too much to do asks for.
+REFUSED_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -95,6 +98,7 @@ async def _connection(target: Target, until: float, failures: list[str]) -> list
             latencies.append(time.perf_counter() - sent)
         else:
             failures.append(failure)
+            await asyncio.sleep(REFUSED_SECONDS)
     writer.close()
     return latencies
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
+from statistics import median
 
 from benchmarks.frame import Report
 from benchmarks.gateway.processes import resident_mb
@@ -36,8 +38,6 @@ class Memory:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """By how much the second grows with the first: least squares; 0 where there is nothing to fit."""
-    count = len(points)
-    mean_x, mean_y = sum(x for x, _ in points) / max(count, 1), sum(y for _, y in points) / max(count, 1)
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+    """By how much the second grows with the first: the median over all pairs (Theil and Sen), so that what was held
+    for a moment when a few of them were taken changes nothing; 0 where there is nothing to fit."""
+    return median([(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2) if a[0] != b[0]] or [0.0])

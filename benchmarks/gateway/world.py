@@ -92,6 +92,15 @@ def native(choice: random.Random) -> Template:
     return _template({"request": wish, "context": {"labels": labels}})
 
 
+def novel(choice: random.Random) -> Template:
+    """A native request of a sort that was hardly ever seen: its bounds are some of a million, its labels, too."""
+    wish = {"capability": "text.sentiment", "payload": {"text": _text(choice)}, **_wishes(choice, (8, 30))}
+    wish["requirements"]["latency_ms"] = {"p95": 450 + choice.randrange(1_000_000)}
+    wish["objective"] = {"weights": {"margin": choice.randint(1, 1_000), "cost": 5}}
+    labels = {"team": choice.choice(TEAMS), f"of-{choice.randrange(1_000_000)}": NUMBER.decode()}
+    return _template({"request": wish, "context": {"labels": labels}})
+
+
 def payload(choice: random.Random) -> Template:
     """What a service of ours is sent for such a request."""
     return _template({"text": _text(choice), "number": NUMBER.decode()})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.support.upstreams import Upstream, upstream
 
 QUOTAS = {"per_minute": 10**9, "per_hour": 10**9, "per_day": 10**9, "budget": "1000000"}
 ANSWERS_A_LIFE = 20
+KILLS = int(os.environ.get("CAIO_SOAK_KILLS", "50"))
 
 
 async def tenant_of(server: str, token: str, service: Upstream) -> str:
@@ -45,8 +48,8 @@ async def tenant_of(server: str, token: str, service: Upstream) -> str:
         ("sqlite", 2),
         pytest.param("sqlite", 6, marks=pytest.mark.long),
         pytest.param("postgresql", 6, marks=pytest.mark.long),
-        pytest.param("sqlite", 50, marks=pytest.mark.soak),
-        pytest.param("postgresql", 50, marks=pytest.mark.soak),
+        pytest.param("sqlite", KILLS, marks=pytest.mark.soak, id="sqlite-soak"),
+        pytest.param("postgresql", KILLS, marks=pytest.mark.soak, id="postgresql-soak"),
     ],
 )
 async def test_what_was_answered_outlives_every_kill(
@@ -56,7 +59,7 @@ async def test_what_was_answered_outlives_every_kill(
     answered, generator, key = Answered(), random.Random(f"{database} {kills}"), ""
     with Processes(tmp_path, url, None) as processes:
         async with upstream() as service:
-            for _ in range(kills):
+            for kill in range(1, kills + 1):
                 await asyncio.to_thread(processes.start, 1)
                 server = processes.servers.pop()
                 key = key or await tenant_of(server.url, processes.token, service)
@@ -66,10 +69,17 @@ async def test_what_was_answered_outlives_every_kill(
                         await asyncio.sleep(0.01)
                     await asyncio.sleep(generator.random() / 2)
                     await asyncio.to_thread(server.kill)
+                print(f"{time.strftime('%H:%M:%S')} {database}: kill {kill}, {len(answered):,} answered", flush=True)
             await asyncio.to_thread(processes.start, 1)
             server = processes.servers[0]
             async with aiohttp.ClientSession(server.url, headers={"Authorization": f"Bearer {key}"}) as http:
-                assert differences(answered, await told_by(http)) == []
+                told = await told_by(http)
+            assert differences(answered, told) == []
+            print(
+                f"{database}: {kills} kills, {len(answered):,} calls answered whole, {len(answered.begun):,} begun, "
+                f"{len(told.statuses):,} decisions told, {told.charged} charged, {told.reserved} reserved",
+                flush=True,
+            )
             assert len(answered.begun) > len(answered.charges) >= ANSWERS_A_LIFE
             if kills > 2:  # the command line takes its seconds
                 await assert_the_log_verifies(tmp_path, server.url, key)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,9 +19,13 @@ from tests.support.upstreams import upstream
 #: The balancer asks ten times a second; a busy machine answers late.
 DRAIN_SECONDS = 5
 PAUSE_SECONDS = 0.1
+ROUNDS = int(os.environ.get("CAIO_SOAK_ROUNDS", "20"))
 
 
-@pytest.mark.parametrize("rounds", [pytest.param(1, marks=pytest.mark.long), pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "rounds",
+    [pytest.param(1, marks=pytest.mark.long), pytest.param(ROUNDS, marks=pytest.mark.soak, id="soak")],
+)
 async def test_a_rolling_restart_fails_no_call(rounds: int, tmp_path: Path, postgres_url: str, redis_url: str) -> None:
     answered, balancer = Answered(), Balancer()
     with Processes(tmp_path, postgres_url, redis_url, drain_seconds=str(DRAIN_SECONDS)) as processes:
@@ -31,13 +37,18 @@ async def test_a_rolling_restart_fails_no_call(rounds: int, tmp_path: Path, post
             for server in processes.servers:
                 await running.enter_async_context(balancer.watching(server.url))
             async with calling(answered, key, balancer.next, PAUSE_SECONDS):
-                for _ in range(2 * rounds):
+                for restart in range(1, 2 * rounds + 1):
                     already, oldest = len(answered), processes.servers.pop(0)
                     await asyncio.to_thread(processes.stop, oldest)
                     await asyncio.to_thread(processes.start, 1)
                     await running.enter_async_context(balancer.watching(processes.servers[-1].url))
                     while len(answered) < already + 20:
                         await asyncio.sleep(0.05)
+                    print(
+                        f"{time.strftime('%H:%M:%S')} restart {restart}: {len(answered):,} calls answered, "
+                        f"{len(answered.failed)} failed",
+                        flush=True,
+                    )
             assert answered.failed == []
             assert answered.begun == answered.whole
             async with aiohttp.ClientSession(
