@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +26,8 @@ def upgrade(data_dir: DataDir = None, as_json: Json = False) -> None:
     from caio.config import Purpose, require_safe
     from caio.storage.sql.upgrade import HEAD, suits
 
+    # As a container's first process one would not be ended by the signal otherwise; the transaction is given up.
+    signal.signal(signal.SIGTERM, _end)
     settings = settings_of(data_dir)
     require_safe(settings, Purpose.MIGRATION)
     if settings.embedded:
@@ -42,6 +45,11 @@ def upgrade(data_dir: DataDir = None, as_json: Json = False) -> None:
         output.say(f"the database stands at {HEAD}" + ("" if before == HEAD else f" (before: {before or 'empty'})"))
     if login is not None:
         output.say(f"the login {login} works with it, and can define nothing")
+
+
+def _end(number: int, frame: Any) -> None:
+    output.note("ended before it was done; what was under way is undone: upgrade again")
+    raise SystemExit(128 + number)
 
 
 @app.command("current")
