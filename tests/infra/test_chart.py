@@ -46,7 +46,8 @@ def config(**changes: Any) -> dict[str, Any]:
 
 #: Every variable of the contract set, and every switch the other way.
 SAID = {*LEAST["config"], "CAIO_ENV", "CAIO_DB_SSLMODE", "CAIO_DRAIN_SECONDS", "CAIO_GRACE_SECONDS"}
-ALL_SET = {name: "x" for name in VALUES["config"] if name not in SAID}
+URLS = {"CAIO_OTLP_ENDPOINT": "http://collector:4318", "CAIO_REDIS_URL": "rediss://cache.example.com:6380/0"}
+ALL_SET = {name: "x" for name in VALUES["config"] if name not in SAID} | URLS | {"CAIO_DB_PORT": "6432"}
 RENDERED: dict[str, dict[str, Any]] = {
     "least": LEAST,
     "everything": {
@@ -61,6 +62,10 @@ RENDERED: dict[str, dict[str, Any]] = {
         "tolerations": [{"key": "spot", "operator": "Exists"}],
     },
     "no policies": with_(networkPolicy={"enabled": False}),
+    "ports of their kind": {
+        **config(CAIO_REDIS_URL="rediss://cache.example.com", CAIO_OTLP_ENDPOINT="https://traces.example.com/v1"),
+        "networkPolicy": {"egressPorts": [8443]},
+    },
 }
 REFUSED: dict[str, dict[str, Any]] = {
     "no values": {},
@@ -77,6 +82,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a key of AWS among values": config(AWS_SECRET_ACCESS_KEY="x"),
     "a port of its own": config(CAIO_API_PORT="1"),
     "no anchor": config(CAIO_ANCHOR=""),
+    "a port of the database that is none": config(CAIO_DB_PORT="postgresql"),
+    "traces to no URL": config(CAIO_OTLP_ENDPOINT="collector:4318"),
     "an environment that is none": config(CAIO_ENV="prod"),
     "an unknown value": {**LEAST, "replicas": 3},
     "metrics for nobody": with_(metrics={"enabled": True, "from": []}),
@@ -286,6 +293,22 @@ def test_nobody_reaches_what_they_need_not():
         rule = scraped[name]["ingress"][-1]
         assert [port["port"] for port in rule["ports"]] == [9090]
         assert rule["from"] == RENDERED["everything"]["metrics"]["from"]
+
+
+@pytest.mark.infra
+@pytest.mark.parametrize(
+    ("name", "ports"),
+    [
+        ("least", {443, 5432, 6379}),
+        ("everything", {443, 6432, 6380, 4318}),
+        ("ports of their kind", {443, 5432, 6379, 8443}),
+    ],
+)
+def test_the_way_out_leads_to_the_ports_that_are_configured(name, ports):
+    for policy in manifests(name, "NetworkPolicy"):
+        (rule,) = policy["spec"]["egress"]
+        open_ = [(port["port"], port["protocol"]) for port in rule["ports"]]
+        assert sorted(open_) == sorted([(53, "UDP"), (53, "TCP"), *((port, "TCP") for port in ports)])
 
 
 @pytest.mark.infra

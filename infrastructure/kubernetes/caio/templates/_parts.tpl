@@ -30,6 +30,25 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{ add $api .Values.worker.replicas 2 }}
 {{- end -}}
 
+{{/* The port of a URL: (dict "url" URL "otherwise" PORT). */}}
+{{- define "caio.portOf" -}}
+{{- (urlParse .url).host | regexFind ":[0-9]+$" | trimPrefix ":" | default .otherwise -}}
+{{- end -}}
+
+{{/* The ports that pods may reach, comma separated: those of the database, of Redis and of traces as `config` names
+     them, and the further ones. */}}
+{{- define "caio.egressPorts" -}}
+{{- $config := .Values.config -}}
+{{- $redis := include "caio.portOf" (dict "url" $config.CAIO_REDIS_URL "otherwise" "6379") -}}
+{{- $ports := list ($config.CAIO_DB_PORT | default "5432") $redis -}}
+{{- with $config.CAIO_OTLP_ENDPOINT -}}
+{{- $otherwise := ternary "443" "80" (hasPrefix "https:" .) -}}
+{{- $ports = append $ports (include "caio.portOf" (dict "url" . "otherwise" $otherwise)) -}}
+{{- end -}}
+{{- range .Values.networkPolicy.egressPorts -}}{{- $ports = append $ports (int . | toString) -}}{{- end -}}
+{{- $ports | uniq | join "," -}}
+{{- end -}}
+
 {{/* Variables from a Secret whose keys are their names: (dict "secret" NAME "variables" LIST). */}}
 {{- define "caio.secrets" -}}
 {{- range .variables }}
