@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
@@ -19,6 +19,12 @@ from caio.tenancy.principals import Caller
 RECEIPT = "x-caio-receipt"
 CACHE = "x-caio-cache"
 LONGEST_IDEMPOTENCY_KEY = 255
+
+#: The headers of ours that a native call is read by.
+NATIVE = (RECEIPT, CACHE)
+
+#: How headers begin that say what is asked for.
+OWN = "x-caio-"
 
 _NO_BODY = b"null"
 
@@ -75,8 +81,20 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     return key
 
 
+def only_known(headers: Mapping[str, str], known: Collection[str]) -> None:
+    """Raises InvalidInput for a header of ours that nothing is read from: misspelt, it would bind nothing, and a call
+    may cost what its caller meant to forbid."""
+    unknown = [name for name in headers if name.startswith(OWN) and name not in known]
+    if unknown:
+        rule = f"is not known here; these are: {', '.join(sorted(known))}"
+        violations = [Violation(f"/header/{name}", rule) for name in sorted(unknown)]
+        raise InvalidInput(f"{violations[0].pointer[8:]} {rule}", violations, code="invalid_header")
+
+
 def receipt_in_body(headers: Mapping[str, str]) -> bool:
-    """Whether the ``x-caio-receipt`` header asks for the receipt itself; raises InvalidInput for another wish."""
+    """Whether the ``x-caio-receipt`` header of a native call asks for the receipt itself; raises InvalidInput for
+    another wish, and for a header of ours that such a call is not read by: its wishes stand in its body."""
+    only_known(headers, NATIVE)
     wish = headers.get(RECEIPT)
     if wish not in (None, "body"):
         raise InvalidInput(

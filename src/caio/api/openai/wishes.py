@@ -7,6 +7,7 @@ wish too: ``tools`` needs a service with that feature, ``max_tokens`` and ``n`` 
 Laws (each has a test of the same name)
 ---------------------------------------
 - a_service_is_told_what_was_reserved: the most tokens that a call is priced for is the most it asks the service for.
+- an_unknown_header_is_refused: a wish that is misspelt is not a wish for nothing.
 - without_wishes_is_the_same_as_with_none: the short way to a request gives what the long way gives.
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from caio.api.openai.naming import Meant
+from caio.api.wanted import CACHE, only_known
 from caio.foundation.errors import InvalidInput, Violation
 from caio.gateway.accepting import AcceptedWishes
 from caio.gateway.aliases import common, narrowed
@@ -47,6 +49,8 @@ PLACES: dict[str, tuple[str, ...]] = {
 #: Headers that hold several words, separated by commas; they add to what ``metadata.caio`` lists.
 _LISTS = frozenset({"x-caio-regions", "x-caio-compliance", "x-caio-excluded-services", "x-caio-policy"})
 
+_KNOWN = frozenset({*PLACES, CACHE})
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -70,6 +74,7 @@ class Wished:
 
 def wished(body: Mapping[str, Any], headers: Headers, size: int, caller: Caller, asked: Asked, meant: Meant) -> Wished:
     """What a call of ``size`` bytes asks of routing. Raises InvalidInput, naming the member or header at fault."""
+    only_known(headers, _KNOWN)
     metadata = body.get("metadata")
     stated = metadata.get("caio") if metadata else None
     policies: tuple[Reference, ...] = ()
