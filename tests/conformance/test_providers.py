@@ -210,7 +210,7 @@ async def test_tls_failure(known, protocol, stream, tmp_path):
 async def test_no_head_in_time(known, service, protocol, stream):
     error = await failure(known[protocol], target(protocol, service.url, "/slow"), call(stream=stream, timeout=0.15))
     assert error.fault is UpstreamFault.TIMEOUT
-    await asyncio.wait_for(service.left.wait(), 2)
+    await asyncio.wait_for(service.left.wait(), 20)
 
 
 @pytest.mark.parametrize(("protocol", "stream"), MODES)
@@ -273,7 +273,7 @@ async def test_a_failed_answer_is_not_waited_for(known, protocol, stream, beginn
     async with server:
         error = await failure(known[protocol], sut, call(stream=stream))
         assert (error.fault, error.status) == (UpstreamFault.OVERLOADED, 503)
-        await asyncio.wait_for(left.wait(), 2)
+        await asyncio.wait_for(left.wait(), 20)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -334,7 +334,7 @@ async def test_cancelling_closes_the_call(known, service, protocol, stream, wait
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(service.left.wait(), 2)
+    await asyncio.wait_for(service.left.wait(), 20)
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -390,7 +390,7 @@ async def test_a_cut_stream_never_looks_complete(known, service, tokens, manner)
 
 async def test_a_stalled_stream_ends_with_its_time(known, service):
     assert await partial(known, service, "/stall", seconds=0.2) == (["one"], UpstreamFault.TIMEOUT)
-    await asyncio.wait_for(service.left.wait(), 2)
+    await asyncio.wait_for(service.left.wait(), 20)
 
 
 @pytest.mark.parametrize(
@@ -481,14 +481,14 @@ async def test_leaving_a_stream_cancels_the_call(known, service):
         async for at_once in stream:
             if at_once[-1].has_content:
                 break
-    await asyncio.wait_for(service.left.wait(), 2)
+    await asyncio.wait_for(service.left.wait(), 20)
 
 
 async def test_the_end_mark_ends_a_stream_that_stays_open(known, service):
     sut = target("openai", service.url, "/endless_end")
     async with asyncio.timeout(2):
         assert len(await ask(known["openai"], sut, call(stream=True))) == 1
-    await asyncio.wait_for(service.left.wait(), 2)
+    await asyncio.wait_for(service.left.wait(), 20)
 
 
 async def test_what_does_not_stream_says_so(known, service):

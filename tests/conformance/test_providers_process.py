@@ -234,4 +234,4 @@ async def test_the_end_of_its_input_is_a_commands_sign_to_go(tmp_path: Path) -> 
         process = await asyncio.create_subprocess_exec(*sut.argv, stdin=asyncio.subprocess.PIPE, env=dict(os.environ))
         assert process.stdin is not None
         process.stdin.close()
-        assert await asyncio.wait_for(process.wait(), 5) == 0
+        assert await asyncio.wait_for(process.wait(), 20) == 0

@@ -44,7 +44,7 @@ async def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
         assert f"pid {process.pid}" in " ".join(complaint.decode().split())
     finally:
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 async def test_a_server_that_is_to_stop_before_it_serves_ends(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ async def test_a_server_that_is_to_stop_before_it_serves_ends(tmp_path: Path) ->
     try:
         await asyncio.wait_for(asked.wait(), 60)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 5) == 0
+        assert await asyncio.wait_for(process.wait(), 20) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -89,7 +89,7 @@ async def test_a_server_that_is_to_stop_says_so_and_serves_on(tmp_path: Path) ->
                     await asyncio.sleep(0.01)
             assert await ask("/health/live") == (200, "close")
             process.send_signal(signal.SIGTERM)  # once more: it is not waited for
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert await asyncio.wait_for(process.wait(), 60) == 0
     finally:
         if process.returncode is None:
             process.kill()

@@ -255,7 +255,7 @@ async def test_a_cancelled_call_is_cancelled_upstream(caio: Served, mode: str) -
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
-        await asyncio.wait_for(caio.service.left.wait(), 10)
+        await asyncio.wait_for(caio.service.left.wait(), 60)
         assert (await client.list_tools()).tools  # the session goes on
     while (await books_of(caio.installation)).reserved:
         await asyncio.sleep(0.01)
@@ -276,7 +276,7 @@ async def test_a_notification_cancels_the_call_of_its_session(caio: Served) -> N
         assert not calling.done()
         told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request_id}}
         assert (await post(caio, told, **stated))[0] == 202
-    await asyncio.wait_for(caio.service.left.wait(), 20)
+    await asyncio.wait_for(caio.service.left.wait(), 60)
     _, body, _ = await calling
     assert '"result"' not in body
 
@@ -288,7 +288,7 @@ async def test_whoever_goes_away_cancels_the_call(caio: Served) -> None:
     while not caio.service.received:
         await asyncio.sleep(0.01)
     calling.cancel()
-    await asyncio.wait_for(caio.service.left.wait(), 10)
+    await asyncio.wait_for(caio.service.left.wait(), 60)
 
 
 async def test_a_limit_holds_for_tools_too(caio: Served) -> None:

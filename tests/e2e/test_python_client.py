@@ -228,7 +228,7 @@ async def test_no_answer_within_the_time_is_an_error_and_ends_the_call_upstream(
     await caio.register("slow", "/slow")
     async with asking(kind, caio.url, caio.token, timeout=0.4, retries=0) as ask:
         await ask.error(TimedOut, "orchestrate", "text.sentiment", FINE)
-    await asyncio.wait_for(caio.service.left.wait(), 10)
+    await asyncio.wait_for(caio.service.left.wait(), 60)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -255,7 +255,7 @@ async def test_a_broken_stream_raises(ask: Asked, caio: Served) -> None:
 async def test_closing_a_stream_cancels_the_call(ask: Asked, caio: Served) -> None:
     await ask("services.register", chat_contract("endless", caio.service.url, "/stall"))
     assert await ask.chunks(stop_after=2) == ["", "one"]
-    await asyncio.wait_for(caio.service.left.wait(), 10)
+    await asyncio.wait_for(caio.service.left.wait(), 60)
 
 
 async def test_a_silent_stream_breaks(caio: Served) -> None:

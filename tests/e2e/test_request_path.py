@@ -186,7 +186,7 @@ async def test_a_caller_who_leaves_cancels_the_call(caio: Served) -> None:
     while not caio.service.received:
         await asyncio.sleep(0.01)
     calling.cancel()
-    await asyncio.wait_for(caio.service.left.wait(), 5)
+    await asyncio.wait_for(caio.service.left.wait(), 60)
     for _ in range(200):
         rows = await caio.installation.decisions.page(embedded_scope(), None, 10)
         if rows and rows[0][1] is not None:
@@ -262,7 +262,7 @@ async def test_a_caller_who_leaves_a_stream_cancels_it(caio: Served) -> None:
         assert await answer.content.readany()
         decision_id = answer.headers["x-caio-decision-id"]
         answer.close()
-    await asyncio.wait_for(caio.service.left.wait(), 5)
+    await asyncio.wait_for(caio.service.left.wait(), 60)
     for _ in range(200):
         _, decision = await caio.get(f"/api/v1/decisions/{decision_id}")
         if decision["result"] is not None:

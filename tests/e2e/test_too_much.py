@@ -165,7 +165,7 @@ async def test_who_does_not_read_holds_no_stream_beyond_its_deadline(
             if caio.service.received:
                 break
             await asyncio.sleep(0.01)
-        await asyncio.wait_for(caio.service.left.wait(), 10)
+        await asyncio.wait_for(caio.service.left.wait(), 60)
         decision_id = (await caio.get("/api/v1/decisions"))[1]["items"][0]["decision_id"]
         for _ in range(500):
             decision = (await caio.get(f"/api/v1/decisions/{decision_id}"))[1]

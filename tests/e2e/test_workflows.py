@@ -246,7 +246,7 @@ async def test_a_cancelled_run_is_cut_off(caio: Served) -> None:
     assert (status, cancelling["status"]) == (202, "cancelling")
     run = await until(caio, run_id)
     assert (run["status"], run["charged"], run["steps"][0]["status"]) == ("cancelled", "0", "cancelled"), run
-    await asyncio.wait_for(caio.service.left.wait(), 10)
+    await asyncio.wait_for(caio.service.left.wait(), 60)
     assert (await asked(caio.http, "POST", f"{RUNS}/{run_id}/cancel"))[1]["status"] == "cancelled"
 
 
@@ -263,7 +263,7 @@ async def test_what_was_charged_before_a_run_was_cut_off_is_told(caio: Served, m
 
     monkeypatch.setattr(SqlWorkflows, "end_step", late)
     run_id = await begin(caio, alone())
-    await asyncio.wait_for(answered.wait(), 20)
+    await asyncio.wait_for(answered.wait(), 60)
     assert (await asked(caio.http, "POST", f"{RUNS}/{run_id}/cancel"))[0] == 202
     run = await until(caio, run_id)
     (only,) = run["steps"]

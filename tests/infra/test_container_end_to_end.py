@@ -26,7 +26,7 @@ from tests.support.secured_postgres import ADMIN, ADMIN_PASSWORD, SecuredPostgre
 from tests.support.secured_redis import SecuredRedis
 from tests.support.upstreams import upstream
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
+pytestmark = [pytest.mark.infra, pytest.mark.skipif(PROGRAM is None, reason=MISSING)]
 
 CONTRACT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "infrastructure" / "container.yaml").read_text())
 SECONDS = 120

@@ -113,6 +113,7 @@ def test_what_pages_say_to_set_is_a_variable_of_every_environment() -> None:
         assert said <= set(re.findall(r'^variable "(\w+)"', each.read_text(), re.MULTILINE)), each
 
 
+@pytest.mark.infra
 def test_what_is_typed_into_a_task_works_there(tmp_path: Path) -> None:
     """ECS Exec is root without capabilities: it may write below /tmp, and not into the server's own directory."""
     cdk = INFRASTRUCTURE / "aws" / "cdk"

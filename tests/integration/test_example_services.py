@@ -65,7 +65,7 @@ class Running:
             self.connection.close()
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(5)
+            return self.process.wait(60)
         finally:
             self.process.kill()
             self.process.communicate()

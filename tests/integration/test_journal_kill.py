@@ -16,7 +16,6 @@ from caio.storage.sql.upgrade import upgrade
 from tests.support.tenants import add_bare_tenants, tenant_named
 
 APPENDER = Path(__file__).parent / "journal_appender.py"
-ROUNDS = 6
 ENOUGH = 1_000_000
 
 
@@ -39,8 +38,9 @@ def acknowledged_before_kill(url, name, rng):
     return {(int(fields[0]), fields[1], fields[2]) for fields in whole[:-1]}
 
 
+@pytest.mark.parametrize("rounds", [2, pytest.param(12, marks=pytest.mark.long)])
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
-async def test_acknowledged_leaves_survive_a_kill(dialect, request, tmp_path):
+async def test_acknowledged_leaves_survive_a_kill(dialect, rounds, request, tmp_path):
     url = f"sqlite:///{tmp_path / 'caio.db'}" if dialect == "sqlite" else request.getfixturevalue("postgres_url")
     await asyncio.to_thread(upgrade, url)
     database = await Database.open(url)
@@ -48,7 +48,7 @@ async def test_acknowledged_leaves_survive_a_kill(dialect, request, tmp_path):
     await database.close()
 
     rng, acknowledged = random.Random(), set()
-    for number in range(ROUNDS):
+    for number in range(rounds):
         acknowledged |= await asyncio.to_thread(acknowledged_before_kill, url, f"round-{number}", rng)
     database = await Database.open(url)
     journal = open_stores(database).journal
@@ -56,7 +56,7 @@ async def test_acknowledged_leaves_survive_a_kill(dialect, request, tmp_path):
     decisions = await journal.decisions(TenantScope("acme"), None, ENOUGH)
     await database.close()
 
-    assert len(acknowledged) > ROUNDS
+    assert len(acknowledged) > rounds
     assert acknowledged <= {(entry.seq, entry.leaf.subject_id, entry.leaf.kind.value) for entry in stored}
     assert [entry.seq for entry in stored] == list(range(len(stored)))
     # Every leaf has its projection, and no projection is without its leaf.

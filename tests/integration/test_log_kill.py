@@ -106,7 +106,7 @@ async def until(condition):
 
 async def test_killed_sequencers_leave_one_log(database, tmp_path):
     url, opened = database
-    await kill_again_and_again(url, opened, tmp_path, rounds=3)
+    await kill_again_and_again(url, opened, tmp_path, rounds=2)
 
 
 @pytest.mark.long

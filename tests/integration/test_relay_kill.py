@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).parent / "relay_worker.py"
 SCOPES = (TenantScope("acme"), TenantScope("rival"))
 LEASE_SECONDS = 1
-KILLS, EVENTS_A_ROUND = 3, 12
+EVENTS_A_ROUND = 12
 
 
 def now() -> int:
@@ -82,9 +82,10 @@ async def happen(stores: Stores, acts: Acts, scope: TenantScope, *, fails: bool)
     return "evt_" + leaf.subject_id.removeprefix("act_")
 
 
+@pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.long)])
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 async def test_every_event_arrives_whatever_is_killed_when(
-    dialect: str, request: pytest.FixtureRequest, tmp_path: Path, wait_for_async
+    dialect: str, kills: int, request: pytest.FixtureRequest, tmp_path: Path, wait_for_async
 ) -> None:
     url = f"sqlite:///{tmp_path / 'caio.db'}" if dialect == "sqlite" else request.getfixturevalue("postgres_url")
     await asyncio.to_thread(upgrade, url)
@@ -114,7 +115,7 @@ async def test_every_event_arrives_whatever_is_killed_when(
             made = await webhooks.create(caller, f"{receiver.url}/{scope.tenant_id}", ["caio.policy."])
             secrets[f"/{scope.tenant_id}"] = made.secret
         acts._clock = now
-        for _ in range(KILLS):
+        for _ in range(kills):
             async with working(url):
                 for number in range(EVENTS_A_ROUND):
                     scope, fails = rng.choice(SCOPES), number % 4 == 3

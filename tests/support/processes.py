@@ -8,6 +8,7 @@ them but code.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import ctypes
 import gc
 import json
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -72,6 +74,14 @@ class Parent:
 
     def close(self) -> None:
         self._process.communicate(timeout=STOP_SECONDS)
+
+
+@cache
+def _parent() -> Parent:
+    """The one of this process, started with its first installation."""
+    parent = Parent()
+    atexit.register(parent.close)
+    return parent
 
 
 class Running:
@@ -147,7 +157,7 @@ class Processes:
             "CAIO_CONTROL_PLANE_PER_MINUTE": "100000",  # tests poll
             **{f"CAIO_{name.upper()}": value for name, value in settings.items()},
         }
-        self._parent = Parent()
+        self._parent = _parent()
         self.servers: list[Running] = []
         self.workers: list[Running] = []
         self.token = ""
@@ -159,10 +169,7 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self.stop(*self.servers, *self.workers)
-        finally:
-            self._parent.close()
+        self.stop(*self.servers, *self.workers)
 
     def stop(self, *processes: Running) -> None:
         """Ask them to stop, and wait until they have; raises TimeoutError for one that had to be killed."""

@@ -115,7 +115,7 @@ class RedisServer:
         """End the server at once, as a power cut does; what it had not written is lost."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def suspend(self) -> None:
         """Let the server neither answer nor go away, until ``resume``."""
@@ -130,5 +130,5 @@ class RedisServer:
         """End the server and remove its directory."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)

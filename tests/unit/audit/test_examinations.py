@@ -95,11 +95,11 @@ async def test_comparing_a_log_delays_no_other(stores, anchor, running, wait_for
     await wait_for_async(lambda: len(anchor.asked) > 1)
     for size in range(1, 6):
         await append(stores, "acme", size, size + 1)
-        await asyncio.wait_for(one.take_in("acme"), 2)
+        await asyncio.wait_for(one.take_in("acme"), 20)
         assert await sizes(stores) == {"acme": size + 1}
     await anchor.let_go(*MANY[:3])
     for name in MANY[:3]:
-        await asyncio.wait_for(one.take_in(name), 2)
+        await asyncio.wait_for(one.take_in(name), 20)
     assert await sizes(stores) == {"acme": 6, **dict.fromkeys(MANY[:3], 2)}
 
 
@@ -123,7 +123,7 @@ async def test_nothing_is_signed_before_it_was_compared(stores, anchor, running,
         return set(await sizes(stores)) == {"acme", "other"} and "forked" in one.faults
 
     await wait_for_async(settled)
-    await asyncio.wait_for(waiting, 2)
+    await asyncio.wait_for(waiting, 20)
     await one.take_in("acme")
     assert (await sizes(stores))["acme"] == 2
 
@@ -136,7 +136,7 @@ async def test_who_is_asked_for_is_compared_first(stores, anchor, running, wait_
     waiting = asyncio.create_task(one.take_in(last))
     await asyncio.sleep(0.1)
     await anchor.let_go(anchor.asked[0], last)
-    await asyncio.wait_for(waiting, 2)
+    await asyncio.wait_for(waiting, 20)
     assert set(await sizes(stores)) <= {anchor.asked[0], last}
     assert anchor.asked.index(last) <= forks.AT_ONCE + 1
 
@@ -161,7 +161,7 @@ async def test_waiting_for_a_comparison_is_no_work(stores, anchor, running, watc
     await asyncio.sleep(0.3)
     assert watched.calls == []
     await anchor.let_go("acme")
-    await asyncio.wait_for(waiting, 2)
+    await asyncio.wait_for(waiting, 20)
     assert await sizes(stores) == {"acme": 2}
 
 
@@ -188,7 +188,7 @@ async def test_a_database_that_does_not_let_comparisons_end_is_not_pestered(stor
     assert attempts <= 3
     assert await sizes(stores) == {"acme": 2}  # the anchor answered: it is not grown uncompared
     del watched.__dict__["tiles_of"]
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 20)
     assert await sizes(stores) == {"acme": 3}
 
 
@@ -212,7 +212,7 @@ async def test_stopping_waits_for_comparisons(stores, anchor, running, wait_for_
     await wait_for_async(lambda: len(anchor.asked) == forks.AT_ONCE)
     assert await sizes(stores) == {}
     await anchor.let_go(*MANY)
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, 20)
     assert await sizes(stores) == dict.fromkeys(MANY, 2)
 
 

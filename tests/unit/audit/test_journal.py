@@ -101,7 +101,7 @@ async def test_callers_are_told_during_the_next_write(store, journal):
     store.gate.set()
     await store.entered.wait()  # the second write has begun …
     store.gate.clear()
-    assert await asyncio.wait_for(first, 1) == 0  # … and does not keep the first caller waiting
+    assert await asyncio.wait_for(first, 20) == 0  # … and does not keep the first caller waiting
     store.gate.set()
     assert await second == 1
 
@@ -234,7 +234,7 @@ async def test_a_journal_that_breaks_leaves_nobody_waiting(store):
     await asyncio.sleep(0)
     assert journal._writer is not None
     journal._writer.cancel()
-    results = await asyncio.wait_for(asyncio.gather(first, *others, return_exceptions=True), 1)
+    results = await asyncio.wait_for(asyncio.gather(first, *others, return_exceptions=True), 20)
     assert [result.code for result in results if isinstance(result, NotReady)] == ["journal_stopped"] * 3
     assert journal.failing
 

@@ -245,7 +245,7 @@ async def test_an_absent_store_is_tried_again(stores, watched, running, wait_for
         with capture_logs() as lines:
             watched.away = error
             await wait_for_async(lambda: one.failing)
-            await asyncio.wait_for(one.take_in("acme"), 1)
+            await asyncio.wait_for(one.take_in("acme"), 20)
             calls = len(watched.calls)
             await wait_for_async(lambda calls=calls: len(watched.calls) > calls + 3)
             watched.away = None
