@@ -102,7 +102,7 @@ async def test_leaves_are_added_up_once(measured: Measured, acme: TenantScope) -
     assert await measured.stores.storage_measures.measure_leaves(acme, 4) == 0
     database = measured.box.database
     async with database.writing(acme) as connection:
-        await count_anew(database, connection, acme)
+        await connection.run_sync(count_anew, database, acme)
     assert await measured.stores.storage_measures.measure_leaves(acme, 1000) == total
     assert await measured.measure.measure(acme) == await measured.truth(ACME)
 
@@ -156,6 +156,16 @@ class Slow:
         if self.away:
             raise NotReady("away")
         return StorageMeasured(self.bytes, 1)
+
+
+async def test_what_is_known_of_tenants_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caio.metering.storage_measure.TENANTS_KEPT", 1)
+    store = Slow()
+    store.waits.set()
+    gauge = StorageGauge(store, lambda: 0)  # type: ignore[arg-type]
+    for name in ("acme", "acme", "rival", "rival", "acme"):
+        assert await gauge.bytes(TenantScope(name)) == 7
+    assert store.looks == 3
 
 
 async def test_one_caller_looks() -> None:

@@ -55,6 +55,8 @@ KEY_BYTES = 32
 SEALS_PER_RUN = 2**24
 #: How long a key is used before the vault looks whether it was destroyed.
 LOOK_SECONDS = 5.0
+#: Tenants whose keys are held; another's is unwrapped again when it is needed.
+TENANTS_KEPT = 10_000
 
 _VERSION = b"\x01"
 _RUN_BYTES, _NONCE_BYTES, _TAG_BYTES = 16, 12, 16
@@ -213,4 +215,6 @@ class TenantVault:
         if self._forgotten != forgotten:
             return await self._looked_up(scope, now)  # what was found may have been destroyed since
         self._held[tenant_id] = _Held(wrapped, sealer, now + LOOK_SECONDS)
+        if len(self._held) > TENANTS_KEPT:
+            del self._held[next(iter(self._held))]
         return sealer

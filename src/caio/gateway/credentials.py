@@ -2,6 +2,8 @@
 
 A contract names a secret; the store holds it sealed with the tenant's key. Opened values are kept
 for a few seconds, so that a rotated key is picked up soon and a hot path does not unseal each time.
+
+Law (has a test of the same name): old_values_are_let_go, at the next look-up of whichever secret.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from caio.foundation.scope import TenantScope
 from caio.gateway.ports import OperatorKeys, SecretStore, Target
 
 KEPT_SECONDS = 5.0
+#: Opened values kept; of more those that were opened first go.
+MOST_KEPT = 10_000
 
 
 def secret_context(name: str) -> bytes:
@@ -54,8 +58,15 @@ class Credentials:
                 UpstreamFault.AUTH,
             ) from None
         value = (await self._vault.sealer(scope)).open(sealed, secret_context(name)).decode()
-        self._kept[scope.tenant_id, name] = (monotonic(), value)
+        self._keep((scope.tenant_id, name), value)
         return value
+
+    def _keep(self, of: tuple[str, str], value: str) -> None:
+        now = monotonic()
+        self._kept.pop(of, None)  # whichever was opened first is the first
+        self._kept[of] = (now, value)
+        while len(self._kept) > MOST_KEPT or now - next(iter(self._kept.values()))[0] >= KEPT_SECONDS:
+            del self._kept[next(iter(self._kept))]
 
 
 def not_lent(service_id: str) -> UpstreamFailed:

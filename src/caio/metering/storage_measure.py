@@ -34,6 +34,8 @@ _logger = structlog.get_logger("caio.metering")
 #: How often a tenant that is busy is measured, and how old a process's knowledge may be: microseconds.
 EVERY = 60_000_000
 LOOK = 10_000_000
+#: Tenants that are known of; another is looked at again.
+TENANTS_KEPT = 10_000
 
 #: Leaves measured in one transaction.
 BATCH = 2_000
@@ -136,6 +138,8 @@ class StorageGauge:
             return known.bytes  # the database is away: what else the call needs of it will say so
         taken = 0 if found is None else found.bytes
         self._known[scope.tenant_id] = _Known(taken, now + LOOK)
+        if len(self._known) > TENANTS_KEPT:
+            del self._known[next(iter(self._known))]
         return taken
 
     def forget(self, tenant_id: str) -> None:

@@ -13,6 +13,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -66,8 +67,8 @@ class Views:
         self._views: dict[str, View] = {}
         #: The views last made, out of date or not: the next is made from them. Those least recently used go.
         self._last: OrderedDict[str, View] = OrderedDict()
-        self._compiling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._compiling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._generation: defaultdict[str, int] = defaultdict(int)
         self._shared_generation = 0
         self._inline: OrderedDict[bytes, Rule] = OrderedDict()
@@ -111,7 +112,7 @@ class Views:
             if self._calls >= CALLS_BETWEEN_LOOKS:
                 self._make_room()
             return view
-        async with self._building[scope.tenant_id]:
+        async with self._building.setdefault(scope.tenant_id, asyncio.Lock()):
             for reading in range(1, READINGS + 1):
                 if (kept := self._views.get(scope.tenant_id)) is not None:
                     return kept
@@ -131,7 +132,7 @@ class Views:
         """Have the view's snapshot know what ``rules``, which came with a request, say of every service.
         One at a time for a tenant, and while others are served."""
         if not view.snapshot.has_rule_set(rules):
-            async with self._compiling[scope.tenant_id]:
+            async with self._compiling.setdefault(scope.tenant_id, asyncio.Lock()):
                 await asyncio.to_thread(view.snapshot.rule_set, rules)
 
     async def missing(self, scope: TenantScope, policy_ids: Sequence[str]) -> Sequence[str]:

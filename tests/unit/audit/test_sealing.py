@@ -229,6 +229,19 @@ async def test_a_key_that_was_exchanged_is_taken_up(stores):
     assert keys.finds == 2
 
 
+async def test_keys_of_many_tenants_are_unwrapped_again(stores, monkeypatch):
+    monkeypatch.setattr(sealing, "TENANTS_KEPT", 1)
+    vault, other = vault_of(stores), TenantScope("other")
+    first = await vault.sealer(ACME)
+    sealed = first.seal(b"value", CONTEXT)
+    await vault.sealer(other)
+    assert vault.held(ACME) is None
+    assert vault.held(other) is not None
+    again = await vault.sealer(ACME)
+    assert again is not first
+    assert again.open(sealed, CONTEXT) == b"value"
+
+
 async def test_a_forgotten_key_is_read_again(stores):
     vault = vault_of(stores)
     sealed = (await vault.sealer(ACME)).seal(b"secret", CONTEXT)
