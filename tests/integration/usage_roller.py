@@ -16,7 +16,7 @@ async def main(url: str, batch: int) -> None:
     usage = open_stores(database).usage
     print("ready", flush=True)
     for tenant_id in await usage.waiting():
-        while leaves := (await usage.take_in(TenantScope(tenant_id), batch)).leaves:
+        while leaves := await usage.take_in(TenantScope(tenant_id), batch):
             print(leaves, flush=True)
     await database.close()
 

@@ -11,14 +11,6 @@ from caio.metering.usage import Dimension, Sums
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """One batch of the journal, taken into usage: how many leaves, and how many of them were outcomes."""
-
-    leaves: int
-    outcomes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """How far usage has come: ``waiting`` leaves of the journal are not taken in, the first of them recorded
     at ``since`` (None when nothing waits)."""
@@ -55,9 +47,9 @@ class UsageStore(Protocol):
         """The ids of tenants whose journal may have grown beyond their mark."""
         ...
 
-    async def take_in(self, scope: TenantScope, limit: int) -> Taken:
-        """Add up to ``limit`` leaves to usage and move the mark, in one transaction. However many call this
-        at once, each leaf is taken in once."""
+    async def take_in(self, scope: TenantScope, limit: int) -> int:
+        """Add up to ``limit`` leaves to usage and move the mark, in one transaction; returns how many. However
+        many call this at once, each leaf is taken in once."""
         ...
 
     async def begin_anew(self, scope: TenantScope) -> None:

@@ -67,7 +67,7 @@ class UsageRollup:
     async def catch_up(self, scope: TenantScope) -> int:
         """Take in all of a tenant's leaves; returns how many."""
         taken = 0
-        while batch := (await self._store.take_in(scope, self._batch)).leaves:
+        while batch := await self._store.take_in(scope, self._batch):
             taken += batch
         return taken
 
@@ -80,7 +80,7 @@ class UsageRollup:
     async def _some_of(self, scope: TenantScope) -> int:
         taken = 0
         for _ in range(self._batches):
-            batch = (await self._store.take_in(scope, self._batch)).leaves
+            batch = await self._store.take_in(scope, self._batch)
             taken += batch
             if batch < self._batch:
                 break

@@ -34,7 +34,7 @@ from caio.foundation.quantity import decimal_text, read_nanos
 
 DAY = 86_400_000_000
 #: Statuses of calls whose answer reached the caller.
-_ANSWERED = frozenset({Status.OK.value, Status.VIOLATED.value})
+ANSWERED = frozenset({Status.OK.value, Status.VIOLATED.value})
 
 
 class Dimension(StrEnum):
@@ -123,7 +123,7 @@ class Finished:
     def sums(self) -> Sums:
         return Sums(
             1,
-            self.status not in _ANSWERED,
+            self.status not in ANSWERED,
             self.input_tokens,
             self.output_tokens,
             self.latency_ms,

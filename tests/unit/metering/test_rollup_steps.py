@@ -1,6 +1,5 @@
 """How much of the journal a step of the roll-up's loop takes in, and when it wants another at once."""
 
-from types import SimpleNamespace
 from typing import Any
 
 from caio.metering.rollup import UsageRollup
@@ -17,7 +16,7 @@ class Store:
     async def take_in(self, scope, most):
         taken = min(most, self.left[scope.tenant_id])
         self.left[scope.tenant_id] -= taken
-        return SimpleNamespace(leaves=taken)
+        return taken
 
 
 def rollup_of(store: Any) -> UsageRollup:

@@ -142,8 +142,8 @@ class SqlCustody:
                 return False
             if await _named(connection, scope, ids) != list(erasure.contents):
                 return False
-            await forget_content(self._database, connection, scope, ids)
-            await forget_decisions(self._database, connection, scope, ids)
+            await connection.run_sync(forget_content, self._database, scope, ids)
+            await connection.run_sync(forget_decisions, self._database, scope, ids)
             await _empty(connection, scope, ids, erasure.seqs)
             await append_within(connection, leaf)
         return True

@@ -4,6 +4,11 @@
 takes the write lock when it begins, so that what it read is still true when it writes; on
 PostgreSQL the adapters lock the rows they depend on. A block that raises has written nothing.
 
+SQLite has one writer at a time, and whoever finds it busy sleeps for up to a tenth of a second before looking
+again. The writers of a process therefore take ``turns``, in the order in which they come. A ``writing`` block
+comes back to a busy event loop for each statement and keeps everybody waiting meanwhile; what is written again
+and again is done ``at_once``.
+
 On PostgreSQL a transaction is bound to its scope (``row_security``) and goes to the place where the
 tenant's rows are (``places``). What concerns tenants, API keys, members and invitations themselves
 goes through ``reading_directory`` and ``writing_directory``, wherever the tenant's other rows are.
@@ -12,14 +17,15 @@ goes through ``reading_directory`` and ``writing_directory``, wherever the tenan
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import URL, Connection, Engine, make_url, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -28,9 +34,12 @@ from caio.foundation.scope import PlatformScope, Scope, TenantScope
 from caio.storage.sql import row_security, sqlite
 from caio.storage.sql.outage import outages_are_not_ready
 from caio.storage.sql.places import PLATFORM, Place, place_of
+from caio.storage.sql.sqlite_thread import SqliteThread, Turns
 
 if TYPE_CHECKING:
     from caio.storage.sql.postgres import Server
+
+_T = TypeVar("_T")
 
 #: How long a process goes by what it read of a tenant's place, in seconds. A tenant's place changes once at
 #: most, when its data is erased.
@@ -86,6 +95,12 @@ class Database:
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._away: dict[str, float] = {}
         self._closing: list[Callable[[], Awaitable[None]]] = []
+        if self.dialect == "sqlite":
+            #: Whose turn it is to write, and the thread of what needs no event loop: the journal, above all.
+            self.turns = Turns()
+            self.writes = SqliteThread(address.path, "caio-writes")
+            self._at_once: Engine | None = None
+            self.before_close(self.writes.close)
 
     @classmethod
     async def open(cls, url: str, silos: Mapping[str, str] | None = None) -> Self:
@@ -135,11 +150,20 @@ class Database:
         """A transaction that commits when its block ends well. Raises as ``reading`` does."""
         with outages_are_not_ready():
             if self.dialect == "sqlite":
-                async with self._writer.begin() as connection:
+                async with self._writer.connect() as connection, self.turns, connection.begin():
                     yield connection
             else:
                 async with self._bound(scope, at) as connection:
                     yield connection
+
+    async def at_once(self, scope: TenantScope, work: Callable[[Connection], _T]) -> _T:
+        """What ``work`` returns, done as one writing transaction without coming back to the event loop in between.
+        Raises as ``writing`` does."""
+        if self.dialect == "sqlite":
+            async with self.turns:
+                return await self.writes.run(lambda raw: self._transacted(raw, work))
+        async with self.writing(scope) as connection:
+            return await connection.run_sync(work)
 
     @asynccontextmanager
     async def reading_directory(self, scope: Scope) -> AsyncIterator[AsyncConnection]:
@@ -259,6 +283,12 @@ class Database:
                     await opened.close()
                     raise
         return self._servers[place.database]
+
+    def _transacted(self, raw: sqlite3.Connection, work: Callable[[Connection], _T]) -> _T:
+        if self._at_once is None:
+            self._at_once = sqlite.engine_over(raw)
+        with self._at_once.begin() as connection:
+            return work(connection)
 
     @asynccontextmanager
     async def _bound(self, scope: Scope, at: Place | None) -> AsyncIterator[AsyncConnection]:

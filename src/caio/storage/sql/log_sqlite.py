@@ -12,12 +12,10 @@ that ``sqlite_rows`` gives: every step waits for the interpreter's lock.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -25,11 +23,10 @@ from caio.audit.merkle import EMPTY_ROOT, HASH_BYTES
 from caio.audit.ports import Advance, Behind, LogHead
 from caio.audit.tiles import HEIGHT, WIDTH
 from caio.foundation.scope import TenantScope
-from caio.storage.sql import sqlite
 from caio.storage.sql.database import Database
 from caio.storage.sql.log import PartialTiles, edge_places, head_of, tile_of, tile_rows, unmoved
-from caio.storage.sql.outage import outages_are_not_ready
 from caio.storage.sql.sqlite_rows import RowWriter
+from caio.storage.sql.sqlite_thread import SqliteThread
 
 _T = TypeVar("_T")
 
@@ -120,10 +117,10 @@ _RELEASE = "UPDATE log_heads SET holder = '', leased_until = 0 WHERE holder = ?"
 class SqliteLog:
     """The ``LogStore`` port on SQLite. Raises NotReady for a busy or full disk."""
 
-    def __init__(self, database: Database, writes: ThreadPoolExecutor) -> None:
-        self._own = [ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("caio-log", "caio-log-reads")]
-        self._writer = _Thread(database, writes)
-        self._sequencers, self._reader = (_Thread(database, thread) for thread in self._own)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sequencers = SqliteThread(database.address.path, "caio-log")
+        self._reader = SqliteThread(database.address.path, "caio-log-reads")
         database.before_close(self._close)
 
     async def behind(self, holder: str, now: int, until: int, limit: int) -> list[Behind]:
@@ -136,15 +133,15 @@ class SqliteLog:
         return found[0] if found else None
 
     async def commitments(self, ranges: Sequence[tuple[str, int, int]]) -> dict[str, list[bytes]]:
-        ((joined,),) = await self._sequencers.fetch(_COMMITMENTS, (json.dumps(ranges),))
+        ((joined,),) = await _fetched(self._sequencers, _COMMITMENTS, (json.dumps(ranges),))
         return _without_gaps(ranges, bytes.fromhex(joined or ""))
 
     async def advance(self, holder: str, advances: Sequence[Advance]) -> set[str]:
-        return await self._writer.run(lambda connection: _advance(connection, holder, advances))
+        return await self._write(lambda connection: _advance(connection, holder, advances))
 
     async def edges(self, logs: Sequence[tuple[str, int]]) -> PartialTiles:
         wanted = json.dumps([place for tenant, size in logs for place in edge_places(tenant, size)])
-        rows = await self._sequencers.fetch(_EDGES, (wanted,))
+        rows = await _fetched(self._sequencers, _EDGES, (wanted,))
         found: PartialTiles = {tenant: {} for tenant, _ in logs}
         for tenant, level, hashes, length in rows:
             if len(hashes) == length:
@@ -152,13 +149,13 @@ class SqliteLog:
         return found
 
     async def release(self, holder: str) -> None:
-        await self._writer.fetch(_RELEASE, (holder,))
+        await self._write(lambda connection: connection.execute(_RELEASE, (holder,)))
 
     async def heads(self, after: str, limit: int) -> list[LogHead]:
-        return [head_of(row) for row in await self._reader.fetch(_HEADS, (after, limit))]
+        return [head_of(row) for row in await _fetched(self._reader, _HEADS, (after, limit))]
 
     async def head(self, scope: TenantScope) -> LogHead | None:
-        found = await self._reader.fetch(_HEAD, (scope.tenant_id,))
+        found = await _fetched(self._reader, _HEAD, (scope.tenant_id,))
         return head_of(found[0]) if found else None
 
     async def tiles(self, scope: TenantScope, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
@@ -167,7 +164,7 @@ class SqliteLog:
     async def tiles_of(self, tenant_id: str, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         bundles = [position for level, position in wanted if level == 0]
         asked = {"tenant": tenant_id, "wanted": json.dumps(list(wanted)), "bundles": json.dumps(bundles)}
-        rows = await self._reader.fetch(_TILES, asked)
+        rows = await _fetched(self._reader, _TILES, asked)
         found = {(level, position): hashes for level, position, hashes in rows if level >= 0}
         leaves = [(seq, commitment) for level, seq, commitment in rows if level < 0]
         if leaves:
@@ -177,56 +174,38 @@ class SqliteLog:
         return found
 
     async def _claim(self, query: str, asked: Mapping[str, object], until: int) -> list[Behind]:
-        if not await self._sequencers.fetch(query, asked):
+        if not await _fetched(self._sequencers, query, asked):
             return []
-        return await self._writer.run(lambda connection: _claim(connection, query, asked, until))
+        return await self._write(lambda connection: _claim(connection, query, asked, until))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        async with self._database.turns:
+            return await self._database.writes.run(work)
 
     async def _close(self) -> None:
-        for thread in (self._reader, self._sequencers, self._writer):
-            await thread.close()
-        for own in self._own:
-            own.shutdown()
+        await self._reader.close()
+        await self._sequencers.close()
 
 
-class _Thread:
-    """A connection for one thread, opened when it is first needed."""
-
-    def __init__(self, database: Database, thread: ThreadPoolExecutor) -> None:
-        self._path = database.address.path
-        self._thread = thread
-        self._open: sqlite3.Connection | None = None
-
-    async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        def guarded() -> _T:
-            with outages_are_not_ready():
-                if self._open is None:
-                    self._open = sqlite.connect(self._path)
-                return work(self._open)
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
-
-    async def fetch(self, query: str, asked: Sequence[object] | Mapping[str, object]) -> list[Any]:
-        return await self.run(lambda connection: connection.execute(query, asked).fetchall())
-
-    async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-
-    def _disconnect(self) -> None:
-        if self._open is not None:
-            self._open.close()
+async def _fetched(thread: SqliteThread, query: str, asked: Sequence[object] | Mapping[str, object]) -> list[Any]:
+    return await thread.run(lambda connection: connection.execute(query, asked).fetchall())
 
 
 @contextmanager
 def _writing(connection: sqlite3.Connection, *, durable: bool) -> Iterator[None]:
-    connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
+    if not durable:
+        connection.execute("PRAGMA synchronous = NORMAL")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    finally:
+        if not durable:
+            connection.execute("PRAGMA synchronous = FULL")
 
 
 def _claim(connection: sqlite3.Connection, query: str, asked: Mapping[str, object], until: int) -> list[Behind]:

@@ -12,7 +12,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL, Engine, StaticPool, create_engine, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -67,6 +67,13 @@ def sqlite_engine(path: Path) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+def engine_over(raw: sqlite3.Connection) -> Engine:
+    """An engine whose transactions are writing ones of this one connection."""
+    engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool, hide_parameters=True)
+    event.listen(engine, "begin", _begin)
+    return engine.execution_options(**{WRITES: True})
 
 
 def use_write_ahead_log(path: Path) -> None:

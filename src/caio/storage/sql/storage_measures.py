@@ -11,13 +11,13 @@ databases know a value's length without reading it.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Connection,
     Integer,
     LargeBinary,
     Table,
@@ -53,10 +53,7 @@ from caio.tenancy.ports import Tier
 
 _NUMBER_BYTES = 8
 
-#: The clear rows of a decision's leaf, of an outcome's and of any other, by the column that names its subject.
-_OF_DECISIONS = (decisions.c.decision_id,)
-_OF_OUTCOMES = (outcomes.c.decision_id, attempts.c.decision_id)
-_OF_ACTS = (acts.c.act_id,)
+#: Leaves and their clear rows.
 _OF_LEAVES = {journal, acts, decisions, outcomes, attempts}
 
 #: What measuring itself writes.
@@ -98,16 +95,19 @@ class SqlStorageMeasures:
             return list((await connection.execute(query)).scalars())
 
     async def measure_leaves(self, scope: TenantScope, limit: int) -> int:
-        async with self._database.writing(scope) as connection:
-            await locked_mark(self._database, connection, scope)
-            this = usage_marks.c.tenant_id == scope.tenant_id
-            start = (await connection.execute(select(usage_marks.c.measured).where(this))).scalar_one()
-            end = await visible_end(connection, scope, start, limit)
-            if end > start:
-                found = await self._leaves(connection, scope, start, end)
-                further = {"measured": end, "leaf_bytes": usage_marks.c.leaf_bytes + found}
-                await connection.execute(update(usage_marks).where(this).values(further))
-        return int(end) - int(start)
+        return await self._database.at_once(scope, lambda connection: self._measure_leaves(connection, scope, limit))
+
+    def _measure_leaves(self, connection: Connection, scope: TenantScope, limit: int) -> int:
+        locked_mark(connection, self._database, scope)
+        this = usage_marks.c.tenant_id == scope.tenant_id
+        start = int(connection.execute(select(usage_marks.c.measured).where(this)).scalar_one())
+        end = visible_end(connection, scope, start, limit)
+        if end > start:
+            within = (journal.c.tenant_id == scope.tenant_id, journal.c.seq >= start, journal.c.seq < end)
+            found = int(connection.execute(select(func.sum(self._leaf_bytes())).where(*within)).scalar_one())
+            further = {"measured": end, "leaf_bytes": usage_marks.c.leaf_bytes + found}
+            connection.execute(update(usage_marks).where(this).values(further))
+        return end - start
 
     async def measure(self, scope: TenantScope, now: int) -> StorageMeasured:
         leaves = select(usage_marks.c.leaf_bytes).where(usage_marks.c.tenant_id == scope.tenant_id)
@@ -140,18 +140,22 @@ class SqlStorageMeasures:
             rows = (await connection.execute(query.order_by(storage_measures.c.day))).all()
         return [(row.day, StorageMeasured(row.bytes, row.measured_at)) for row in rows]
 
-    async def _leaves(self, connection: AsyncConnection, scope: TenantScope, start: int, end: int) -> int:
-        """The bytes of these leaves. Clear rows are looked up by their ids, as ``usage`` does, and not joined."""
-        within = (journal.c.tenant_id == scope.tenant_id, journal.c.seq >= start, journal.c.seq < end)
-        found = await self._sum(connection, journal, *within)
-        ids: defaultdict[tuple[Column[Any], ...], list[str]] = defaultdict(list)
-        for kind, subject_id in await connection.execute(select(journal.c.kind, journal.c.subject_id).where(*within)):
-            ids[_columns_of(kind)].append(subject_id)
-        for columns, subjects in ids.items():
-            for column in columns:
-                theirs = (column.table.c.tenant_id == scope.tenant_id, column.in_(subjects))
-                found += await self._sum(connection, column.table, *theirs)
-        return found
+    def _leaf_bytes(self) -> ColumnElement[int]:
+        """What a leaf takes with its clear rows, which are looked up by its subject, as ``usage`` does."""
+        clear = case(
+            (journal.c.kind == LeafKind.DECISION.value, self._looked_up(decisions.c.decision_id)),
+            (
+                journal.c.kind == LeafKind.OUTCOME.value,
+                self._looked_up(outcomes.c.decision_id) + self._looked_up(attempts.c.decision_id),
+            ),
+            else_=self._looked_up(acts.c.act_id),
+        )
+        return self._bytes(journal) + clear
+
+    def _looked_up(self, named: Column[Any]) -> ColumnElement[int]:
+        table = named.table
+        theirs = (table.c.tenant_id == journal.c.tenant_id, named == journal.c.subject_id)
+        return func.coalesce(select(func.sum(self._bytes(table))).where(*theirs).scalar_subquery(), 0)
 
     async def _sum(self, connection: AsyncConnection, table: Table, *which: ColumnElement[bool]) -> int:
         query = select(func.sum(self._bytes(table))).where(*which)
@@ -179,24 +183,16 @@ def bytes_of(database: Database, columns: Sequence[Column[Any]]) -> ColumnElemen
     return whole
 
 
-def _columns_of(kind: str) -> tuple[Column[Any], ...]:
-    if kind == LeafKind.DECISION.value:
-        return _OF_DECISIONS
-    return _OF_OUTCOMES if kind == LeafKind.OUTCOME.value else _OF_ACTS
-
-
 def _is_long(column: Column[Any]) -> bool:
     return isinstance(column.type, Text | LargeBinary)
 
 
-async def forget_content(
-    database: Database, connection: AsyncConnection, scope: TenantScope, decision_ids: Sequence[str]
-) -> None:
+def forget_content(connection: Connection, database: Database, scope: TenantScope, decision_ids: Sequence[str]) -> None:
     """Take what erasing these decisions empties out of the bytes of the leaves. To be called in the
     transaction that erases them, before it does."""
-    await locked_mark(database, connection, scope)
+    locked_mark(connection, database, scope)
     this = usage_marks.c.tenant_id == scope.tenant_id
-    measured = (await connection.execute(select(usage_marks.c.measured).where(this))).scalar_one()
+    measured = connection.execute(select(usage_marks.c.measured).where(this)).scalar_one()
     theirs = (
         journal.c.tenant_id == scope.tenant_id,
         journal.c.subject_id.in_(decision_ids),
@@ -205,8 +201,8 @@ async def forget_content(
     )
     sealed = select(func.sum(bytes_of(database, [journal.c.sealed]))).where(*theirs)
     decided = select(journal.c.subject_id).where(*theirs, journal.c.kind == LeafKind.DECISION.value)
-    ids = list((await connection.execute(decided)).scalars())
+    ids = list(connection.execute(decided).scalars())
     named = bytes_of(database, [decisions.c.principal_id, decisions.c.decision_hash])
     clear = select(func.sum(named)).where(decisions.c.tenant_id == scope.tenant_id, decisions.c.decision_id.in_(ids))
-    gone = [int((await connection.execute(query)).scalar() or 0) for query in (sealed, clear)]
-    await connection.execute(update(usage_marks).where(this).values(leaf_bytes=usage_marks.c.leaf_bytes - sum(gone)))
+    gone = [int(connection.execute(query).scalar() or 0) for query in (sealed, clear)]
+    connection.execute(update(usage_marks).where(this).values(leaf_bytes=usage_marks.c.leaf_bytes - sum(gone)))

@@ -101,8 +101,7 @@ def open_stores(database: Database) -> Stores:
 
 def _journal_and_log(database: Database) -> tuple[JournalStore, LogStore]:
     if database.dialect == "sqlite":
-        journal = SqliteJournal(database)
-        return journal, SqliteLog(database, journal.writes)
+        return SqliteJournal(database), SqliteLog(database)
     from caio.storage.sql.journal_postgres import PostgresJournal  # needs the ``postgresql`` extra
     from caio.storage.sql.log_postgres import PostgresLog
 

@@ -136,7 +136,7 @@ async def sweep(database: Database, scope: TenantScope) -> int:
         await _remove_documents(connection, scope)
         for table in (secrets, holds, retention, service_limits, storage_measures, model_aliases):
             await connection.execute(delete(table).where(table.c.tenant_id == scope.tenant_id))
-        await count_anew(database, connection, scope)
+        await connection.run_sync(count_anew, database, scope)
     await _sweep_directory(database, scope)
     return emptied
 

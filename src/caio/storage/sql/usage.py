@@ -1,4 +1,5 @@
-"""Usage in SQL: counted from the journal's clear columns, a batch of leaves a transaction.
+"""Usage in SQL: counted from the journal's clear columns, a batch of leaves a transaction, added up by the database
+itself and without coming back to the event loop: what waits for SQLite's write lock waits for milliseconds.
 
 The tenant's row in ``usage_marks`` is the lock: the batch is read, added and marked under it, so that
 roll-ups of several processes take turns. A tenant's seqs become visible in their order (each append
@@ -10,20 +11,33 @@ under the same lock: at any time usage is what a rebuild up to the mark would gi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, func, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from caio.audit.ports import LeafKind, Mode
 from caio.foundation.scope import PlatformScope, TenantScope
-from caio.metering.ports import Group, Progress, Taken, UsageQuery
-from caio.metering.usage import MEASURES, Dimension, Finished, Place, Sums, added_up, day_of
+from caio.metering.ports import Group, Progress, UsageQuery
+from caio.metering.usage import ANSWERED, DAY, MEASURES, Dimension, Place, Sums, day_of
 from caio.storage.sql.database import Database
 from caio.storage.sql.statements import conflict_aware_insert, insert_if_absent
-from caio.storage.sql.tables import attempts, decisions, journal, journal_heads, outcomes
+from caio.storage.sql.tables import decisions, journal, journal_heads, outcomes
 from caio.storage.sql.tables_tenancy import tenants, usage, usage_marks
 from caio.tenancy.ports import Tier
 
@@ -36,6 +50,32 @@ _COLUMNS = {
 }
 #: The longest that a call can run, with a margin, in microseconds: from its decision to its outcome.
 _LONGEST_CALL = 660_000_000
+
+_HAD_NO_ANSWER = "ended.status NOT IN (" + ", ".join(f"'{status}'" for status in sorted(ANSWERED)) + ")"
+
+#: What calls add up to, by place, as ``metering.usage`` says it; which leaves is still to be said.
+_SUMS = f"""
+    SELECT ended.finished_at / {DAY} AS day, asked.principal_id, ended.service_id, asked.capability,
+           count(*), sum(CASE WHEN {_HAD_NO_ANSWER} THEN 1 ELSE 0 END),
+           sum(ended.input_tokens), sum(ended.output_tokens), sum(ended.latency_ms), sum(ended.charged),
+           sum((SELECT coalesce(sum(length(breached) - length(replace(breached, ' ', '')) + 1), 0) FROM attempts
+                WHERE attempts.tenant_id = journal.tenant_id AND attempts.decision_id = journal.subject_id
+                  AND attempts.breached <> ''))
+    FROM journal {{outcomes}} {{decisions}}
+    WHERE journal.tenant_id = :tenant AND journal.kind = '{LeafKind.OUTCOME.value}' AND {{leaves}}
+    GROUP BY day, asked.principal_id, ended.service_id, asked.capability
+"""  # noqa: S608 - constants
+
+#: A leaf's rows are looked up by its subject, one leaf after the other, and not joined as the planner likes: one
+#: that knows nothing of the tables yet would walk all of a tenant's for each leaf.
+_LOOKED_UP = {
+    "sqlite": "CROSS JOIN {table} AS {name} ON {name}.tenant_id = journal.tenant_id"
+    " AND {name}.decision_id = journal.subject_id",
+    "postgresql": "CROSS JOIN LATERAL (SELECT * FROM {table} WHERE {table}.tenant_id = journal.tenant_id"
+    " AND {table}.decision_id = journal.subject_id OFFSET 0) AS {name}",
+}
+
+_ROWS = {"outcomes": "ended", "decisions": "asked"}
 
 
 class SqlUsage:
@@ -57,24 +97,24 @@ class SqlUsage:
         async with self.database.reading(PlatformScope("usage")) as connection:
             return list((await connection.execute(query)).scalars())
 
-    async def take_in(self, scope: TenantScope, limit: int) -> Taken:
-        async with self.database.writing(scope) as connection:
-            start = await locked_mark(self.database, connection, scope)
-            end = await visible_end(connection, scope, start, limit)
-            if end == start:
-                return Taken(0, 0)
-            calls = await _finished(connection, scope, journal.c.seq >= start, journal.c.seq < end)
-            await _add(self.database, connection, scope, added_up(calls))
-            mark = update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id)
-            await connection.execute(mark.values(next=end))
-        return Taken(end - start, len(calls))
+    async def take_in(self, scope: TenantScope, limit: int) -> int:
+        return await self.database.at_once(scope, lambda connection: self._take_in(connection, scope, limit))
+
+    def _take_in(self, connection: Connection, scope: TenantScope, limit: int) -> int:
+        start = locked_mark(connection, self.database, scope)
+        end = visible_end(connection, scope, start, limit)
+        if end > start:
+            these = "journal.seq >= :first AND journal.seq < :end"
+            calls = _added_up(connection, scope, these, {"first": start, "end": end})
+            _add(connection, self.database, scope, calls)
+            connection.execute(_marks_of(scope).values(next=end))
+        return end - start
 
     async def begin_anew(self, scope: TenantScope) -> None:
         async with self.database.writing(scope) as connection:
-            await locked_mark(self.database, connection, scope)
+            await connection.run_sync(locked_mark, self.database, scope)
             await connection.execute(delete(usage).where(usage.c.tenant_id == scope.tenant_id))
-            mark = update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id)
-            await connection.execute(mark.values(next=0))
+            await connection.execute(_marks_of(scope).values(next=0))
 
     async def progress(self, scope: TenantScope) -> Progress:
         here = journal.c.tenant_id == scope.tenant_id
@@ -105,7 +145,7 @@ class SqlUsage:
             usage.c.tenant_id == scope.tenant_id, usage.c.day >= day_of(since)
         )
         mark = func.coalesce(_marked(scope).scalar_subquery(), 0)
-        # Looked up for each leaf, as in ``_finished``.
+        # Looked up for each leaf, as in ``_sums``.
         charge = select(outcomes.c.charged).where(
             outcomes.c.tenant_id == journal.c.tenant_id,
             outcomes.c.decision_id == journal.c.subject_id,
@@ -163,90 +203,66 @@ async def _mark(connection: AsyncConnection, scope: TenantScope) -> int:
     return int((await connection.execute(_marked(scope))).scalar() or 0)
 
 
-async def locked_mark(database: Database, connection: AsyncConnection, scope: TenantScope) -> int:
+def locked_mark(connection: Connection, database: Database, scope: TenantScope) -> int:
     """The tenant's mark, held by this transaction to its end; made when there is none."""
     fresh = {"tenant_id": scope.tenant_id, "next": 0, "measured": 0, "leaf_bytes": 0}
-    await connection.execute(insert_if_absent(database, usage_marks, fresh))
+    connection.execute(insert_if_absent(database, usage_marks, fresh))
     mark = select(usage_marks.c.next).where(usage_marks.c.tenant_id == scope.tenant_id).with_for_update()
-    return int((await connection.execute(mark)).scalar_one())
+    return int(connection.execute(mark).scalar_one())
 
 
-async def visible_end(connection: AsyncConnection, scope: TenantScope, start: int, limit: int) -> int:
+def visible_end(connection: Connection, scope: TenantScope, start: int, limit: int) -> int:
     """One beyond the last of at most ``limit`` leaves from ``start`` on; ``start`` when there is none."""
     last = select(func.max(journal.c.seq)).where(
         journal.c.tenant_id == scope.tenant_id, journal.c.seq >= start, journal.c.seq < start + limit
     )
-    found = (await connection.execute(last)).scalar()
+    found = connection.execute(last).scalar()
     return start if found is None else int(found) + 1
 
 
-async def forget_decisions(
-    database: Database, connection: AsyncConnection, scope: TenantScope, decision_ids: Sequence[str]
+def forget_decisions(
+    connection: Connection, database: Database, scope: TenantScope, decision_ids: Sequence[str]
 ) -> None:
     """Count what these decisions used for nobody in particular. To be called in the transaction that erases
     their principals, before it does."""
-    mark = await locked_mark(database, connection, scope)
-    taken_in = (journal.c.subject_id.in_(decision_ids), journal.c.seq < mark)
-    known = added_up(await _finished(connection, scope, *taken_in))
+    mark = locked_mark(connection, database, scope)
+    taken_in = "journal.subject_id IN :ids AND journal.seq < :mark"
+    known = _added_up(connection, scope, taken_in, {"ids": list(decision_ids), "mark": mark})
     changes: dict[Place, Sums] = {place: sums.negative for place, sums in known.items()}
     for place, sums in known.items():
         nobody = place._replace(principal_id="")
         changes[nobody] = changes.get(nobody, Sums()).plus(sums)
-    await _add(database, connection, scope, changes)
-    empty = delete(usage).where(usage.c.tenant_id == scope.tenant_id, usage.c.calls == 0)
-    await connection.execute(empty)
+    _add(connection, database, scope, changes)
+    connection.execute(delete(usage).where(usage.c.tenant_id == scope.tenant_id, usage.c.calls == 0))
 
 
-async def count_anew(database: Database, connection: AsyncConnection, scope: TenantScope) -> None:
+def count_anew(connection: Connection, database: Database, scope: TenantScope) -> None:
     """Forget the tenant's usage and what its leaves take: steps of the roll-up and of measuring count both again
     from the journal's beginning, as its clear columns say by then."""
-    await locked_mark(database, connection, scope)
-    await connection.execute(delete(usage).where(usage.c.tenant_id == scope.tenant_id))
-    mark = update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id)
-    await connection.execute(mark.values(next=0, measured=0, leaf_bytes=0))
+    locked_mark(connection, database, scope)
+    connection.execute(delete(usage).where(usage.c.tenant_id == scope.tenant_id))
+    connection.execute(_marks_of(scope).values(next=0, measured=0, leaf_bytes=0))
 
 
-async def _finished(connection: AsyncConnection, scope: TenantScope, *leaves: ColumnElement[bool]) -> list[Finished]:
-    """The calls whose outcomes are among the tenant's ``leaves``. Their rows are looked up by their ids, and not
-    joined: a planner that knows nothing of the tables yet would walk all of a tenant's for each leaf."""
-    ended = select(journal.c.subject_id).where(
-        journal.c.tenant_id == scope.tenant_id, *leaves, journal.c.kind == LeafKind.OUTCOME.value
-    )
-    ids = list((await connection.execute(ended)).scalars())
-    if not ids:
-        return []
-    asked = select(decisions.c.decision_id, decisions.c.principal_id, decisions.c.capability)
-    broken = select(attempts.c.decision_id, attempts.c.breached).where(attempts.c.breached != "")
-    who = {row.decision_id: row for row in await connection.execute(_named(asked, decisions, scope, ids))}
-    breaches: Counter[str] = Counter()
-    for decision_id, clauses in await connection.execute(_named(broken, attempts, scope, ids)):
-        breaches[decision_id] += len(clauses.split())
-    rows = await connection.execute(_named(select(outcomes), outcomes, scope, ids))
-    return [_call(row, who[row.decision_id], breaches[row.decision_id]) for row in rows]
+def _marks_of(scope: TenantScope) -> Update:
+    return update(usage_marks).where(usage_marks.c.tenant_id == scope.tenant_id)
 
 
-def _named(query: Select[Any], table: Table, scope: TenantScope, ids: Sequence[str]) -> Select[Any]:
-    return query.where(table.c.tenant_id == scope.tenant_id, table.c.decision_id.in_(ids))
+def _added_up(
+    connection: Connection, scope: TenantScope, leaves: str, named: Mapping[str, int | list[str]]
+) -> dict[Place, Sums]:
+    """``metering.usage.added_up`` of the calls whose outcomes are among the tenant's ``leaves``, a condition on
+    ``journal`` with parameters."""
+    looked_up = _LOOKED_UP[connection.dialect.name]
+    rows = {each: looked_up.format(table=each, name=name) for each, name in _ROWS.items()}
+    query = text(_SUMS.format(leaves=leaves, **rows))
+    if "ids" in named:
+        query = query.bindparams(bindparam("ids", expanding=True))
+    found = connection.execute(query, {"tenant": scope.tenant_id, **named})
+    return {Place(*row[:4]): Sums(*map(int, row[4:])) for row in found}
 
 
-def _call(row: Row[Any], asked: Row[Any], breaches: int) -> Finished:
-    return Finished(
-        principal_id=asked.principal_id,
-        capability=asked.capability,
-        finished_at=row.finished_at,
-        status=row.status,
-        service_id=row.service_id,
-        latency_ms=row.latency_ms,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        charged=row.charged,
-        breaches=breaches,
-    )
-
-
-async def _add(
-    database: Database, connection: AsyncConnection, scope: TenantScope, found: Mapping[Place, Sums]
-) -> None:
+def _add(connection: Connection, database: Database, scope: TenantScope, found: Mapping[Place, Sums]) -> None:
     """Add to the rows of ``usage``, in one order, so that writers do not wait for each other in a circle."""
     if not found:
         return
@@ -255,7 +271,7 @@ async def _add(
     ]
     statement = conflict_aware_insert(database, usage, rows[0])
     raised = {name: usage.c[name] + statement.excluded[name] for name in MEASURES}
-    await connection.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=raised), rows)
+    connection.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=raised), rows)
 
 
 def _wanted(scope: TenantScope, query: UsageQuery) -> list[ColumnElement[bool]]:
