@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import yarl
 
@@ -140,7 +141,7 @@ async def test_a_break_while_rendering_settles_the_call(caio: Served) -> None:
 
 async def assert_leaving_is_settled(caio: Served, gate: Gate, calling: asyncio.Task[Any]) -> None:
     """The caller leaves while the decision's write is held up, and the service has answered."""
-    await asyncio.wait_for(gate.reached.wait(), 10)
+    await asyncio.wait_for(gate.reached.wait(), 60)
     async with asyncio.timeout(10):
         while not caio.service.received:
             await asyncio.sleep(0.01)
@@ -179,8 +180,25 @@ async def test_a_stream_that_is_closed_before_it_is_read_is_settled(caio: Served
     opened = await caio.installation.streams.open(await chat(caio))
     assert await reserved(caio) > 0
     await opened.frames.aclose()
-    await asyncio.wait_for(caio.service.left.wait(), 5)
+    await asyncio.wait_for(caio.service.left.wait(), 60)
     assert (await last_outcome(caio)).status == "cancelled"
+    assert await reserved(caio) == 0
+
+
+async def test_a_stream_whose_outcome_cannot_be_written_ends_with_an_error(
+    caio: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not cut: whoever reads it is told, and is not told that it is complete."""
+    await register_chat(caio, "talker", "/stream")
+    gate = Gate(caio, monkeypatch, passing=1, broken=True)
+    gate.open.set()
+    async with caio.http.post("/v1/chat/completions", data=CHAT) as answer:
+        frames = (await answer.read()).split(b"\n\n")
+    assert frames[-1] == b""
+    told = msgspec.json.decode(frames[-2].removeprefix(b"data: "))["error"]
+    assert (told["message"], told["code"], told["type"]) == ("The disk is full.", "not_ready", "api_error")
+    assert told["decision_id"] == answer.headers["x-caio-decision-id"]
+    assert b"data: [DONE]" not in frames
     assert await reserved(caio) == 0
 
 
@@ -233,7 +251,7 @@ async def test_a_key_gives_the_first_answer_when_the_caller_left_as_it_was_writt
     gate = Gate(caio, monkeypatch, passing=1)
     wanted = from_orchestrate(CALL, await caller(caio), "once", "f")
     calling = asyncio.create_task(caio.installation.gateway.orchestrate(wanted))
-    await asyncio.wait_for(gate.reached.wait(), 10)
+    await asyncio.wait_for(gate.reached.wait(), 60)
     calling.cancel()
     await asyncio.sleep(0.1)
     gate.open.set()
@@ -260,7 +278,7 @@ async def test_a_key_is_free_again_when_the_caller_left_as_it_was_claimed(
     monkeypatch.setattr(store, "claim", slow)
     wanted = from_orchestrate(CALL, await caller(caio), "once", "f")
     calling = asyncio.create_task(caio.installation.gateway.orchestrate(wanted))
-    await asyncio.wait_for(claimed.wait(), 10)
+    await asyncio.wait_for(claimed.wait(), 60)
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from caio.foundation.errors import DeadlineExceeded, UpstreamFailed, UpstreamFault
+from caio.foundation.errors import CaioError, DeadlineExceeded, UpstreamFailed, UpstreamFault
 from caio.gateway.ports import Chunk
 
 DONE = b"data: [DONE]\n\n"
@@ -26,8 +26,9 @@ class Frames(Protocol):
         """What tells that the stream is complete. Asked for once, when the outcome is durable."""
         ...
 
-    def broken(self, fault: UpstreamFailed, decision_id: str) -> bytes:
-        """What tells that it is not. Neither ``end`` nor another chunk follows."""
+    def broken(self, fault: CaioError, decision_id: str) -> bytes:
+        """What tells that it is not, by the service's fault or CAIO's own. Neither ``end`` nor another chunk
+        follows."""
         ...
 
 
@@ -46,8 +47,15 @@ class ChatFrames:
     def end(self) -> bytes:
         return DONE
 
-    def broken(self, fault: UpstreamFailed, decision_id: str) -> bytes:
-        late = fault.fault is UpstreamFault.TIMEOUT
-        code = DeadlineExceeded.code if late else fault.code
-        error = {"message": fault.message, "type": "upstream_error", "code": code, "decision_id": decision_id}
-        return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"
+    def broken(self, fault: CaioError, decision_id: str) -> bytes:
+        return b"data: " + msgspec.json.encode({"error": error_of(fault, decision_id)}) + b"\n\n"
+
+
+def error_of(fault: CaioError, decision_id: str) -> dict[str, str]:
+    """What a stream that broke says of it, in OpenAI's shape."""
+    kind, code = "api_error", fault.code
+    if isinstance(fault, UpstreamFailed):
+        kind = "upstream_error"
+        if fault.fault is UpstreamFault.TIMEOUT:
+            code = DeadlineExceeded.code
+    return {"message": fault.message, "type": kind, "code": code, "decision_id": decision_id}

@@ -6,9 +6,9 @@ Theory of operation
 the headers can tell the truth about who answers. Until then a broken stream is invisible: the
 next ranked service takes over. After content has been released a break ends the stream with an
 explicit error event and no end mark; it never looks complete. ``[DONE]`` is released only after
-the outcome is durable. A caller who goes away cancels the upstream call, and what was produced
-until then is settled. One who does not read is taken for gone a little after the request's
-deadline (``OpenStream.seconds_left``): whoever sends the frames sees to that.
+the outcome is durable; where that cannot be written, an error event is. A caller who goes away cancels the
+upstream call, and what was produced until then is settled. One who does not read is taken for gone a little after
+the request's deadline (``OpenStream.seconds_left``): whoever sends the frames sees to that.
 
 A service has ``Patience`` for its first content and between any two chunks, and never longer than
 the deadline or the contract's ``timeout_ms`` leave. Comments and heartbeats of the protocol are no chunks.
@@ -20,6 +20,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
+
+import structlog
 
 from caio.audit.ports import Status
 from caio.foundation.errors import CaioError, NotReady, UpstreamFailed, UpstreamFault
@@ -33,6 +35,8 @@ from caio.gateway.pipeline import Gateway, ended_by
 from caio.gateway.ports import Chunk, Standing
 from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
 from caio.gateway.waits import Waits
+
+_logger = structlog.get_logger("caio.gateway")
 
 #: How much longer than the request's deadline a stream may take to be read, in seconds.
 GRACE_SECONDS = 5.0
@@ -160,7 +164,8 @@ class Streams:
     async def _frames(self, run: Run, upstream: _Upstream) -> AsyncGenerator[bytes, None]:
         """What the caller receives, after an empty first step that does not wait; together what came at once.
         However it ends, the run is finished exactly once."""
-        status, fault, telling = Status.CANCELLED, None, run.wanted.frames()
+        status, telling = Status.CANCELLED, run.wanted.frames()
+        fault: UpstreamFailed | None = None
         waits = Waits(self._patience.idle_seconds, monotonic() + run.remaining)
         self._gateway.metrics.streams_open += 1
         try:
@@ -170,16 +175,11 @@ class Streams:
             while chunks:
                 if told := _told(telling, chunks):
                     yield told
-                waits.begin()
                 try:
-                    chunks = await anext(upstream.chunks)
+                    with waits:  # and not around the yield: the caller's pace is not the service's fault
+                        chunks = await anext(upstream.chunks)
                 except StopAsyncIteration:
                     chunks = ()
-                except asyncio.CancelledError:
-                    waits.raise_if_over()
-                    raise
-                finally:
-                    waits.end()
                 upstream.note(chunks)
             status = Status.OK
         except UpstreamFailed as error:
@@ -193,16 +193,30 @@ class Streams:
             try:
                 await _close(upstream)
             finally:
-                tried = self._tried(run, upstream, fault)
-                run.tried.append(tried)
-                if status is Status.CANCELLED:
-                    self._gateway.course.left(run)
-                else:
-                    self._gateway.course.told(run, tried)
-                if status is Status.OK and tried.breaches:
-                    status = Status.VIOLATED
-                await self._gateway.books.finish(run, Ending(status, tried.usage, tried.cost))
-        yield telling.end() if fault is None else telling.broken(fault, run.decision_id)
+                unwritten = await self._ended(run, upstream, status, fault)
+        broken = unwritten or fault
+        yield telling.end() if broken is None else telling.broken(broken, run.decision_id)
+
+    async def _ended(
+        self, run: Run, upstream: _Upstream, status: Status, fault: UpstreamFailed | None
+    ) -> CaioError | None:
+        """Finish the run; why that could not be written, where somebody reads on who is to be told."""
+        tried = self._tried(run, upstream, fault)
+        run.tried.append(tried)
+        if status is Status.CANCELLED:
+            self._gateway.course.left(run)
+        else:
+            self._gateway.course.told(run, tried)
+        if status is Status.OK and tried.breaches:
+            status = Status.VIOLATED
+        try:
+            await self._gateway.books.finish(run, Ending(status, tried.usage, tried.cost))
+        except CaioError as error:
+            if status is Status.CANCELLED:
+                raise
+            _logger.error("outcome_not_written", decision_id=run.decision_id, code=error.code)
+            return error
+        return None
 
     def _tried(self, run: Run, upstream: _Upstream, fault: UpstreamFailed | None) -> Tried:
         """The attempt as it stands: usage as reported, else counted from what was produced."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from types import TracebackType
 from typing import Any
 
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
@@ -27,7 +28,8 @@ LAST_LOOK = 0.001
 class Waits:
     """The waits of one stream, each ``idle`` seconds at most, and none past ``until`` (monotonic).
 
-    ``begin`` before one and ``end`` after it, in the task that waits; ``close`` when there are no more.
+    Each is a block of the task that waits, and raises UpstreamFailed TIMEOUT when it is over before what it waits
+    for has come; ``close`` when there are no more.
     """
 
     __slots__ = ("_before", "_idle", "_over", "_since", "_task", "_timer", "_until")
@@ -41,7 +43,7 @@ class Waits:
         self._over: UpstreamFailed | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
+    def __enter__(self) -> None:
         self._task = task = asyncio.current_task()
         if task is not None:
             self._before = task.cancelling()
@@ -49,13 +51,13 @@ class Waits:
         if self._timer is None:
             self._set(max(LAST_LOOK, min(self._idle, self._until - now)))
 
-    def end(self) -> None:
-        self._task = None
-
-    def raise_if_over(self) -> None:
-        """Raise UpstreamFailed TIMEOUT in place of the cancellation, where the wait was cancelled from here alone."""
-        if self._over is not None and self._task is not None and self._task.uncancel() <= self._before:
-            raise self._over from None
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        over = self._over if kind is asyncio.CancelledError else None
+        if over is not None and task is not None and task.uncancel() <= self._before:  # else another cancelled it
+            raise over from None
 
     def close(self) -> None:
         if self._timer is not None:

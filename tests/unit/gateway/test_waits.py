@@ -13,14 +13,8 @@ FAR = 3600.0
 
 
 async def wait(waits: Waits, work: Awaitable[object]) -> None:
-    waits.begin()
-    try:
+    with waits:
         await work
-    except asyncio.CancelledError:
-        waits.raise_if_over()
-        raise
-    finally:
-        waits.end()
 
 
 async def never() -> None:
@@ -98,7 +92,6 @@ async def test_closing_leaves_no_timer() -> None:
     waits = Waits(0.02, monotonic() + FAR)
     await wait(waits, asyncio.sleep(0))
     waits.close()
-    waits.begin()
-    waits.close()
-    await asyncio.sleep(0.06)
-    waits.end()
+    with waits:
+        waits.close()
+        await asyncio.sleep(0.06)

@@ -32,7 +32,8 @@ from caio.api.openai.responses_to_chat import (
     reasoning_item,
     text_part,
 )
-from caio.foundation.errors import DeadlineExceeded, UpstreamFailed, UpstreamFault
+from caio.foundation.errors import CaioError
+from caio.gateway.frames import error_of
 from caio.gateway.ports import Chunk
 
 
@@ -76,10 +77,9 @@ class ResponseFrames:
         events.append(self._event(f"response.{response['status']}", response=response))
         return b"".join(events)
 
-    def broken(self, fault: UpstreamFailed, decision_id: str) -> bytes:
-        code = DeadlineExceeded.code if fault.fault is UpstreamFault.TIMEOUT else fault.code
-        error = {"message": fault.message, "type": "upstream_error", "code": code, "decision_id": decision_id}
-        return self._event("error", code=code, message=fault.message, param=None, error=error)
+    def broken(self, fault: CaioError, decision_id: str) -> bytes:
+        error = error_of(fault, decision_id)
+        return self._event("error", code=error["code"], message=fault.message, param=None, error=error)
 
     def _delta(self, delta: Mapping[str, Any], logprobs: Any) -> list[bytes]:
         events = []
