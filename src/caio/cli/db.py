@@ -14,6 +14,7 @@ from caio.cli.data_directory import settings_of
 from caio.cli.parameters import DataDir, Json, group
 
 if TYPE_CHECKING:
+    from caio.config import Settings
     from caio.storage.sql.copy import CopiedTable
 
 app = group("Upgrade, back up and move the database.")
@@ -56,17 +57,37 @@ def _end(number: int, frame: Any) -> None:
 def current(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Say at which revision the tables stand, and which one this version needs."""
     from caio.storage.sql.upgrade import HEAD, suits
-    from caio.storage.sql.upgrade import current as current_revision
 
-    settings = settings_of(data_dir)
-    is_there = not settings.embedded or settings.sqlite_path.exists()
-    revision = current_revision(settings.url) if is_there else None
+    revision = _revision(settings_of(data_dir))
     if as_json:
         output.print_json({"revision": revision, "head": HEAD})
         return
     output.facts({"revision": revision or "empty", "head": HEAD})
     if not suits(revision):
         output.next_step("caio db upgrade")
+
+
+@app.command("check")
+def check(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Fail unless this version can work with the tables as they are."""
+    from caio.foundation.errors import NotReady
+    from caio.storage.sql.upgrade import HEAD, suits
+
+    revision = _revision(settings_of(data_dir))
+    if not suits(revision):
+        raise NotReady(f"the database stands at {revision or 'nothing'}, {HEAD} is needed; run: caio db upgrade")
+    if as_json:
+        output.print_json({"revision": revision, "head": HEAD})
+    else:
+        output.say(f"the database stands at {revision}, which suits this version")
+
+
+def _revision(settings: Settings) -> str | None:
+    """Where the tables stand; None where there are none."""
+    from caio.storage.sql.upgrade import current as current_revision
+
+    is_there = not settings.embedded or settings.sqlite_path.exists()
+    return current_revision(settings.url) if is_there else None
 
 
 @app.command("copy")
