@@ -22,7 +22,15 @@ RUN /opt/build/bin/python -m hatchling build -t wheel -d /tmp/wheel \
  # What the packages bring to test themselves, to compile against and to be typed by hand is never run here.
  && find /opt/caio/bin -type f ! -name caio -delete && rm -rf /opt/caio/bin/__pycache__ /opt/caio/include \
  && find /opt/caio/lib -type d \( -name tests -o -name __pycache__ -o -path '*/numpy/*/include' \) -prune -exec rm -rf {} + \
- && find /opt/caio/lib \( -name '*.pyi' -o -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' \) -delete \
+ && find /opt/caio/lib -regextype posix-extended \
+      -regex '.*(\.(pyi|c|h|cpp|hpp|a|pyx|pxd|pxi)|/numpy/_core/_[a-z_]*(simd|tests)\.[^/]*\.so)' -delete \
+ # Packages of packages that CAIO never loads: random numbers, Fortran and test suites of numpy, other databases than
+ # PostgreSQL and SQLite, and the colouring of languages other than Python.
+ && find /opt/caio/lib -type d -regextype posix-extended -regex \
+      '.*/((alembic|sqlalchemy|numpy)/testing|sqlalchemy/dialects/(mssql|mysql|oracle)|numpy/(random|f2py|distutils))' \
+      -prune -exec rm -rf {} + \
+ && find /opt/caio/lib/python3*/site-packages/pygments/lexers -name '*.py' ! -name '__init__.py' ! -name _mapping.py \
+      ! -name python.py ! -name special.py -delete \
  # Of AWS's services those stay that CAIO calls and that credentials come from; of a library under two names, one.
  && find /opt/caio/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d ! -name events ! -name kms \
       ! -name s3 ! -name signin ! -name sso ! -name sso-oidc ! -name sts -prune -exec rm -rf {} + \

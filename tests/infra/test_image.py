@@ -121,6 +121,35 @@ def test_it_is_pulled_in_less_than_250_megabytes(image, tmp_path):
     assert size < 250 * MEGABYTE
     unpacked = built_image.size_of(image.root / "opt" / "caio")
     print(f"{size / MEGABYTE:.0f} MB compressed; /opt/caio unpacked {unpacked / MEGABYTE:.0f} MB")
+    assert unpacked < 250 * MEGABYTE, "what is ours, apart from the base"
+
+
+#: What is left out of packages is never asked for: each of our modules is loaded, and whatever they load.
+IMPORT_ALL = """
+import importlib, pkgutil, caio
+for module in pkgutil.walk_packages(caio.__path__, "caio."):
+    if not module.name.endswith("__main__") and ".migrations" not in module.name:
+        importlib.import_module(module.name)
+from rich.console import Console
+from rich.syntax import Syntax
+Console().print(Syntax("import this", "python"))
+"""
+
+
+def test_it_holds_all_that_the_application_loads(image, data):
+    code, said, error = image.run("python", "-c", IMPORT_ALL, data=data, seconds=PATIENCE)
+    assert (code, error) == (0, "")
+    assert "import this" in said
+
+
+@pytest.mark.parametrize(
+    "part", ["numpy/random", "sqlalchemy/dialects/mysql", "pygments/lexers/javascript.py", "numpy/_core/lib/*.a"]
+)
+def test_it_holds_nothing_that_is_never_loaded(image, part):
+    (packages,) = (image.root / "opt" / "caio" / "lib").glob("python3*/site-packages")
+    package = packages / part.partition("/")[0]
+    assert package.is_dir()
+    assert list(packages.glob(part)) == []
 
 
 def test_it_knows_the_services_of_aws_that_are_called_and_no_others(image, data):
