@@ -72,7 +72,7 @@ async def open_installation(settings: Settings, *, works: bool | None = None) ->
         registry = wire_registry(settings, storage, audit, metering, path.views)
         tenure = wire_lifecycle(storage, audit, tenancy, path, registry)
         stack.push_async_callback(path.gateway.books.settled)
-        workflows = wire_workflows(storage, audit, tenancy, path)
+        workflows = wire_workflows(storage, audit, tenancy, path, tracing)
         events = await open_events(stack, settings, storage, audit, outbound)
         worker = None
         if works:

@@ -17,6 +17,7 @@ from caio.gateway.interrupted import InterruptedCalls
 from caio.gateway.workflows.conductor import Conductor
 from caio.gateway.workflows.records import Records
 from caio.gateway.workflows.runs import Workflows
+from caio.observability.tracing import Tracing
 from caio.routing.plans.milp import guided, solver_is_installed
 from caio.worker.loop import Loop
 from caio.worker.workflows import EVERY_SECONDS, LEASE, Engine, WorkflowRuns
@@ -34,7 +35,9 @@ class RunningWorkflows:
     owner: str
 
 
-def wire_workflows(storage: Storage, audit: Audit, tenancy: Tenancy, path: RequestPath) -> RunningWorkflows:
+def wire_workflows(
+    storage: Storage, audit: Audit, tenancy: Tenancy, path: RequestPath, tracing: Tracing | None
+) -> RunningWorkflows:
     stores, acts, owner = storage.stores, audit.acts, process_identity()
     records = Records(audit.vault)
     solver = guided if solver_is_installed() else None
@@ -53,6 +56,7 @@ def wire_workflows(storage: Storage, audit: Audit, tenancy: Tenancy, path: Reque
             now,
             owner,
             LEASE,
+            tracing,
         ),
         owner,
     )

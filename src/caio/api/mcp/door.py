@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from ipaddress import ip_address
 from time import monotonic
@@ -36,6 +36,7 @@ from caio.api.platform import Platform
 from caio.api.presented import Presented
 from caio.api.request_log import log_request, new_request_id
 from caio.foundation.errors import CaioError, Misconfigured, NotAllowed, TooLarge
+from caio.observability.tracing import Trace, enter, leave
 from caio.tenancy.principals import Caller, Permission
 from caio.tenancy.turns import Weight
 
@@ -67,13 +68,19 @@ class McpDoor:
             if scope["method"] != "POST":
                 raise MethodNotAllowed("POST")
             _refuse_other_origins(scope)
-            caller = await Presented(scope, self._platform.addresses).caller(self._platform.authenticator)
+            presented = Presented(scope, self._platform.addresses)
+            caller = await presented.caller(self._platform.authenticator)
             caller.require(Permission.ORCHESTRATE)
-            await self._answer(scope, receive, telling, caller)
+            raw = await _body(receive, self._platform.max_body_bytes)
+            message = _message(raw)
+            with self._traced(scope, telling, caller, message, presented.traceparent, started):
+                await self._answer(scope, receive, telling, caller, raw, message)
         except _Gone:
             await telling.end()
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
-            await telling.fail(as_caio_error(error))
+            known = as_caio_error(error)
+            self._platform.metrics.failed(known, None if caller is None else caller.scope.tenant_id)
+            await telling.fail(known)
         log_request(
             method=scope["method"],
             path=PATH,
@@ -82,12 +89,42 @@ class McpDoor:
             decision_id=scope.get("caio.decision"),
             started=started,
             caller=caller,
+            trace=telling.trace,
         )
         self._platform.metrics.request("mcp", telling.status)
 
-    async def _answer(self, scope: Scope, receive: Receive, telling: _Telling, caller: Caller) -> None:
-        raw = await _body(receive, self._platform.max_body_bytes)
-        message = _message(raw)
+    @contextmanager
+    def _traced(
+        self,
+        scope: Scope,
+        telling: _Telling,
+        caller: Caller,
+        message: dict[str, Any],
+        stated: str | None,
+        started: float,
+    ) -> Iterator[None]:
+        """A call inside the block is traced as calls of other surfaces are; other messages are not."""
+        tracing, trace = self._platform.tracing, None
+        if tracing is not None and message.get("method") == _CALL:
+            trace = tracing.begin(stated, "POST", PATH, started)
+        if trace is None:
+            yield
+            return
+        telling.trace = trace
+        trace.span("authenticate", started)
+        entered = enter(trace)
+        try:
+            yield
+        finally:
+            leave(entered)
+            told = {"caio.request_id": telling.request_id, "caio.tenant_id": caller.scope.tenant_id}
+            if (decision_id := scope.get("caio.decision")) is not None:
+                told["caio.decision_id"] = decision_id
+            trace.end(**{"http.response.status_code": telling.status or 499}, **told)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, telling: _Telling, caller: Caller, raw: bytes, message: dict[str, Any]
+    ) -> None:
         session = _session_of(scope)
         if message.get("method") == "initialize":
             telling.session = os.urandom(16).hex().encode()
@@ -130,6 +167,7 @@ class _Telling:
         self._send = send
         self.request_id = new_request_id()
         self.session: bytes | None = None
+        self.trace: Trace | None = None
         self.status = 0
         self._ended = False
 

@@ -18,9 +18,9 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 
 from caio._version import __version__
-from caio.api.errors import as_caio_error, problem
+from caio.api.errors import as_caio_error, headers_of, problem
 from caio.api.mcp.tools import ANY, Tool, Tools, any_tool_schema, wanted_of, wishes_for
-from caio.foundation.errors import CaioError, LimitExceeded, NoServiceSatisfies
+from caio.foundation.errors import CaioError, NoServiceSatisfies
 from caio.foundation.quantity import decimal_text
 from caio.gateway.intake import RequestBody, read
 from caio.gateway.pipeline import Gateway
@@ -89,6 +89,7 @@ class McpService:
             answer = await self._gateway.orchestrate(_wanted(caller, tool, arguments))
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes a result that a model can read
             known = as_caio_error(error)
+            self._gateway.metrics.failed(known, caller.scope.tenant_id)
             _scope(context)[DECISION] = known.decision_id
             return _failed(known)
         _scope(context)[DECISION] = answer.decision_id
@@ -160,6 +161,6 @@ def _failed(error: CaioError) -> types.CallToolResult:
         told = [f"- {each.service_id}: {each.message or each.clause}" for each in error.reasons[:REASONS_TOLD]]
         more = len(error.reasons) - len(told)
         text = "\n".join([text, *told, *([f"- and {more} more"] if more else [])])
-    if isinstance(error, LimitExceeded):
-        text += f"; try again in {error.retry_after} s"
+    if (wait := headers_of(error).get("Retry-After")) is not None:
+        text += f"; try again in {wait} s"
     return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True, _meta={"caio": problem(error)})

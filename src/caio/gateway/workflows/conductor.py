@@ -34,6 +34,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -63,6 +64,7 @@ from caio.gateway.workflows.records import Opened, Records, fault
 from caio.gateway.workflows.runs import of_run
 from caio.gateway.workflows.shares import within
 from caio.gateway.workflows.templates import INPUT, MAX_DEPTH_PUT_IN, fill, is_nested_deeper
+from caio.observability.tracing import Tracing, enter, leave
 from caio.routing.model import Request
 from caio.tenancy.principals import Caller, Permission
 
@@ -71,6 +73,9 @@ Present = Callable[[TenantScope, str], Awaitable[Caller]]
 
 #: How long a claim may go without a recorded decision before its process is taken for gone, beyond its lease.
 UNRECORDED_SECONDS = 5.0
+
+#: What a step's trace says that it is of; a step has no address of its own.
+PATH = "/api/v1/workflows/runs"
 
 _LOOK_SECONDS = 0.25
 _SECOND = 1_000_000
@@ -94,6 +99,7 @@ class Conductor:
         clock: Clock,
         owner: str,
         lease: int,
+        tracing: Tracing | None = None,
     ) -> None:
         self._store = store
         self._gateway = gateway
@@ -106,6 +112,7 @@ class Conductor:
         self._clock = clock
         self._owner = owner
         self._lease = lease
+        self._tracing = tracing
         self._held: dict[str, tuple[Run, Opened]] = {}
 
     async def attend(self, scope: TenantScope, run_id: str) -> tuple[tuple[int, ...], ...] | None:
@@ -251,7 +258,7 @@ class Conductor:
             caller.require(Permission.ORCHESTRATE)
             wanted = self._wanted(caller, run, opened, place, body)
             try:
-                return await self._gateway.orchestrate(wanted)
+                return await self._called(wanted, run, step.step_id)
             except Conflict as error:
                 if error.code != "idempotency_in_progress":
                     raise
@@ -264,6 +271,25 @@ class Conductor:
             except LimitExceeded as error:
                 wait = float(error.retry_after)
             await asyncio.sleep(min(wait, max(0.0, self._left(run) / _SECOND)))
+
+    async def _called(self, wanted: Wanted, run: Run, step_id: str) -> Answer:
+        """The answer of one call, which is counted and traced as calls of the surfaces are."""
+        tracing, metrics = self._tracing, self._gateway.metrics
+        trace = None if tracing is None else tracing.begin(None, "STEP", PATH, monotonic())
+        entered = None if trace is None else enter(trace)
+        told = {"caio.tenant_id": run.tenant_id, "caio.run_id": run.run_id, "caio.step": step_id}
+        try:
+            answer = await self._gateway.orchestrate(wanted)
+            told["caio.decision_id"] = answer.decision_id
+            return answer
+        except CaioError as error:
+            metrics.failed(error, run.tenant_id)
+            told |= {"caio.code": error.code} | ({"caio.decision_id": error.decision_id} if error.decision_id else {})
+            raise
+        finally:
+            if trace is not None and entered is not None:
+                leave(entered)
+                trace.end(**told)
 
     def _left(self, run: Run) -> int:
         return run.deadline_at - self._clock()
