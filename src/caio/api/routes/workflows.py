@@ -179,7 +179,8 @@ async def follow_run(
     ] = None,
 ) -> StreamingResponse:
     """What happens to a run, as server-sent events, from its beginning to its end: `run.…` and `step.…` with names,
-    states and decisions. The stream ends behind the run's last event."""
+    states and decisions. The stream ends behind the run's last event; before, where the process that tells it stops:
+    who comes again with the last id misses nothing."""
     await platform.workflows.visible(caller, run_id)
     lines = _told(platform, caller, run_id, _place(last))
     return StreamingResponse(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
@@ -195,6 +196,9 @@ async def _told(platform: Platform, caller: Caller, run_id: str, after: int) -> 
                 yield _sent(event)
                 after, spoken = event.seq, monotonic()
             if over:
+                return
+            if platform.workflows.is_dismissing:
+                yield b": this process ends; come again behind the last event\n\n"
                 return
             if monotonic() - spoken > _SILENT_SECONDS:
                 await platform.authenticator.present(caller.scope, caller.principal.principal_id)

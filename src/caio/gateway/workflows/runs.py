@@ -15,6 +15,7 @@ Laws (each has a test of the same name)
 - one_key_begins_one_run: whoever repeats a request gets the run that it began.
 - a_full_tenant_begins_no_run: what it asks for would be stored, whether or not a step is ever called.
 - a_run_is_seen_by_its_own_principal: by others who may, recorded; and by nobody else, as if there were none.
+- listeners_hold_up_no_end: those of a process that ends are sent away, and go on elsewhere behind the last event.
 - a_beginning_is_an_act: in the tenant's log, with the plan's hash and the most that the run can cost.
 """
 
@@ -102,6 +103,12 @@ class Workflows:
         self._new_id = new_id
         self._solver = solver
         self.wake: Callable[[], None] = _nobody
+        #: Whether listeners are to go: this process ends, and any other tells them the rest.
+        self.is_dismissing = False
+
+    def dismiss(self) -> None:
+        """Have those who follow runs go, for good."""
+        self.is_dismissing = True
 
     async def start(self, caller: Caller, source: bytes, key: str | None = None) -> tuple[Run, bool]:
         """Begin a run, or find the one that ``key`` began; whether it was found. Raises InvalidInput with every
