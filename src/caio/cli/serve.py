@@ -104,7 +104,8 @@ async def _serve(
 
         app = Draining(create_app(installation))
         await stack.enter_async_context(operations(for_operations, app, installation.metrics))
-        await _server(app, ready, settings.drain_seconds, settings.grace_seconds).serve(sockets=[listening])
+        leaving = installation.workflows.dismiss
+        await _server(app, ready, leaving, settings.drain_seconds, settings.grace_seconds).serve(sockets=[listening])
     if not as_json:
         output.note("CAIO has stopped.")
 
@@ -123,8 +124,11 @@ async def _first_key(settings: Settings, installation: Installation) -> str | No
     return None if first is None else first.token
 
 
-def _server(app: Draining, ready: Callable[[], None], drain_seconds: int, grace_seconds: int) -> uvicorn.Server:
-    """A server that calls ``ready`` when its socket accepts, and that signals stop without killing."""
+def _server(
+    app: Draining, ready: Callable[[], None], leaving: Callable[[], None], drain_seconds: int, grace_seconds: int
+) -> uvicorn.Server:
+    """A server that calls ``ready`` when its socket accepts and ``leaving`` when it begins to end, and that signals
+    stop without killing."""
     import uvicorn
 
     logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
@@ -148,6 +152,7 @@ def _server(app: Draining, ready: Callable[[], None], drain_seconds: int, grace_
                     signal.signal(number, handler)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            leaving()
             # uvicorn does not wait for the calls it cuts off, and cuts off none after a further signal.
             await super().shutdown(sockets)
             cut = set(self.server_state.tasks)
