@@ -3,12 +3,18 @@
 locals {
   dashboards = ["overview", "performance", "errors", "infrastructure", "tenants", "cost"]
 
+  # After a blue/green deployment the tasks are in either group: lines of both, named by their colour.
+  drawn_groups = var.green_target_group == null ? tomap({ "" = var.target_group_arn_suffix }) : tomap({
+    blue  = var.target_group_arn_suffix
+    green = var.green_target_group.arn_suffix
+  })
+
   drawn = {
     region        = local.region
     name          = var.name
     environment   = var.application_environment
     load_balancer = var.alb_arn_suffix
-    target_group  = var.target_group_arn_suffix
+    groups        = local.drawn_groups
     cluster       = var.cluster_name
     services      = var.service_names
     database      = flatten([for dimension, value in local.database : [dimension, value]])

@@ -317,4 +317,11 @@ run "a_shift_to_the_other_group_pages_nobody" {
     condition     = strcontains(aws_cloudwatch_composite_alarm.page.alarm_rule, "caio-staging-no-healthy-hosts") && contains(keys(aws_cloudwatch_metric_alarm.metric), "unhealthy-hosts-green")
     error_message = "Both groups are watched, and page."
   }
+
+  assert {
+    condition = alltrue([for title, dashboard in { "Response time" = "overview", "Healthy tasks" = "overview", "Requests a target" = "performance" } : length(distinct(flatten([
+      for widget in jsondecode(aws_cloudwatch_dashboard.this[dashboard].dashboard_body).widgets : [for metric in try(widget.properties.metrics, []) : [for value in metric : value if can(regex("^targetgroup/", value))]] if try(widget.properties.title, "") == title
+    ]))) == 2])
+    error_message = "Dashboards draw the group that the tasks are in."
+  }
 }
