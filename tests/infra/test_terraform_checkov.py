@@ -19,7 +19,7 @@ import pytest
 from tests.support.emulated_terraform import Planned
 from tests.support.infra_tools import TERRAFORM, environment
 
-SECONDS = 300
+SECONDS = 600
 SUPPRESSION = re.compile(r"#\s*checkov:skip=(?P<check>CKV\w+)(?::(?P<reason>.*))?$")
 
 # checkov joins a bucket to its settings by name and loses those made with for_each; what it asks is asserted on the

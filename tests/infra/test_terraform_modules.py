@@ -19,7 +19,7 @@ from tests.support.terraform_sources import Sources
 pytestmark = pytest.mark.infra
 
 WITH_TESTS = sorted({path.parent.parent for path in TERRAFORM.rglob("tests/*.tftest.hcl")})
-SECONDS = 200
+SECONDS = 600
 
 
 def outcome(printed: str) -> dict[str, str]:

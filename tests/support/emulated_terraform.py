@@ -29,9 +29,9 @@ from tests.support.emulators import emulator, port_for_an_emulator
 from tests.support.infra_tools import ROOT, TERRAFORM, Terraform
 from tests.support.terraform_sources import Sources
 
-SECONDS_TO_START = 90
-SECONDS_TO_PLAN = 300
-SECONDS_TO_APPLY = 500
+SECONDS_TO_START = 300
+SECONDS_TO_PLAN = 900
+SECONDS_TO_APPLY = 1200
 
 BOOTSTRAP = "bootstrap"  # made once for an account, before any environment
 
