@@ -24,7 +24,6 @@ from caio.storage.sql.journal_within import append_within
 from caio.storage.sql.places import Place
 from caio.storage.sql.placing import SqlPlaces
 from caio.storage.sql.tables import metadata
-from caio.storage.sql.upgrade import upgrade
 from caio.tenancy.forgetting import Forgetting
 from caio.tenancy.lifecycle import Lifecycle, Tenants
 from caio.tenancy.ports import Tenant, TenantStatus, Tier
@@ -38,12 +37,11 @@ NOW = 1_700_000_000_000_000
 
 
 @pytest.fixture
-async def database(postgres_url: str, postgres_server: Any) -> AsyncIterator[Database]:
+async def database(upgraded_postgres_url: str, postgres_server: Any) -> AsyncIterator[Database]:
     """A platform beside which one database is named for a tenant."""
-    name = postgres_url.rpartition("/")[2] + "_silo"
+    name = upgraded_postgres_url.rpartition("/")[2] + "_silo"
     postgres_server.run(f"CREATE DATABASE {name} OWNER caio")
-    await asyncio.to_thread(upgrade, postgres_url)
-    opened = await Database.open(postgres_url, {"own": postgres_url + "_silo"})
+    opened = await Database.open(upgraded_postgres_url, {"own": upgraded_postgres_url + "_silo"})
     yield opened
     await opened.close()
     postgres_server.run(f"DROP DATABASE {name} WITH (FORCE)")
@@ -128,15 +126,15 @@ async def test_an_interrupted_deletion_is_taken_up(database: Database, monkeypat
 
 
 async def test_a_schema_in_other_hands_says_what_to_do(
-    database: Database, postgres_url: str, postgres_server: Any
+    database: Database, upgraded_postgres_url: str, postgres_server: Any
 ) -> None:
     """The worker's login may be another than the one that made the schema."""
     house = House(database)
     await house.made("solo", Tier.BRIDGE)
     await house.lifecycle.delete(SOLO, "key_op", "asked for")
-    login = f"worker_of_{postgres_url.rpartition('/')[2]}"
+    login = f"worker_of_{upgraded_postgres_url.rpartition('/')[2]}"
     postgres_server.run(f"CREATE ROLE {login} LOGIN; GRANT caio_app, caio_platform TO {login}")
-    opened = await Database.open(postgres_url.replace("caio@", f"{login}@"))
+    opened = await Database.open(upgraded_postgres_url.replace("caio@", f"{login}@"))
     try:
         worker = House(opened)
         worker.now += LINGER

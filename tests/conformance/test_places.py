@@ -27,12 +27,11 @@ SCOPE = TenantScope("solo")
 
 
 @pytest.fixture
-async def database(postgres_url: str, postgres_server: Any) -> AsyncIterator[Database]:
+async def database(upgraded_postgres_url: str, postgres_server: Any) -> AsyncIterator[Database]:
     """A platform beside which one database is named for a tenant."""
-    name = postgres_url.rpartition("/")[2] + "_silo"
+    name = upgraded_postgres_url.rpartition("/")[2] + "_silo"
     postgres_server.run(f"CREATE DATABASE {name} OWNER caio")
-    await asyncio.to_thread(upgrade, postgres_url)
-    opened = await Database.open(postgres_url, {"own": postgres_url + "_silo"})
+    opened = await Database.open(upgraded_postgres_url, {"own": upgraded_postgres_url + "_silo"})
     yield opened
     await opened.close()
     postgres_server.run(f"DROP DATABASE {name} WITH (FORCE)")

@@ -18,6 +18,7 @@ from caio.foundation.errors import Misconfigured, SealBroken
 from caio.tenancy.authentication import embedded_scope
 from tests.support.caio_command import run_caio
 from tests.support.emulated_aws import emulated_aws
+from tests.support.processes import upgraded_file
 
 MASTER, SIGNING, NEXT = "Zr0aQ8e2Yb7LkVd5NfXh3TgMj9CpWuS1oIvEyKzRmBx4", "s1" * 30, "s2" * 30
 
@@ -55,6 +56,8 @@ class Started:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Started:
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "caio.db").write_bytes(upgraded_file())
     return Started(tmp_path / "data")
 
 

@@ -12,7 +12,6 @@ from caio.bootstrap import Installation, open_installation
 from caio.config import Settings, read_settings
 from caio.foundation.errors import Misconfigured
 from caio.storage.sql import Database
-from caio.storage.sql.upgrade import upgrade
 from caio.tenancy.authentication import embedded_scope
 from tests.support.acts import acts_told
 from tests.support.redis_server import MISSING, PROGRAM, RedisServer
@@ -21,12 +20,16 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 
 
 @pytest.fixture
-def settings(tmp_path, postgres_url, redis_url):
+def settings(tmp_path, upgraded_postgres_url, redis_url):
     """``settings(**changes)``: of one of several processes."""
-    upgrade(postgres_url)
 
     def made(**changes: Any) -> Settings:
-        shared = {"data_dir": tmp_path / "data", "database_url": postgres_url, "redis_url": redis_url, "anchor": "none"}
+        shared = {
+            "data_dir": tmp_path / "data",
+            "database_url": upgraded_postgres_url,
+            "redis_url": redis_url,
+            "anchor": "none",
+        }
         return read_settings(**shared | changes)
 
     return made
@@ -58,8 +61,8 @@ async def test_a_database_that_nobody_upgraded_is_refused(tmp_path, postgres_url
     assert (error.code, "caio db upgrade" in error.message) == ("database_outdated", True)
 
 
-async def test_tables_of_a_newer_version_are_served_so_that_a_deployment_can_go_back(settings, postgres_url):
-    database = await Database.open(postgres_url)
+async def test_tables_of_a_newer_version_are_served_so_that_a_deployment_can_go_back(settings, upgraded_postgres_url):
+    database = await Database.open(upgraded_postgres_url)
     async with database.as_login() as connection:
         await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     await database.close()

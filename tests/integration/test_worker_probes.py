@@ -13,7 +13,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from caio.storage.sql.upgrade import upgrade
 from tests.support.redis_server import MISSING, PROGRAM
 
 CAIO = Path(sys.executable).with_name("caio")
@@ -22,14 +21,13 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 
 
 async def test_a_worker_tells_how_its_loops_are_and_ends_well(
-    tmp_path: Path, postgres_url: str, redis_url: str
+    tmp_path: Path, upgraded_postgres_url: str, redis_url: str
 ) -> None:
-    await asyncio.to_thread(upgrade, postgres_url)
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "CAIO_DATA_DIR": str(tmp_path / "data"),
-        "CAIO_DATABASE_URL": postgres_url,
+        "CAIO_DATABASE_URL": upgraded_postgres_url,
         "CAIO_REDIS_URL": redis_url,
         "CAIO_ANCHOR": "none",
         "CAIO_OPS_PORT": "0",

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
@@ -82,6 +83,14 @@ def _parent() -> Parent:
     parent = Parent()
     atexit.register(parent.close)
     return parent
+
+
+@cache
+def upgraded_file() -> bytes:
+    """An SQLite database with this version's tables: whoever starts on a copy is spared the upgrade."""
+    with TemporaryDirectory() as folder:
+        upgrade(f"sqlite:///{folder}/caio.db")
+        return Path(folder, "caio.db").read_bytes()
 
 
 class Running:
@@ -190,6 +199,10 @@ class Processes:
 
     def start(self, servers: int = 1, workers: int = 0) -> None:
         """Start so many more of each at once, and wait for all of them."""
+        data = self.folder / "data"
+        if "CAIO_DATABASE_URL" not in self.environment and not data.exists():
+            data.mkdir(mode=0o700)
+            (data / "caio.db").write_bytes(upgraded_file())
         new_servers = [self._run("serve", "--port", "0") for _ in range(servers)]
         new_workers = [self._run("worker") for _ in range(workers)]
         self.servers += new_servers
