@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caio.foundation.canonical import MAX_INTEGER
+from caio.routing import bits
 from caio.routing.columns import Columns, Offerings, Promises, Sets
 from caio.routing.engine import Snapshot, compile_snapshot, decide
 from caio.routing.matching import qualifying, tightest
 from caio.routing.model import TRUST_LEVELS, History, Offer, Principal, Request
 from caio.routing.rules import Rule
+from tests.support.hard_worlds import hard_world
 from tests.support.routing_cases import Document, changed
 from tests.support.routing_engine import offers, rules
 from tests.support.routing_strategies import world
@@ -126,6 +128,27 @@ def test_what_is_kept_changes_no_decision(seed):
         caller, seen = rng.choice((principal, other)), rng.choice((history, History()))
         fresh = compile_snapshot("acme", given_offers, attached)
         assert decide(snapshot, asked, caller, seen) == decide(fresh, asked, caller, seen)
+
+
+@settings(max_examples=60)
+@given(seeds)
+def test_few_are_asked_as_many(seed):
+    """What bits of integers say of services, columns say of the same: verdicts, scores and all."""
+    evidence, rng = hard_world(seed), Random(seed)
+    given_offers, attached, _, principal, history = read(evidence)
+    split = rng.randint(0, len(attached))
+    as_few, as_many = (compile_snapshot("acme", given_offers, attached[:split]) for _ in range(2))
+    for _ in range(6):
+        document = evidence["request"]
+        for change in rng.sample(CHANGES, rng.randint(0, 2)):
+            document = changed(document, {**change, "labels": {}}) | change
+        asked = Request.from_document(document)
+        seen, named = rng.choice((history, History())), rng.choice((attached[split:], []))
+        decisions = [decide(as_few, asked, principal, seen, named)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bits, "FEW", 0)
+            decisions.append(decide(as_many, asked, principal, seen, named))
+        assert decisions[0] == decisions[1]
 
 
 def test_the_shapes_that_are_kept_are_bounded():

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caio.foundation.canonical import MAX_INTEGER, canonical_json
-from caio.routing import few
 from caio.routing.columns import Columns
 from caio.routing.expressions import Conditions, parse
-from caio.routing.few import Charges
+from caio.routing.few import Charges, Standing
 from caio.routing.matching import Tariff
 from caio.routing.model import SCALE, OnViolation, Request
 from caio.routing.optimization import Weighed
@@ -76,16 +75,19 @@ def test_few_are_as_many(charges, size, deadline_ms, data):
     fixed, token_in, second, timeout = (np.array(column, object) for column in zip(*charges, strict=True))
     dearest = (int(fixed.max()), int(token_in.max()) * 1000, int(second.max()))
     tariff = Tariff(fixed, token_in.astype(np.int64), second.astype(np.int64), timeout.astype(np.int64), dearest)
-    prices = Charges.of(tariff).worst(size, deadline_ms)
+    each = [(-call, -byte * 1000, -millisecond, most) for call, byte, millisecond, most in charges]
+    prices = Charges(each, bool(tariff.second.any())).worst(size, deadline_ms)
     assert [min(price, MAX_INTEGER + 1) for price in prices] == tariff.worst(size, deadline_ms).tolist()
 
     weight = data.draw(st.integers(0, 1000))
-    terms = st.lists(st.integers(0, SCALE), min_size=len(prices), max_size=len(prices))
-    standing = Weighed.of({"margin": np.array(data.draw(terms), np.int64)}, {"margin": data.draw(st.integers(0, 9))})
+    terms = st.lists(st.integers(0, SCALE) | st.just(7), min_size=len(prices), max_size=len(prices))
+    weights = {name: data.draw(st.integers(0, 9)) for name in ("margin", "preference")}
+    stated = {name: data.draw(terms) for name in weights}
+    standing = Standing.of([(weights[name], stated[name]) for name in weights if weights[name]])
     payable = [min(price, MAX_INTEGER) for price in prices]
-    column = np.array(payable, np.int64)
-    many = (standing + Weighed.of_costs(column, weight)).scores(len(payable))
-    assert few.scores(standing, payable, weight) == many.tolist()
+    columns_of = {name: np.array(term, np.int64) for name, term in stated.items()}
+    many = Weighed.of(columns_of, weights) + Weighed.of_costs(np.array(payable, np.int64), weight)
+    assert standing.scores(payable, weight) == many.scores(len(payable)).tolist()
 
 
 REQUESTS = [

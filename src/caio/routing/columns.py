@@ -38,6 +38,7 @@ UNLIMITED = 2**63 - 1
 NONE = -1
 
 _WORD = 64
+_NOBODY: Rows = np.zeros(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +297,18 @@ class Columns:
         if not pinned:
             start, end = (service_id, ""), (f"{service_id}\0", "")
         return slice(bisect_left(self.keys, start), bisect_left(self.keys, end))
+
+    def addressed(self, addresses: Collection[str], rows: Rows) -> Flags:
+        """Whether each of ``rows`` is a service that one of the addresses names."""
+        named = np.zeros(self.rows.size, np.bool_)
+        for address in addresses:
+            named[self.named(address)] = True
+        return named[rows]
+
+    def offering(self, wanted: str) -> Rows:
+        """The rows that offer a capability."""
+        offered = self.capabilities.get(wanted)
+        return _NOBODY if offered is None else offered.rows
 
     def inserted(self, row: int, offer: Offer) -> Self:
         """These columns with ``offer`` at ``row``, and what was there and after it one row on."""

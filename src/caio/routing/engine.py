@@ -38,8 +38,10 @@ from caio.routing.matching import Needs
 from caio.routing.model import Decision, History, Offer, OnViolation, Principal, Request
 from caio.routing.optimization import Ranking
 from caio.routing.reasons import Exclusions
-from caio.routing.rules import Rule, RuleSet
+from caio.routing.rules import InForce, Rule, RuleSet
 from caio.routing.shapes import Shape, shape_key
+from caio.routing.shapes_of_few import ShapeOfFew
+from caio.routing.shapes_of_many import ShapeOfMany
 from caio.routing.snapshot import Snapshot, compile_snapshot
 from caio.routing.sorts import Sort
 from caio.routing.variables import principal_variables, request_variables
@@ -66,9 +68,7 @@ def decide(
     request_json = sort.written(request)
     request_hash = digest(REQUEST, request_json)
     shape = _shape(snapshot, sort, request, request_json, caller, rules)
-    sifted, scores, prices = shape.valued(
-        request, snapshot.columns, partial(snapshot.observed, history), history.digest
-    )
+    sifted, scores, prices = shape.valued(request, partial(snapshot.observed, history), history.digest)
     seed = request_hash if request.seed is None else request.seed
     ranked = Ranking(snapshot.offers, sifted.feasible, scores, prices, seed)
     on_violation = shape.on_violation or request.on_violation or OnViolation.REPORT
@@ -77,9 +77,9 @@ def decide(
     certificate = _Certificate(
         excluded=sifted.excluded,
         feasible={"count": len(ranked), "hash": feasible_hash(scores, prices)},
-        guarantees=NOTHING if best is None else shape.promises(best.offer).at(best.worst_cost),
+        guarantees=NOTHING if best is None else shape.promises(ranked.row(0), best.offer).at(best.worst_cost),
         history=history.digest,
-        on_violation=on_violation.value,
+        on_violation=on_violation,
         plan=[] if best is None else [_step(best.offer)],
         policies=rules.digest,
         principal=caller.hash,
@@ -108,7 +108,7 @@ class _Certificate(Form, frozen=True):
     feasible: Mapping[str, int | str]
     guarantees: Raw
     history: str
-    on_violation: str
+    on_violation: OnViolation
     plan: Sequence[Mapping[str, str]]
     policies: str
     principal: str
@@ -158,8 +158,14 @@ def _shape(
     force = rules.in_force(variables)
     shape = snapshot.shape(
         shape_key(sort, request, caller.principal, force),
-        lambda: Shape.of(snapshot.columns, Needs.of(request), caller.principal, force, len(rules.ordered)),
+        lambda: _worked_out(snapshot, Needs.of(request), caller.principal, force, len(rules.ordered)),
     )
     if key is not None and sort.is_worth_keeping:
         snapshot.know(key, shape)
     return shape
+
+
+def _worked_out(snapshot: Snapshot, needs: Needs, principal: Principal, force: InForce, policies: int) -> Shape:
+    if (few := snapshot.few) is not None:
+        return ShapeOfFew.of(few, needs, principal, force, policies)
+    return ShapeOfMany.of(snapshot.columns, needs, principal, force, policies)

@@ -10,20 +10,23 @@ sum that may not: where it might not, it is computed in Python's own integers (`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caio.foundation.canonical import MAX_INTEGER
 from caio.foundation.money import MILLIS_PER_SECOND, PICO_PER_NANO
-from caio.routing.columns import UNLIMITED, Columns, Flags, Numbers, Offerings, Rows
+from caio.routing.columns import UNLIMITED, Columns, Numbers, Offerings, Rows
 from caio.routing.model import STRENGTH, Request
 from caio.routing.questions import Questions
 from caio.routing.sieve import Sieve
+
+if TYPE_CHECKING:
+    from caio.routing.bits import FewSieve, Field, Offered
 
 #: Below this a sum of pico-units times milliseconds is exact in 64 bits, rounding up included.
 _EXACT = 2**62
@@ -31,7 +34,6 @@ _ROUNDING = PICO_PER_NANO * MILLIS_PER_SECOND
 #: Columns of tightest bounds that are kept beside the columns they follow from: in values, of all together.
 _KEPT_VALUES = 2_000_000
 _FEWEST_COLUMNS = 8
-_NOBODY: Rows = np.zeros(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,36 +93,33 @@ def tightest(columns: Columns, bound: str) -> Numbers:
     return found
 
 
-def match(sieve: Sieve, columns: Columns, needs: Needs, asked: Questions) -> None:
-    """Ask the questions of this stage, but for the last: what a call may cost."""
+def match(
+    sieve: Sieve | FewSieve, columns: Columns | Field, needs: Needs, asked: Questions, offered: Callable[[str], Any]
+) -> None:
+    """Ask the questions of this stage, but for the last: what a call may cost. ``offered`` is ``tightest`` of the
+    columns."""
     request = needs.request
     if request.services:
-        sieve.keep(asked["services"], _named(sieve, columns, request.services))
+        sieve.keep(asked["services"], columns.addressed(request.services, sieve.rows))
     if request.excluded_services:
-        sieve.keep(asked["excluded_services"], ~_named(sieve, columns, request.excluded_services))
+        sieve.keep(asked["excluded_services"], ~columns.addressed(request.excluded_services, sieve.rows))
     for place, wanted in enumerate(request.capabilities):
-        offering = columns.capabilities.get(wanted)
-        sieve.keep_only(asked["capability"] + place, _NOBODY if offering is None else offering.rows)
-    if not sieve.rows.size:
+        sieve.keep_only(asked["capability"] + place, columns.offering(wanted))
+    if sieve.is_empty:
         return
     if request.protocols:
         sieve.keep(asked["protocol"], columns.dense.protocol.within(request.protocols, sieve.rows))
     _within_limits(sieve, [columns.capabilities[wanted] for wanted in request.capabilities], needs, asked)
     for place, (name, required) in enumerate(needs.bounds):
-        offered = tightest(columns, name)[sieve.rows]
-        sieve.keep(asked["guarantee"] + place, offered >= required if name.endswith(".min") else offered <= required)
+        bound = offered(name)[sieve.rows]
+        sieve.keep(asked["guarantee"] + place, bound >= required if name.endswith(".min") else bound <= required)
     accepted = columns.dense.currency.within({request.currency}, sieve.rows)
     sieve.keep(asked["currency"], accepted | columns.dense.free[sieve.rows])
 
 
-def _named(sieve: Sieve, columns: Columns, addresses: Collection[str]) -> Flags:
-    named = np.zeros(columns.rows.size, np.bool_)
-    for address in addresses:
-        named[columns.named(address)] = True
-    return named[sieve.rows]
-
-
-def _within_limits(sieve: Sieve, wanted: Sequence[Offerings], needs: Needs, asked: Questions) -> None:
+def _within_limits(
+    sieve: Sieve | FewSieve, wanted: Sequence[Offerings | Offered], needs: Needs, asked: Questions
+) -> None:
     request, number = needs.request, asked["feature"]
     for offering in wanted:
         for feature in needs.features:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -329,7 +329,7 @@ class Exclusion:
         )
 
 
-class Ranked(NamedTuple):
+class Ranked(msgspec.Struct, frozen=True, gc=False):
     """One feasible offer with its score in [0, SCALE] and its worst-case price in nano-units."""
 
     offer: Offer
@@ -357,7 +357,10 @@ class Decision:
 
     @property
     def winner(self) -> Ranked | None:
-        return self.ranked[0] if self.ranked else None
+        try:
+            return self.ranked[0]
+        except IndexError:
+            return None
 
     @property
     def certificate(self) -> Mapping[str, Any]:

@@ -177,7 +177,7 @@ class Ranking(Sequence[Ranked]):
         made = self._made
         if isinstance(index, slice):
             stop = index.stop if index.stop is not None and index.stop >= 0 else len(self)
-            return tuple((made if stop <= len(made) else self.best(stop))[index])
+            return tuple(made[index] if stop <= len(made) else self.best(stop)[index])
         if 0 <= index < len(made):
             return made[index]
         return self.best(index + 1 if index >= 0 else len(self))[index]
@@ -193,17 +193,25 @@ class Ranking(Sequence[Ranked]):
 
     def best(self, count: int) -> Sequence[Ranked]:
         """At least the first ``count``, in rank order."""
-        made, order = self._made, self.places(count)
-        if len(made) < min(count, len(order)):
+        made = self._made
+        if len(made) < count and len(made) < len(self.scores):
             offers, rows, scores, prices = self.offers, self.rows, self.scores, self.prices
-            made += [Ranked(offers[rows[at]], int(scores[at]), int(prices[at])) for at in order[len(made) : count]]
+            further = self.places(count)[len(made) : count]
+            if isinstance(scores, list):
+                made += [Ranked(offers[rows[at]], scores[at], prices[at]) for at in further]
+            else:
+                made += [Ranked(offers[rows[at]], int(scores[at]), int(prices[at])) for at in further]
         return made
 
     def places(self, count: int) -> list[int]:
         """At least the first ``count`` in rank order, as places in ``rows``."""
-        if len(self._order) < min(count, len(self)):
+        if len(self._order) < count and len(self._order) < len(self.scores):
             self._order[:] = _first(count, self.scores, self._tie_break)
         return self._order
+
+    def row(self, index: int) -> int:
+        """The row of the service that is ranked there."""
+        return int(self.rows[self.places(index + 1)[index]])
 
     def _tie_break(self, place: int) -> bytes:
         """A hash that nobody can aim at without the seed."""
@@ -214,7 +222,7 @@ class Ranking(Sequence[Ranked]):
 def _first(count: int, scores: Values, tie_break: Callable[[int], bytes]) -> list[int]:
     """The places of the ``count`` best, and of those equal to the last of them, in rank order; of few, of all."""
     if isinstance(scores, list):
-        if len(set(scores)) == len(scores):
+        if len(set(scores)) == len(scores):  # no ties
             return sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
         chosen: Iterable[tuple[int, int]] = enumerate(scores)
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Self
 
 from caio.routing.model import Request
@@ -60,16 +61,14 @@ class Questions:
     def of(cls, request: Request, features: int, bounds: int, policies: int) -> Self:
         """``features`` and ``bounds`` count those needed and as evaluated. Raises TooManyQuestions."""
         wanted = len(request.capabilities)
-        starts, number = [], 1
-        for size in (
-            *(1, 1, wanted, 1, wanted * features, wanted, wanted, wanted, bounds, 1, 1, 2 * policies),
+        sizes = (
+            *(1, 1, 1, wanted, 1, wanted * features, wanted, wanted, wanted, bounds, 1, 1, 2 * policies),
             *(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, len(request.compliance), 1),
-        ):
-            starts.append(number)
-            number += size
-        if number - 1 > MAX_QUESTIONS:
-            raise TooManyQuestions(f"the request and its policies ask {number - 1} questions of a service")
-        return cls((*starts, number))
+        )
+        starts = tuple(accumulate(sizes))  # the first question has the number 1
+        if starts[-1] - 1 > MAX_QUESTIONS:
+            raise TooManyQuestions(f"the request and its policies ask {starts[-1] - 1} questions of a service")
+        return cls(starts)
 
     def __getitem__(self, kind: str) -> int:
         """The number of the first question of ``kind``."""

@@ -12,7 +12,6 @@ from typing import overload
 
 from caio.foundation.money import Usage
 from caio.foundation.quantity import decimal_text
-from caio.routing.columns import Rows
 from caio.routing.matching import Needs, price_limit, qualifying
 from caio.routing.model import Capability, Exclusion, Offer, Principal, Request
 from caio.routing.questions import KINDS, Questions
@@ -23,7 +22,7 @@ from caio.routing.sieve import Verdicts
 _Words = tuple[str, str, str]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: every decision makes one, that few read
 class Exclusions(Sequence[Exclusion]):
     """The excluded ones of ``offers``, in their order, each with the first clause that it failed."""
 
@@ -35,11 +34,13 @@ class Exclusions(Sequence[Exclusion]):
     rules: Sequence[Rule]
 
     @property
-    def rows(self) -> Rows:
-        return self.verdicts.nonzero()[0]
+    def rows(self) -> list[int]:
+        if isinstance(self.verdicts, list):
+            return [row for row, verdict in enumerate(self.verdicts) if verdict]
+        return self.verdicts.nonzero()[0].tolist()
 
     def __len__(self) -> int:
-        return self.rows.size
+        return len(self.rows)
 
     @overload
     def __getitem__(self, index: int) -> Exclusion: ...
@@ -48,7 +49,7 @@ class Exclusions(Sequence[Exclusion]):
     def __getitem__(self, index: int | slice) -> Exclusion | tuple[Exclusion, ...]:
         if isinstance(index, slice):
             return tuple(self._exclusions(self.rows[index]))
-        return next(self._exclusions(self.rows[[index]]))
+        return next(self._exclusions([self.rows[index]]))
 
     def __iter__(self) -> Iterator[Exclusion]:
         return self._exclusions(self.rows)
@@ -59,9 +60,9 @@ class Exclusions(Sequence[Exclusion]):
     def __hash__(self) -> int:
         return hash(tuple(self))
 
-    def _exclusions(self, rows: Rows) -> Iterator[Exclusion]:
+    def _exclusions(self, rows: Sequence[int]) -> Iterator[Exclusion]:
         needs = Needs.of(self.request)
-        return (self._exclusion(row, needs) for row in rows.tolist())
+        return (self._exclusion(row, needs) for row in rows)
 
     def _exclusion(self, row: int, needs: Needs) -> Exclusion:
         offer = self.offers[row]

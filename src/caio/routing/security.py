@@ -6,7 +6,11 @@ order are those of ``docs/reference/routing-rules.md``.
 
 from __future__ import annotations
 
-from caio.routing.columns import Dense, Flags, Rows
+from typing import Any
+
+from caio.routing import bits
+from caio.routing.bits import FewSieve
+from caio.routing.columns import Dense
 from caio.routing.model import LOCALITIES, TRUST_LEVELS, Principal, Request
 from caio.routing.questions import Questions
 from caio.routing.sieve import Sieve
@@ -16,7 +20,9 @@ _ON_DEVICE = LOCALITIES.index("on_device")
 _CONFIDENTIAL = frozenset({"confidential", "restricted"})
 
 
-def secure(sieve: Sieve, dense: Dense, request: Request, principal: Principal, asked: Questions) -> None:
+def secure(
+    sieve: Sieve | FewSieve, dense: Dense | bits.Dense, request: Request, principal: Principal, asked: Questions
+) -> None:
     """Ask every question of this stage."""
     sieve.keep(asked["visibility"], ~dense.hidden[sieve.rows])
     _may_call(sieve, dense, principal, asked)
@@ -24,7 +30,7 @@ def secure(sieve: Sieve, dense: Dense, request: Request, principal: Principal, a
     _safe(sieve, dense, request, asked)
 
 
-def _may_call(sieve: Sieve, dense: Dense, principal: Principal, asked: Questions) -> None:
+def _may_call(sieve: Sieve | FewSieve, dense: Dense | bits.Dense, principal: Principal, asked: Questions) -> None:
     if dense.all_of.bits:
         sieve.keep(asked["all_of"], dense.all_of.within(principal.permissions, sieve.rows))
     if dense.any_of.bits:
@@ -33,7 +39,7 @@ def _may_call(sieve: Sieve, dense: Dense, principal: Principal, asked: Questions
     sieve.keep(asked["trust"], dense.trust[sieve.rows] <= TRUST_LEVELS.index(principal.trust_level))
 
 
-def _right_place(sieve: Sieve, dense: Dense, request: Request, asked: Questions) -> None:
+def _right_place(sieve: Sieve | FewSieve, dense: Dense | bits.Dense, request: Request, asked: Questions) -> None:
     if request.data_locality is not None:
         sieve.keep(asked["locality"], dense.locality[sieve.rows] <= LOCALITIES.index(request.data_locality))
     if request.regions:
@@ -41,7 +47,7 @@ def _right_place(sieve: Sieve, dense: Dense, request: Request, asked: Questions)
         sieve.keep(asked["residency"], confined | (dense.locality[sieve.rows] == _ON_DEVICE))
 
 
-def _safe(sieve: Sieve, dense: Dense, request: Request, asked: Questions) -> None:
+def _safe(sieve: Sieve | FewSieve, dense: Dense | bits.Dense, request: Request, asked: Questions) -> None:
     sensitive = request.sensitive or request.classification in _CONFIDENTIAL
     if request.classification == "restricted":
         sieve.keep(asked["restricted"], _local(dense, sieve.rows))
@@ -57,6 +63,6 @@ def _safe(sieve: Sieve, dense: Dense, request: Request, asked: Questions) -> Non
         sieve.keep(asked["egress"], _local(dense, sieve.rows) & ~dense.internet[sieve.rows])
 
 
-def _local(dense: Dense, rows: Rows) -> Flags:
+def _local(dense: Dense | bits.Dense, rows: Any) -> Any:
     """On the device or in the tenant's own network: data goes to nobody else."""
     return dense.locality[rows] <= _PRIVATE

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from caio.routing.columns import Flags, Rows
 
-Verdicts = NDArray[np.uint16]
+VerdictColumn = NDArray[np.uint16]
+#: One of each service, in their order: a list where they are few.
+Verdicts = list[int] | VerdictColumn
 
 
 class Sieve:
@@ -20,7 +22,11 @@ class Sieve:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.verdicts: Verdicts = np.zeros(rows.size, np.uint16)
+        self.verdicts: VerdictColumn = np.zeros(rows.size, np.uint16)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.rows.size
 
     def keep(self, question: int, passing: Flags) -> None:
         """Exclude those of ``rows`` that do not pass; ``passing`` has one entry for each of them."""

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 from caio.foundation.hashing import DIGEST_BYTES, SERVICE, SERVICES, digest, digest_of
+from caio.routing import bits
 from caio.routing.columns import Columns
+from caio.routing.few import Few
 from caio.routing.model import History, InconsistentInputs, Offer, Request
 from caio.routing.observed import Observed
 from caio.routing.rules import Rule, Rulebook, RuleSet, in_order
@@ -49,7 +51,7 @@ class Snapshot:
 
     ``_rows`` are the digests that ``services_hash`` covers, one after the other. ``_combined``,
     ``_observed``, ``_sorts`` and ``_shapes`` keep what follows from the rest, so they change no answer; ``_known``
-    keeps shapes once more, by what a request need not be evaluated for.
+    keeps shapes once more, by what a request need not be evaluated for. ``_few`` is what ``few`` made.
     """
 
     tenant_id: str
@@ -63,6 +65,7 @@ class Snapshot:
     _sorts: dict[Hashable, Sort] = field(default_factory=dict, compare=False, repr=False)
     _shapes: dict[Hashable, Shape] = field(default_factory=dict, compare=False, repr=False)
     _known: dict[Hashable, Shape] = field(default_factory=dict, compare=False, repr=False)
+    _few: list[Few] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -165,6 +168,13 @@ class Snapshot:
     def know(self, key: Hashable, shape: Shape) -> None:
         """Have ``shape`` found by ``key``, which must say everything that it depends on."""
         self._keep(self._known, key, shape)
+
+    @property
+    def few(self) -> Few | None:
+        """What is worked out of the services where they are few."""
+        if not self._few and len(self.offers) <= bits.FEW:
+            self._few.append(Few(self.columns))
+        return self._few[0] if self._few else None
 
     def sort(self, request: Request) -> Sort:
         """The sort of ``request``."""

@@ -59,17 +59,30 @@ class Sort:
         labels = canonical_plain(dict(request.labels)).decode() if request.labels else "{}"
         cost = "null" if request.max_cost is None else f'"{decimal_text(request.max_cost)}"'
         seed = "null" if request.seed is None else canonical_plain(request.seed).decode()
-        return (
-            f'{{{first},"deadline_ms":{request.deadline_ms},{second},"input_bytes":{request.input_bytes},'
-            f'"labels":{labels},"max_cost":{cost},{third},"seed":{seed},{last}}}'
-        ).encode()
+        written = (
+            f'{first}{request.deadline_ms}{second}{request.input_bytes},"labels":{labels},"max_cost":{cost}{third}'
+            f"{seed}{last}"
+        )
+        return written.encode()
 
 
 def _pieces(document: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """The members that do not vary, written, as they stand before, between and after those that do."""
-    ends = (("", "deadline_ms"), ("deadline_ms", "input_bytes"), ("max_cost", "seed"), ("seed", "~"))
+    """All but the values of what varies, and the names of labels and price, as it stands before, between and after
+    these."""
     first, second, third, last = (
-        canonical_plain({name: document[name] for name in document if after < name < before})[1:-1].decode()
-        for after, before in ends
+        canonical_plain({name: document[name] for name in names if name in document})[1:-1].decode()
+        for names in _PIECES
     )
-    return first, second, third, last
+    return (
+        f'{{{first},"deadline_ms":',
+        f',{second},"input_bytes":',
+        f',{third},"seed":',
+        f",{last}}}",
+    )
+
+
+#: The names of the members in each piece.
+_PIECES = [
+    [each.name for each in fields(Request) if after < each.name < before]
+    for after, before in (("", "deadline_ms"), ("deadline_ms", "input_bytes"), ("max_cost", "seed"), ("seed", "~"))
+]
