@@ -12,6 +12,13 @@ from caio.config import read_settings
 from caio.storage.sql import Database, open_stores
 from caio.tenancy.authentication import embedded_scope
 from tests.support.acts import acts_told
+from tests.support.processes import upgraded_file
+
+
+@pytest.fixture(autouse=True)
+def _upgraded(tmp_path):
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "caio.db").write_bytes(upgraded_file())
 
 
 @pytest.fixture
