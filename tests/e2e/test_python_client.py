@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ from tests.support.upstreams import TOKENS, Upstream
 FINE = {"text": "Fine."}
 HELLO = [{"role": "user", "content": "Hello?"}]
 KINDS = [Client, AsyncClient]
+
+#: Seconds after which a client gives up: the first are enough but on a machine that is busy with more than this.
+AS_LONG_AS_IT_TAKES = (0.4, 2.0, 10.0)
 
 
 class Asked:
@@ -226,8 +229,11 @@ async def test_limits_are_waited_for_when_there_is_time(kind: Any, caio: Served)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_answer_within_the_time_is_an_error_and_ends_the_call_upstream(kind: Any, caio: Served) -> None:
     await caio.register("slow", "/slow")
-    async with asking(kind, caio.url, caio.token, timeout=0.4, retries=0) as ask:
-        await ask.error(TimedOut, "orchestrate", "text.sentiment", FINE)
+    for seconds in AS_LONG_AS_IT_TAKES:
+        async with asking(kind, caio.url, caio.token, timeout=seconds, retries=0) as ask:
+            await ask.error(TimedOut, "orchestrate", "text.sentiment", FINE)
+        if caio.service.received:
+            break
     await asyncio.wait_for(caio.service.left.wait(), 60)
 
 
@@ -261,8 +267,14 @@ async def test_closing_a_stream_cancels_the_call(ask: Asked, caio: Served) -> No
 async def test_a_silent_stream_breaks(caio: Served) -> None:
     await caio.http.post("/api/v1/services", json=chat_contract("silent", caio.service.url, "/stall"))
     for kind in KINDS:
-        async with asking(kind, caio.url, caio.token, timeout=0.5) as ask:
-            assert (await ask.chunks())[-1] == "stream_broken"
+        chunks: list[str] = []
+        for seconds in AS_LONG_AS_IT_TAKES:
+            async with asking(kind, caio.url, caio.token, timeout=seconds, retries=0) as ask:
+                with suppress(TimedOut):
+                    chunks = await ask.chunks()
+            if chunks:
+                break
+        assert chunks[-1] == "stream_broken"
 
 
 async def test_a_stream_that_is_refused_raises_as_any_call(ask: Asked, caio: Served) -> None:
