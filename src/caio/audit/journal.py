@@ -133,9 +133,12 @@ class Journal:
             while self._waiting or written or self._accepting:
                 if self._waiting:
                     group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._largest_group))]
-                    writing = asyncio.ensure_future(self._write_group(group))
-                    _tell(written)
-                    written = await writing
+                    if written:
+                        writing = asyncio.ensure_future(self._write_group(group))
+                        _tell(written)
+                        written = await writing
+                    else:
+                        written = await self._write_group(group)
                 elif written:
                     _tell(written)
                     written = []

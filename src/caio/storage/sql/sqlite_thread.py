@@ -1,13 +1,17 @@
 """One thread with one connection to SQLite: what is asked of it is done there, in the order of asking.
 
-A thread pool would do; this hands work over and brings its result back in a fifth of the main thread's time,
+A thread pool would do; this hands work over and brings its result back in a fraction of the main thread's time,
 which every call pays twice. Work that was begun goes on when whoever waits for it is cancelled.
+
+Each step of a statement lets go of the interpreter's lock and waits for it afterwards, while the main thread
+computes: for the switch interval, 5 ms by default and many times what a step takes. It is shortened for the process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +24,9 @@ from caio.storage.sql import sqlite
 from caio.storage.sql.outage import outages_are_not_ready
 
 _T = TypeVar("_T")
+
+#: How long a thread that computes keeps the interpreter's lock from one that wants it, at most.
+SWITCH_SECONDS = 0.0005
 
 _Asked = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
 
@@ -58,6 +65,7 @@ class SqliteThread:
         """What ``work`` returns or raises, NotReady for a busy or full disk. Asked for at once, also by who does
         not await it."""
         if self._thread is None:
+            sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
             self._thread = Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
         future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
