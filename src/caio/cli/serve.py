@@ -11,6 +11,7 @@ of these times runs.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -138,6 +139,10 @@ def _server(
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            # What a start makes stays. Looking through all of it at each full collection would stop every call for
+            # some 60 ms.
+            gc.collect()
+            gc.freeze()
             ready()
 
         @contextmanager
