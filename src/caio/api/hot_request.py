@@ -59,10 +59,14 @@ class HotRequest:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """Those that a call is read by; of a name that is stated twice the last."""
-        return {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in self._stated if name.startswith(_READ)
-        }
+        """Those that a call is read by. A name that is stated twice states both, with a comma between: of two lists
+        of policies neither is lost, and two bounds are none that can be read."""
+        found: dict[str, str] = {}
+        for name, value in self._stated:
+            if name.startswith(_READ):
+                stated, text = name.decode("latin-1"), value.decode("latin-1")
+                found[stated] = f"{found[stated]}, {text}" if stated in found else text
+        return found
 
     @property
     def may_be_a_repetition(self) -> bool:
