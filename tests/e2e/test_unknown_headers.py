@@ -70,3 +70,16 @@ async def test_every_known_header_is_taken(known: Served) -> None:
     async with known.http.post("/v1/chat/completions", json=CHAT, headers=headers) as answer:
         assert answer.status in (200, 422), await answer.text()
         assert "invalid_header" not in await answer.text()
+
+
+async def test_a_header_that_is_stated_twice_states_both(known: Served) -> None:
+    """Of two lists none is lost; of two bounds neither is chosen."""
+    twice = [("x-caio-excluded-services", "known"), ("x-caio-excluded-services", "nobody")]
+    async with known.http.post("/v1/chat/completions", json=CHAT, headers=twice) as answer:
+        assert answer.status == 422, await answer.text()
+        assert (await answer.json())["error"]["code"] == "no_service_satisfies"
+    twice = [("x-caio-max-cost", "0"), ("x-caio-max-cost", "5")]
+    async with known.http.post("/v1/chat/completions", json=CHAT, headers=twice) as answer:
+        assert answer.status == 422, await answer.text()
+        assert (await answer.json())["error"]["param"] == "x-caio-max-cost"
+    assert known.service.received == []
