@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 llhttp (``httptools``) reads the answers, in its strict mode: what could be read in two ways is an error. What
 it has read of a body waits here until it is taken; beyond HELD_BYTES the socket is not read any more, so that
-a service that is faster than its reader is held up by TCP. An exchange has one deadline, which is one timer.
+a service that is faster than its reader is held up by TCP. An exchange has one deadline; its timer is that of the
+exchange before, where it goes off in time, and is set anew when it does.
 
 A connection is used again only when nothing at all is left of the exchange before: the answer came to its end,
 no byte came after it, and the request was written in full. A byte that arrives while nobody asked ends it.
@@ -16,6 +17,7 @@ Laws (each has a test of the same name)
   cuts every one.
 - what_nobody_asked_for_ends_the_connection: it never answers the next request.
 - a_slow_reader_holds_up_the_service.
+- each_exchange_has_its_own_deadline.
 - heads_are_bounded: each line, their number, and what is neither head nor body.
 """
 
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import cast
 
 import httptools
@@ -41,7 +44,7 @@ _SWITCHING = 101
 class Connection(asyncio.Protocol):
     """``begin`` an exchange, read it, and ``end`` it before the next. ``lost`` is called once, when it is closed.
 
-    ``status`` and ``headers`` (names in lower case, the first of each) hold once ``arrived`` returned with no
+    ``status`` and ``headers`` (names in lower case, the first of each) hold once it ``awaits_head`` no more, with no
     ``failure``. A failure is CUT, GARBAGE or LATE; what came before it can still be taken.
     """
 
@@ -55,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = inf  # of the exchange, where there is one
         self._transport: asyncio.Transport
         self._pieces: list[bytes] = []
         self._held = self._barren = self._counted = 0
@@ -77,17 +81,19 @@ class Connection(asyncio.Protocol):
         self._barren = self._counted = 0
         self._head = self.complete = self.sent = self.answered = self._reusable = False
         self._bodiless = bodiless
-        self._timer = self._loop.call_at(deadline, self._fail, self.LATE)
         if self.is_closed or self._transport.is_closing():
             self._fail(self.CUT)
-        else:
-            self.sent = True
-            self._transport.write(request)
+            return
+        self._deadline = deadline
+        if self._timer is None or self._timer.when() > deadline:
+            self._set_timer()
+        self.sent = True
+        self._transport.write(request)
 
-    async def arrived(self) -> None:
-        """Wait for the answer's head, or for the failure."""
-        while not self._head and self.failure is None:
-            await self.news()
+    @property
+    def awaits_head(self) -> bool:
+        """Whether there is ``news`` to be waited for before the answer's head has come, or its failure."""
+        return not self._head and self.failure is None
 
     def taken(self) -> bytes | None:
         """What has arrived of the body, at least a byte; empty at its end, and at a failure; None while there is
@@ -111,9 +117,7 @@ class Connection(asyncio.Protocol):
 
     def end(self) -> bool:
         """Leave the exchange, wherever it is; whether the connection can have another one. If not, it is closed."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline = inf
         self._let_go()
         transport = self._transport
         if self._reusable and not transport.is_closing() and not transport.get_write_buffer_size():
@@ -133,6 +137,18 @@ class Connection(asyncio.Protocol):
             self._paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._loop.time() >= self._deadline:
+            self._fail(self.LATE)
+        elif self._deadline < inf:
+            self._set_timer()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -170,6 +186,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         # A reset is no end of a body: only a connection that was closed in order has told all.
         ended = error is None and self._ends_with_connection()
         if self._head and not self.complete and self.failure is None and ended:

@@ -53,7 +53,7 @@ class HttpJson:
         ) as answer:
             await expect_success(target, call, answer)
             document = await read_json(target, answer)
-        usage = document.get("usage") if isinstance(document, Mapping) else None
+        usage = document.get("usage") if type(document) is dict else None
         return ProviderAnswer(document, usage_from(usage, "input_tokens", "output_tokens"))
 
     async def stream(self, target: Target, call: Call) -> AsyncIterator[Sequence[Chunk]]:

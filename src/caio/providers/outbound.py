@@ -143,28 +143,24 @@ class Answer:
         now = asyncio.get_running_loop().time
         kept, began = client.pool.idle(self._origin), now()
         connection = kept or await client.connected(self._origin, self._subject, self._deadline)
-        failure = await self._sent(connection)
-        stale = failure is Connection.CUT and kept is not None and not kept.answered
-        if stale and (not connection.sent or (self._twice and now() - began < STALE_SECONDS)):
+        while True:
+            self._connection = connection
+            connection.begin(self._raw, self._deadline, bodiless=self._bodiless)
+            try:
+                while connection.awaits_head:
+                    await connection.news()
+            except BaseException:
+                connection.end()
+                raise
+            failure = connection.failure
+            if failure is None:
+                self.status = connection.status
+                return self
+            connection.end()
+            stale = failure is Connection.CUT and connection is kept and not kept.answered
+            if not stale or (connection.sent and not (self._twice and now() - began < STALE_SECONDS)):
+                raise self._failed(failure)
             connection = await client.connected(self._origin, self._subject, self._deadline, new=True)
-            failure = await self._sent(connection)
-        if failure is not None:
-            raise self._failed(failure)
-        self.status = connection.status
-        return self
-
-    async def _sent(self, connection: Connection) -> UpstreamFault | None:
-        """Send the request and wait for the head of its answer; the connection is ended when there is none."""
-        self._connection = connection
-        connection.begin(self._raw, self._deadline, bodiless=self._bodiless)
-        try:
-            await connection.arrived()
-        except BaseException:
-            connection.end()
-            raise
-        if connection.failure is not None:
-            connection.end()
-        return connection.failure
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -179,7 +175,8 @@ class Answer:
     @property
     def media_type(self) -> str:
         """The content type in lower case without its parameters; empty when there is none."""
-        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+        stated = self._connection.headers.get(b"content-type", b"")
+        return stated.decode("latin-1").partition(";")[0].strip().lower()
 
     async def next_piece(self) -> bytes:
         """Some bytes as they arrived; empty at the end. Too many are GARBAGE, a cut is UPSTREAM."""
@@ -217,7 +214,9 @@ class Answer:
 
     async def read(self) -> bytes:
         """The whole body."""
-        piece = await self.next_piece()
+        piece = self._taken()
+        if piece is None:
+            piece = await self.next_piece()
         if not self._connection.is_taken:
             pieces = [piece]
             while piece := await self.next_piece():
@@ -313,11 +312,13 @@ class OutboundClient:
             raise UpstreamFailed(f"{subject} was not called: no time was left", UpstreamFault.TIMEOUT)
         if self._closed:
             raise UpstreamFailed("The outbound client is closed", UpstreamFault.UNREACHABLE)
-        if _CONTROL.search(url):
-            # Silently dropped characters and backslashes are read differently by different parsers.
-            raise blocked(subject, "its address holds a character that no URL may hold")
-        base, _, query = url.partition("#")[0].partition("?")
-        place = self._places.get(base) or self._place(base, subject)
+        place, query = self._places.get(url), ""
+        if place is None:
+            if _CONTROL.search(url):
+                # Silently dropped characters and backslashes are read differently by different parsers.
+                raise blocked(subject, "its address holds a character that no URL may hold")
+            base, _, query = url.partition("#")[0].partition("?")
+            place = self._places.get(base) or self._place(base, subject)
         head = None if query else place.heads.get(method)
         if head is None:
             head = first_lines(method, place.host, place.path, query, subject)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 from caio._version import __version__
@@ -64,6 +65,12 @@ def header_lines(headers: Mapping[str, str] | None, subject: str) -> str:
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if lines.count("\n") != len(headers) or not _HEADERS.fullmatch(lines):
         raise blocked(subject, "a header or its value holds a character that no header may hold")
-    if not _OWN.isdisjoint(map(str.lower, headers)):
+    if not _are_free(tuple(headers)):
         raise blocked(subject, "a header was given that only the connection may set")
     return lines
+
+
+@lru_cache(256)
+def _are_free(names: tuple[str, ...]) -> bool:
+    """Whether the client sets none of these headers itself."""
+    return _OWN.isdisjoint(map(str.lower, names))

@@ -5,6 +5,7 @@ import socket
 import struct
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
+from time import monotonic
 
 import pytest
 
@@ -93,6 +94,17 @@ async def test_a_body_without_a_length_ends_with_the_connection():
         assert await call(client, service.url) == (200, b"all of it")
         for _ in range(3):
             await failing(client, service.url, UpstreamFault.UPSTREAM)
+
+
+@pytest.mark.parametrize(("before", "seconds"), [(60.0, 0.3), (0.5, 1.2)])
+async def test_each_exchange_has_its_own_deadline(before, seconds):
+    """Whatever that of the exchange before it was, whose timer may be set still."""
+    async with scripted([OK, b""]) as service, OutboundClient(LOCAL) as client:
+        await call(client, service.url, seconds=before)
+        began = monotonic()
+        await failing(client, service.url, UpstreamFault.TIMEOUT, seconds=seconds)
+        assert seconds - 0.05 <= monotonic() - began < 30
+        assert len(service.asked) == 1
 
 
 async def test_a_reset_is_no_end_of_a_body():
