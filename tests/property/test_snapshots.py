@@ -1,5 +1,6 @@
 """Snapshots: however they were made they decide alike, and what they keep changes no decision."""
 
+import json
 from dataclasses import fields, replace
 from random import Random
 from typing import Any
@@ -11,13 +12,16 @@ from hypothesis import strategies as st
 
 from caio.foundation.canonical import MAX_INTEGER
 from caio.routing import bits
+from caio.routing.bits import FewSieve, rows_of
 from caio.routing.columns import Columns, Offerings, Promises, Sets
 from caio.routing.engine import Snapshot, compile_snapshot, decide
+from caio.routing.few import Few
 from caio.routing.matching import qualifying, tightest
 from caio.routing.model import TRUST_LEVELS, History, Offer, Principal, Request
-from caio.routing.rules import Rule
+from caio.routing.rules import Acting, InForce, Rule
+from caio.routing.sieve import Sieve
 from tests.support.hard_worlds import hard_world
-from tests.support.routing_cases import Document, changed
+from tests.support.routing_cases import Document, changed, contract, policy
 from tests.support.routing_engine import offers, rules
 from tests.support.routing_strategies import world
 
@@ -149,6 +153,38 @@ def test_few_are_asked_as_many(seed):
             patch.setattr(bits, "FEW", 0)
             decisions.append(decide(as_many, asked, principal, seen, named))
         assert decisions[0] == decisions[1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_few_are_preferred_and_excluded_as_many(seed):
+    """By rules of every priority, in any two books, of which any hold and any fail."""
+    rng = Random(seed)
+    names = [f"s{number}" for number in range(20)]
+
+    def some(number: int) -> Document:
+        said = f"service.id in {json.dumps(rng.sample(names, rng.randint(0, 6)))}"
+        then = rng.choice((said, said, "service.constraints.rate_limit.per_hour > 3"))
+        effect = rng.choice(("prefer", "prefer", "forbid"))
+        return policy(f"p{number}", priority=rng.randint(1, 1000), effect=effect, then=then)
+
+    given_offers = offers([{"tenant": "acme", "contract": contract(name)} for name in names])
+    written, split = rules([some(number) for number in range(30)]), rng.randint(1, 29)
+    snapshot = compile_snapshot("acme", given_offers, written[:split])
+    parts = snapshot.rule_set(written[split:]).parts
+    for _ in range(5):
+        masks = [(rng.getrandbits(30), rng.getrandbits(30) & rng.getrandbits(30)) for _ in parts]
+        within = [(1 << len(book.rules)) - 1 for book, _ in parts]
+        pairs = [(true & every, failed & ~true & every) for (true, failed), every in zip(masks, within, strict=True)]
+        force = InForce(tuple(Acting(*part, *pair) for part, pair in zip(parts, pairs, strict=True)), None)
+        rows = sorted(rng.sample(range(20), rng.randint(1, 20)))
+        few = Few(snapshot.columns)
+        assert few.preferences(force, rows) == force.preferences(np.array(rows)).tolist()
+        sieve, columns = FewSieve(few.field.every), Sieve(snapshot.columns.rows)
+        few.exclude(sieve, force, 7)
+        force.exclude(columns, 7)
+        assert rows_of(sieve.rows) == tuple(columns.rows.tolist())
+        gone = {row: question for question, bits in sieve.gone for row in rows_of(bits)}
+        assert [gone.get(row, 0) for row in range(20)] == columns.verdicts.tolist()
 
 
 def test_the_shapes_that_are_kept_are_bounded():

@@ -24,14 +24,13 @@ from caio.routing.shapes import KEPT_CUTS, Shape, Sifted, weights_of
 
 class SiftedRows:
     """``Sifted``. The ``feasible`` rows are at the places ``within`` those that were priced; None where that is all
-    of them. ``standing`` is what they have beside their prices, under the last ``history``'s hash."""
+    of them. ``standing`` is what they have beside their prices, with the hash of the last history."""
 
     __slots__ = (
         "commitment",
         "excluded",
         "feasible",
         "gone",
-        "history",
         "preferences",
         "standing",
         "verdicts",
@@ -56,8 +55,7 @@ class SiftedRows:
         self.within = None if len(feasible) == len(priced) else [priced.index(row) for row in feasible]
         self.commitment = verdicts_hash(self.verdicts)
         self.excluded = Raw(canonical_plain(counts_of([(each, rows.bit_count()) for each, rows in gone], asked)))
-        self.history = ""
-        self.standing = Standing(None, 0)
+        self.standing: tuple[str, Standing] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,11 +99,13 @@ class ShapeOfFew(Shape):
             prices = [prices[place] for place in sifted.within]
         if not prices:
             return sifted, prices, prices
-        if sifted.history != digest:
+        # One look and one write: another thread may be deciding under another history.
+        known = sifted.standing
+        if known is None or known[0] != digest:
             rows, weights = sifted.feasible, self.weights
-            sifted.standing = self.few.standing(rows, self.needs, observed, digest, sifted.preferences, weights)
-            sifted.history = digest
-        return sifted, sifted.standing.scores(prices, self.weights["cost"]), prices
+            standing = self.few.standing(rows, self.needs, observed, digest, sifted.preferences, weights)
+            known = sifted.standing = (digest, standing)
+        return sifted, known[1].scores(prices, self.weights["cost"]), prices
 
     def _cut(self, affordable: tuple[bool, ...]) -> SiftedRows:
         """``all`` without those of the priced services that are not ``affordable``."""
