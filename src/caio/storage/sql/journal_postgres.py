@@ -127,11 +127,13 @@ class PostgresJournal(SqlJournalReads):
                     for place, theirs in sorted(by_place.items()):
                         async with self._bounded(place.database):
                             server = await self._database.server(place)
-                            if place.database not in connections:
-                                connections[place.database] = await commits.enter_async_context(server.journal())
                             batch = batch_of(theirs)
                             tenants = ",".join(tenant for tenant, _ in batch.counts)
-                            await bind_raw(connections[place.database], server.context(APP, tenants, place.schema))
+                            context = server.context(APP, tenants, place.schema)
+                            if place.database not in connections:
+                                connections[place.database] = await commits.enter_async_context(server.journal(context))
+                            else:
+                                await bind_raw(connections[place.database], context)
                             heads.update(await connections[place.database].fetch(_APPEND, *_parameters(batch)))
         except asyncpg.UniqueViolationError as error:
             raise leaf_exists() from error

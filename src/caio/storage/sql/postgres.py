@@ -34,6 +34,10 @@ _CONTEXT = (
     "SELECT set_config('role', $1, true), set_config('app.tenant_id', $2, true), set_config('search_path', $3, true)"
 )
 
+_LITERAL_CONTEXT = (
+    "SELECT set_config('role', {}, true), set_config('app.tenant_id', {}, true), set_config('search_path', {}, true)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -101,16 +105,15 @@ class Server:
         return Context(role, tenants, f'"{schema}", {self.schema}, pg_temp' if schema else f"{self.schema}, pg_temp")
 
     @asynccontextmanager
-    async def journal(self) -> AsyncIterator[Any]:
-        """A connection for appending leaves, in a transaction that has no context yet."""
-        async with _transaction(await self._pool("journal", 2)) as connection:
+    async def journal(self, context: Context) -> AsyncIterator[Any]:
+        """A connection for appending leaves, in a transaction with ``context``."""
+        async with _transaction(await self._pool("journal", 2), context) as connection:
             yield connection
 
     @asynccontextmanager
     async def log(self, context: Context) -> AsyncIterator[Any]:
         """A connection for the audit logs' trees, in a transaction with ``context``."""
-        async with _transaction(await self._pool("log", 3)) as connection:
-            await bind_raw(connection, context)
+        async with _transaction(await self._pool("log", 3), context) as connection:
             yield connection
 
     async def close(self) -> None:
@@ -137,15 +140,23 @@ async def bind(connection: AsyncConnection, context: Context) -> None:
 
 
 async def bind_raw(connection: Any, context: Context) -> None:
-    """As ``bind``, for a connection of asyncpg."""
+    """As ``bind``, for a connection of asyncpg that has another context."""
+    await _bound(connection, "", context)
+
+
+async def _bound(connection: Any, beginning: str, context: Context) -> None:
+    """Say ``beginning`` and the context in one round trip, which takes a statement without parameters."""
+    values = ["'" + each.replace("'", "''") + "'" for each in (context.role, context.tenants, context.path)]
+    if "\\" in "".join(values):  # what a backslash means is a setting of the server's
+        raise ValueError("a context holds no backslash")
     try:
-        await connection.execute(_CONTEXT, context.role, context.tenants, context.path)
+        await connection.execute(beginning + _LITERAL_CONTEXT.format(*values))
     except asyncpg.PostgresError as error:
         raise _refused_role(error, context.role) or error from error
 
 
 @asynccontextmanager
-async def _transaction(pool: Any) -> AsyncIterator[Any]:
+async def _transaction(pool: Any, context: Context) -> AsyncIterator[Any]:
     try:
         connection = await pool.acquire()
     except asyncpg.InterfaceError:  # the pool is being closed
@@ -153,8 +164,13 @@ async def _transaction(pool: Any) -> AsyncIterator[Any]:
     except Exception as error:
         raise _refusal(error) from error
     try:
-        async with connection.transaction():
-            yield connection
+        await _bound(connection, "BEGIN; ", context)
+        yield connection
+        await connection.execute("COMMIT")
+    except BaseException:
+        if connection.is_in_transaction() and not connection.is_closed():
+            await connection.execute("ROLLBACK")
+        raise
     finally:
         await pool.release(connection)
 
