@@ -204,9 +204,12 @@ class Database:
         """A transaction of the database's login itself, which row-level security may not bind: for asking after
         the schema and for changing it."""
         with outages_are_not_ready():
-            engine = self._writer if self.dialect == "sqlite" else (await self.server(at)).engine
-            async with engine.begin() as connection:
-                yield connection
+            if self.dialect == "sqlite":
+                async with self._writer.connect() as connection, self.turns, connection.begin():
+                    yield connection
+            else:
+                async with (await self.server(at)).engine.begin() as connection:
+                    yield connection
 
     async def ping(self) -> None:
         """Ask the database for nothing; raises NotReady when it does not answer."""
