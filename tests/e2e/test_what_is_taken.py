@@ -1,4 +1,4 @@
-"""A payload goes to the best ranked service that can take it; one that none can take is refused with each one's reason."""
+"""A payload goes to the best ranked service that can take it; what none can take is refused with each reason."""
 
 from __future__ import annotations
 
