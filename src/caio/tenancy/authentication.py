@@ -254,15 +254,16 @@ class Authenticator:
     async def _kept(self, name: bytes, found: Coroutine[Any, Any, _Known]) -> _Known:
         changes = self._changes
         known = await found
-        if changes == self._changes:
-            self._remember(name, known)
-        return known
+        return self._remember(name, known) if changes == self._changes else known
 
-    def _remember(self, name: bytes, known: _Known) -> None:
-        self._cache.pop(name, None)
+    def _remember(self, name: bytes, known: _Known) -> _Known:
+        before = self._cache.pop(name, None)
+        if before is not None and before.caller == known.caller:
+            known = before._replace(until=known.until)  # what was worked out for the same caller stays of use
         self._cache[name] = known
         if len(self._cache) > CACHE_ENTRIES:
             self._cache.popitem(last=False)
+        return known
 
     def _fail(self, name: bytes, address: str) -> None:
         self._cache.pop(name, None)

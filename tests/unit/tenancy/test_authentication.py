@@ -222,6 +222,18 @@ async def test_a_caller_who_gives_up_takes_nobody_along(door):
     assert (await staying).scope == ACME
 
 
+async def test_who_has_not_changed_is_the_same_caller_when_looked_up_again(door):
+    """What others have worked out for a caller, its tenant or its limits is found by these very objects."""
+    _, caller = await door.admin()
+    made = await door.key(caller)
+    first = await door.enter(made.token)
+    door.now += CACHE_MICROSECONDS
+    assert await door.enter(made.token) is first
+    await door.keys.revoke(caller, made.key.key_id)
+    with pytest.raises(Unauthenticated):
+        await door.enter(made.token)
+
+
 async def test_the_cache_is_bounded(door, monkeypatch):
     monkeypatch.setattr(authentication, "CACHE_ENTRIES", 3)
     _, caller = await door.admin()
