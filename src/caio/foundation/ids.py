@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in _CROCKFORD for low in _CROCKFORD]
 ENTROPY_BYTES = 10
 
 SERVICE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -24,9 +25,10 @@ def ulid(prefix: str, now: int, entropy: bytes) -> str:
     millis = now // 1000
     if len(entropy) != ENTROPY_BYTES or not 0 <= millis < 1 << 48:
         raise ValueError(f"an id needs {ENTROPY_BYTES} bytes of entropy and a time after 1970")
-    number = millis << 80 | int.from_bytes(entropy, "big")
-    characters = [_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)]
-    return f"{prefix}_{''.join(characters)}"
+    random = int.from_bytes(entropy, "big")
+    pairs = [_PAIRS[millis >> shift & 1023] for shift in (40, 30, 20, 10, 0)]
+    pairs += [_PAIRS[random >> shift & 1023] for shift in (70, 60, 50, 40, 30, 20, 10, 0)]
+    return f"{prefix}_{''.join(pairs)}"
 
 
 def is_id(prefix: str, text: str) -> bool:

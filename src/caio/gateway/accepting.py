@@ -114,8 +114,12 @@ class AcceptedWishes(Struct, forbid_unknown_fields=True, dict=True):
         """Raises msgspec.ValidationError for a member that is neither one of those named nor a bound."""
         if not self.stated:
             return _NO_REQUIREMENTS
-        read: dict[str, Any] = {name: value for name, value in self.stated.items() if name in _NAMED}
-        read["bounds"] = {name: value for name, value in self.stated.items() if name not in _NAMED}
+        bounds: dict[str, Any] = {}
+        read: dict[str, Any] = {}
+        for name, value in self.stated.items():
+            (read if name in _NAMED else bounds)[name] = value
+        if bounds:
+            read["bounds"] = bounds
         return msgspec.convert(read, AcceptedRequirements)
 
 

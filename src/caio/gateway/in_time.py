@@ -28,14 +28,14 @@ class InTime:
         self._cancelling = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         self._task = task = asyncio.current_task()
         self._cancelling = task.cancelling() if task is not None else 0
         left = max(0.0, self._last - monotonic())
         self._timer = asyncio.get_running_loop().call_later(left, self._expire)
         self._entering.add_done_callback(self._entered)
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._entering.remove_done_callback(self._entered)

@@ -217,12 +217,14 @@ class Gateway:
     async def _answer(self, run: Run) -> Answer:
         entering = self.enter(run)
         try:
-            async with InTime(run.started, entering):
+            with InTime(run.started, entering):
                 cached = await self._cached(run)
                 tried = await self._try_in_turn(run) if cached is None else Tried(run.candidate, 0, body=cached.body)
                 answer = _answer_of(run, tried, cached)
                 kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
-                await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
+                if not entering.done():
+                    await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
+                entering.result()
         except (Exception, asyncio.CancelledError) as error:
             self.course.left(run)
             await self.books.abandon(run, entering, ended_by(error))

@@ -105,7 +105,7 @@ class Streams:
         entering = gateway.enter(run)
         upstream: _Upstream | None = None
         try:
-            async with InTime(run.started, entering):
+            with InTime(run.started, entering):
                 upstream = await self._first_content(run)
                 await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
         except (Exception, asyncio.CancelledError) as error:

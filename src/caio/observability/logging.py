@@ -22,6 +22,7 @@ import json
 import logging
 import re
 import sys
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -96,6 +97,7 @@ class RequestLines:
         self._waiting: list[str] = []
         self._size = 0
         self._flushing: asyncio.TimerHandle | None = None
+        self._second, self._time = -1, ""
         atexit.register(self.flush)
 
     def write(
@@ -114,12 +116,11 @@ class RequestLines:
         a credential is replaced. ``traced`` is the trace and the span."""
         decided = "null" if decision_id is None else f'"{decision_id}"'
         within = "" if traced is None else f'"trace_id": "{traced[0]}", "span_id": "{traced[1]}", '
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         line = (
             f'{{"method": {_text(method)}, "path": {_text(path)}, "status": {status}, "request_id": "{request_id}", '
             f'"decision_id": {decided}, "tenant_id": {_id(tenant_id)}, "principal_id": {_id(principal_id)}, '
             f'"duration_ms": {duration_ms}, {within}'
-            f'"event": "request", "level": "info", "timestamp": "{now}"}}\n'
+            f'"event": "request", "level": "info", "timestamp": "{self._now()}"}}\n'
         )
         self._waiting.append(line)
         self._size += len(line)
@@ -127,6 +128,13 @@ class RequestLines:
             self.flush()
         elif self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def _now(self) -> str:
+        """The time as structlog writes it; what changes only with the second is kept."""
+        second, micros = divmod(time.time_ns() // 1000, 1_000_000)
+        if second != self._second:
+            self._second, self._time = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._time}.{micros:06}Z" if micros else f"{self._time}Z"
 
     def flush(self) -> None:
         """Write what waits. A stream that is gone loses it, as a log does."""

@@ -19,7 +19,7 @@ async def test_a_run_whose_decision_is_not_durable_in_time_is_abandoned():
     entering = asyncio.get_running_loop().create_future()
     started = time.monotonic()
     with pytest.raises(NotReady) as caught:
-        async with InTime(started, entering):
+        with InTime(started, entering):
             await asyncio.sleep(5)
     assert caught.value.code == "journal_overloaded"
     assert time.monotonic() - started < 2
@@ -27,11 +27,11 @@ async def test_a_run_whose_decision_is_not_durable_in_time_is_abandoned():
 
 async def test_a_run_whose_decision_is_durable_may_take_its_time():
     entering = asyncio.ensure_future(asyncio.sleep(0))
-    async with InTime(time.monotonic(), entering):
+    with InTime(time.monotonic(), entering):
         await asyncio.sleep(0.15)
     late = asyncio.get_running_loop().create_future()
     with pytest.raises(TimeoutError):  # of somebody else's: not mistaken for a journal's
-        async with InTime(time.monotonic(), late):
+        with InTime(time.monotonic(), late):
             raise TimeoutError
     late.set_result(None)
     await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def test_a_stalled_loop_lends_no_time(turns):
 
     stalling = asyncio.ensure_future(enter())
     with pytest.raises(NotReady):
-        async with InTime(time.monotonic(), entering):
+        with InTime(time.monotonic(), entering):
             await asyncio.shield(entering)
     await stalling
 
@@ -60,5 +60,5 @@ async def test_time_before_the_decision_is_entered_counts():
     entering = asyncio.get_running_loop().create_future()
     entering.set_result(None)
     with pytest.raises(NotReady):
-        async with InTime(time.monotonic() - 0.06, entering):
+        with InTime(time.monotonic() - 0.06, entering):
             await asyncio.shield(entering)
