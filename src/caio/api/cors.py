@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from caio.api.asgi import App, Message, Receive, Scope, Send
+from caio.api.asgi import EXCHANGE, App, Message, Receive, Scope, Send
 from caio.api.mcp.door import PATH
 
 #: How long a browser may go by a preflight's answer, in seconds.
@@ -60,6 +60,7 @@ class Cors:
         if origin and scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method"):
             await self._answer_preflight(scope, origin, send)
         else:
+            scope.pop(EXCHANGE, None)
             await self._app(scope, receive, _marking(send, self._marks(origin)))
 
     def _marks(self, origin: bytes) -> _Headers:

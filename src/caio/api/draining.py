@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from caio.api.asgi import App, Message, Receive, Scope, Send
+from caio.api.asgi import EXCHANGE, App, Message, Receive, Scope, Send
 
 #: The probes that a balancer decides by; ``/health/live`` stays as it is, or the process would be killed.
 _READINESS = ("/health", "/health/ready")
@@ -46,6 +46,7 @@ class Draining:
             await send({"type": "http.response.start", "status": 503, "headers": headers})
             await send({"type": "http.response.body", "body": _BODY})
         else:
+            scope.pop(EXCHANGE, None)
             await self._app(scope, receive, _closing(send))
 
 

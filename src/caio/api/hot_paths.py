@@ -134,13 +134,18 @@ class HotPaths:
         self._ended(request, logged=logged)
 
     async def _begun(self, request: HotRequest, handler: Handler, caller: Caller) -> None:
+        """Answer the call when it may begin; take note when it is its caller's fault that it was not admitted."""
         self._unserved.check(caller.tenant)
         starts = self._platform.starts
         waits = starts.begin(caller.scope.tenant_id)
         try:
             if waits is not None:
                 await waits
-            await self._served(handler, request, caller)
+            await handler(request, caller, await request.body())
+        except CaioError as error:
+            if error.category in _FAULTS:
+                self._unserved.count(caller.tenant)
+            raise
         finally:
             starts.ended()
 
@@ -169,15 +174,6 @@ class HotPaths:
                 caller=caller,
                 trace=current(),
             )
-
-    async def _served(self, handler: Handler, request: HotRequest, caller: Caller) -> None:
-        """Answer the call; take note when it is its caller's fault that it was not admitted."""
-        try:
-            await handler(request, caller, await request.body())
-        except CaioError as error:
-            if error.category in _FAULTS:
-                self._unserved.count(caller.tenant)
-            raise
 
     async def _orchestrate(self, request: HotRequest, caller: Caller, raw: bytes) -> None:
         in_body = receipt_in_body(request.headers)

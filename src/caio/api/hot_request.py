@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from caio.api.asgi import Receive, Scope, Send
+from caio.api.asgi import EXCHANGE, Exchange, Receive, Scope, Send
 from caio.api.errors import headers_of, openai_error, problem, rate_limit_headers, status_of
 from caio.api.leaving import ClientGone, unless_gone
 from caio.api.request_log import new_request_id
@@ -45,6 +45,7 @@ class HotRequest:
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
         self._receive = receive
         self._send = send
+        self._exchange: Exchange | None = scope.get(EXCHANGE)
         self._max_body_bytes = max_body_bytes
         self._released = False
         self.path: str = scope["path"]
@@ -76,6 +77,10 @@ class HotRequest:
     async def body(self) -> bytes:
         """The whole body; raises TooLarge, before reading on, beyond the limit, and InvalidInput for one that does
         not come: a call has its place in the process before anything limits how many its caller may make."""
+        if self._exchange is not None and (whole := self._exchange.body()) is not None:
+            if len(whole) > self._max_body_bytes:
+                raise self._too_large()
+            return whole
         declared = self.headers.get("content-length", "0")
         size = int(declared) if declared.isdecimal() else 0
         body, more = bytearray(), True
@@ -90,8 +95,11 @@ class HotRequest:
         except TimeoutError:
             raise InvalidInput(f"the body was not complete within {BODY_SECONDS:g} s", code="invalid_request") from None
         if max(size, len(body)) > self._max_body_bytes:
-            raise TooLarge(f"the body is larger than the limit of {self._max_body_bytes} bytes")
+            raise self._too_large()
         return bytes(body)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is larger than the limit of {self._max_body_bytes} bytes")
 
     def idempotency(self, caller: Caller, raw: bytes) -> tuple[str | None, str]:
         """The call's idempotency key, if it has one, and what the key is bound to."""
@@ -111,8 +119,7 @@ class HotRequest:
             told = "miss" if answer.answer_from is None else f"hit; from={answer.answer_from}"
             headers.append((CACHE.encode(), told.encode()))
         self.decision_id = answer.decision_id
-        await self._start(200, [(b"content-type", _JSON), (b"content-length", str(len(body)).encode()), *headers])
-        await self._send({"type": "http.response.body", "body": body})
+        await self._answer(200, [(b"content-type", _JSON), (b"content-length", b"%d" % len(body)), *headers], body)
 
     async def stream(self, opened: OpenStream) -> None:
         """Send the frames as they come; stop, and cancel upstream, when the caller goes away."""
@@ -130,7 +137,8 @@ class HotRequest:
         frames = opened.frames
         try:
             content = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
-            await self._start(200, [*content, *headers])
+            self._begin(200, headers)
+            await self._send({"type": "http.response.start", "status": 200, "headers": [*content, *headers]})
             async for frame in frames:
                 await self._send({"type": "http.response.body", "body": frame, "more_body": True})
         finally:
@@ -142,23 +150,26 @@ class HotRequest:
         self.decision_id = error.decision_id or self.decision_id
         if self._released:
             return
-        await self._fail_with(status_of(error), *_failure(error, self.path.startswith("/api/")))
+        headers, body = _failure(error, self.path.startswith("/api/"))
+        await self._answer(status_of(error), headers, body)
 
     async def refuse(self, error: LimitExceeded) -> None:
         """Answer as ``fail`` does, in less time."""
         native = self.path.startswith("/api/")
-        prepared = _refusal(error.message, error.window, error.limit, error.retry_after, error.span, native)
-        await self._fail_with(429, *prepared)
+        headers, body = _refusal(error.message, error.window, error.limit, error.retry_after, error.span, native)
+        await self._answer(429, [*headers], body)
 
-    async def _fail_with(self, status: int, headers: Headers, body: bytes) -> None:
-        await self._start(status, [*headers])
-        await self._send({"type": "http.response.body", "body": body})
+    async def _answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send an answer that is whole."""
+        self._begin(status, headers)
+        if self._exchange is None or not self._exchange.answer(status, headers, body):
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": body})
 
-    async def _start(self, status: int, headers: Headers) -> None:
+    def _begin(self, status: int, headers: Headers) -> None:
         self._released = True
         self.status = status
         headers.append((b"x-request-id", self.request_id.encode()))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 def _failure(error: CaioError, native: bool) -> tuple[Headers, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any
 
 from caio.tenancy.addresses import CallerAddresses
@@ -30,9 +30,9 @@ class Presented:
         self.tenant = _one(stated, b"x-tenant-id")
         self.traceparent = _one(stated, b"traceparent")
 
-    async def caller(self, authenticator: Authenticator) -> Caller:
+    def caller(self, authenticator: Authenticator) -> Awaitable[Caller]:
         """Raises as ``Authenticator.authenticate``."""
-        return await authenticator.authenticate(self.authorization, self.tenant, self.address)
+        return authenticator.authenticate(self.authorization, self.tenant, self.address)
 
 
 def _one(stated: dict[bytes, list[bytes]], name: bytes) -> str | None:

@@ -132,6 +132,8 @@ def _server(
     stop without killing."""
     import uvicorn
 
+    from caio.cli.exchanges import Exchanges
+
     logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
 
     class Server(uvicorn.Server):
@@ -184,7 +186,7 @@ def _server(
         uvicorn.Config(
             app,
             interface="asgi3",
-            http="httptools",
+            http=Exchanges,
             ws="none",
             lifespan="off",
             access_log=False,
