@@ -18,9 +18,8 @@ def soon(monkeypatch):
 async def test_a_run_whose_decision_is_not_durable_in_time_is_abandoned():
     entering = asyncio.get_running_loop().create_future()
     started = time.monotonic()
-    with pytest.raises(NotReady) as caught:
-        with InTime(started, entering):
-            await asyncio.sleep(5)
+    with pytest.raises(NotReady) as caught, InTime(started, entering):
+        await asyncio.sleep(5)
     assert caught.value.code == "journal_overloaded"
     assert time.monotonic() - started < 2
 
@@ -30,9 +29,9 @@ async def test_a_run_whose_decision_is_durable_may_take_its_time():
     with InTime(time.monotonic(), entering):
         await asyncio.sleep(0.15)
     late = asyncio.get_running_loop().create_future()
-    with pytest.raises(TimeoutError):  # of somebody else's: not mistaken for a journal's
-        with InTime(time.monotonic(), late):
-            raise TimeoutError
+    # Of somebody else's: not mistaken for a journal's.
+    with pytest.raises(TimeoutError), InTime(time.monotonic(), late):
+        raise TimeoutError
     late.set_result(None)
     await asyncio.sleep(0)
 
@@ -49,9 +48,8 @@ async def test_a_stalled_loop_lends_no_time(turns):
         entering.set_result(None)
 
     stalling = asyncio.ensure_future(enter())
-    with pytest.raises(NotReady):
-        with InTime(time.monotonic(), entering):
-            await asyncio.shield(entering)
+    with pytest.raises(NotReady), InTime(time.monotonic(), entering):
+        await asyncio.shield(entering)
     await stalling
 
 
@@ -59,6 +57,5 @@ async def test_time_before_the_decision_is_entered_counts():
     """Between the admission and the journal the loop may stall too; what is durable then comes too late."""
     entering = asyncio.get_running_loop().create_future()
     entering.set_result(None)
-    with pytest.raises(NotReady):
-        with InTime(time.monotonic() - 0.06, entering):
-            await asyncio.shield(entering)
+    with pytest.raises(NotReady), InTime(time.monotonic() - 0.06, entering):
+        await asyncio.shield(entering)
