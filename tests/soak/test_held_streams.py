@@ -27,7 +27,9 @@ def test_no_token_of_a_held_stream_is_lost(streams: int, seconds: float, tmp_pat
     tokens = tokens_for(streams, seconds)
     with module("benchmarks.gateway.upstream") as upstream, serve(tmp_path) as served:
         tenant = served.tenant("soak")
-        tenant.ask("/api/v1/services", world.chat_service(0, upstream.url))
+        model = world.chat_service(0, upstream.url)
+        model["api"]["timeout_ms"] = 300_000  # a stream is held for longer than half a minute, the default
+        tenant.ask("/api/v1/services", model)
         template = world.held("auto:chat", tokens, wishes=False)
         held = hold(Target(tenant.url, world.CHAT, [template], tenant.api_key), streams, seconds)
         print(
