@@ -59,7 +59,7 @@ verify: setup setup-services ## Run the long tests
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m long
 
 soak: setup setup-services ## Load, kill and restart for an hour or two; CALLS=100000 for fewer calls than a million
-	@CAIO_SOAK_CALLS=$(CALLS) $(BIN)/pytest -q -s -m soak tests/soak
+	@CAIO_SOAK_CALLS=$(CALLS) $(BIN)/pytest -q -s -m soak -o faulthandler_timeout=0 tests/soak
 
 mutation: setup ## Try the kernel's mutants against its tests; survivors are listed (half an hour on two cores)
 	@$(BIN)/python -m scripts.mutation
