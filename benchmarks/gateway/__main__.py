@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.frame import Report
 from benchmarks.gateway import peers, world
 from benchmarks.gateway.exactness import exactness
-from benchmarks.gateway.held import Held, hold, tokens_for
+from benchmarks.gateway.held import MOST_TOKENS, Held, hold
 from benchmarks.gateway.load import Target
 from benchmarks.gateway.memory import Memory
 from benchmarks.gateway.processes import module, resident_mb
@@ -168,10 +168,10 @@ class Run:
 
     def _hold_streams(self, tenant: Served) -> None:
         streams, seconds = (50, 2.0) if self._quick else (1_000, 5.0)
-        tokens = tokens_for(streams, seconds)
-        plain = Target(self._upstream.url, world.CHAT, [world.held("mock", tokens, wishes=False)])
-        wishing = Target(tenant.url, world.CHAT, [world.held("auto:chat", tokens, wishes=True)], tenant.api_key)
-        direct, through = hold(plain, streams, seconds), hold(wishing, streams, seconds)
+        service, watched = self._upstream.url, {"server": tenant.pid, "service": self._upstream.pid}
+        plain = Target(service, world.CHAT, [world.held("mock", MOST_TOKENS, wishes=False)])
+        wishing = Target(tenant.url, world.CHAT, [world.held("auto:chat", MOST_TOKENS, wishes=True)], tenant.api_key)
+        direct, through = (hold(target, streams, seconds, service, watched) for target in (plain, wishing))
         self._state_streams(through, direct)
 
     def _state_streams(self, held: Held, direct: Held) -> None:
@@ -182,6 +182,7 @@ class Run:
         self.report.note(f"{of}: between tokens, p50", held.gap(50), "ms")
         self.report.at_most(f"{of}: between tokens, added, p99", held.gap(99) - direct.gap(99), "ms", bar=20)
         self.report.note(f"{of}: a token's way, added, p99", held.way(99) - direct.way(99), "ms")
+        self.report.note(f"{of}: processor a token, the server", held.costs["server"], "µs")
 
 
 def main(quick: bool) -> int:

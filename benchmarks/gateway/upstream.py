@@ -1,9 +1,10 @@
 """AI services that answer at once: a raw HTTP/1.1 responder, so that the service costs next to nothing.
 
 ``/classify`` answers a classification; ``/v1/chat/completions`` a completion, or a stream of sixteen tokens
-when the body says ``"stream":true``. A stream for the user ``paced`` has 25 tokens a second and as many tokens as
-the body's ``max_tokens``. The text of a paced token is its number and the clock's nanoseconds when it left, so
-that whoever receives it can tell what was lost and how long the rest took.
+when the body says ``"stream":true``. A stream for the user ``paced`` has 25 tokens a second, until somebody asks for
+``/end``, and the body's ``max_tokens`` at most. The text of a paced token is its number and the clock's nanoseconds
+when it left, and with the end comes how many there were, so that whoever receives them can tell what was lost and how
+long the rest took.
 
 Run as a process: ``python -m benchmarks.gateway.upstream`` prints its port.
 """
@@ -50,15 +51,19 @@ def _delta(delta: bytes, finish: bytes = b"null") -> bytes:
     )
 
 
-def _end(tokens: int) -> bytes:
+def _end(tokens: int, last: bytes = b"") -> bytes:
     usage = b'"usage":{"prompt_tokens":24,"completion_tokens":%d,"total_tokens":%d}' % (tokens, tokens + 24)
     counted = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"mock",'
     counted += b'"choices":[],' + usage + b"}\n\n"
-    return _delta(b"", b'"stop"') + _chunked(counted) + _chunked(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    return _delta(last, b'"stop"') + _chunked(counted) + _chunked(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 ROLE = _delta(b'"role":"assistant","content":""')
-ANSWERS = {b"/classify": _complete(CLASSIFIED), b"/v1/chat/completions": _complete(COMPLETED)}
+ANSWERS = {
+    b"/classify": _complete(CLASSIFIED),
+    b"/v1/chat/completions": _complete(COMPLETED),
+    b"/end": _complete(b"{}"),
+}
 STREAMED = STREAMING + ROLE + b"".join(_delta(b'"content":"word "') for _ in range(TOKENS)) + _end(TOKENS)
 
 
@@ -74,6 +79,12 @@ class Pace:
         transport.write(STREAMING + ROLE)
         self._phases[self._opened % PHASES][transport] = [0, tokens]
         self._opened += 1
+
+    def end(self) -> None:
+        """Let the next token of each stream that is open be its last."""
+        for phase in self._phases:
+            for progress in phase.values():
+                progress[1] = progress[0] + 1
 
     async def keep(self) -> None:
         """Serve the streams until cancelled, one phase after the other; what comes late is not left out."""
@@ -91,7 +102,7 @@ class Pace:
                 frame = _delta(b'"content":"%d %d "' % (number, time.monotonic_ns()))
                 progress[0] = number + 1
                 if number + 1 == tokens:
-                    frame += _end(tokens)
+                    frame += _end(tokens, b'"content":"of %d"' % tokens)
                     del phase[transport]
                 transport.write(frame)
 
@@ -123,6 +134,8 @@ class Responder(asyncio.Protocol):
             self._answer(head.split(b" ", 2)[1], body)
 
     def _answer(self, path: bytes, body: bytes) -> None:
+        if path == b"/end":
+            self._pace.end()
         if not _STREAM.search(body):
             self._transport.write(ANSWERS[path])
         elif _PACED.search(body):

@@ -51,7 +51,13 @@ def chat_service(number: int, base_url: str) -> dict[str, Any]:
             "latency_ms": {"p95": 50 + 40 * (SERVICES - number)},
         },
         "cost": {"currency": "USD", "per_input_token": f"0.0000{number + 1:02}", "per_output_token": "0.00001"},
-        "api": {"protocol": "openai", "base_url": base_url, "model": "mock", "endpoints": [endpoint]},
+        "api": {
+            "protocol": "openai",
+            "base_url": base_url,
+            "model": "mock",
+            "endpoints": [endpoint],
+            "timeout_ms": 300_000,  # streams are held for longer than half a minute, the default
+        },
     }
 
 
@@ -116,7 +122,7 @@ def chat(choice: random.Random, model: str = "auto:chat", *, wishes: bool = True
 
 
 def held(model: str, tokens: int, *, wishes: bool) -> Template:
-    """A request for a stream that is held at the services' pace until so many tokens have come."""
+    """A request for a stream that is held at the services' pace until it is ended, or so many tokens have come."""
     more = {"stream": True, "user": "paced", "max_tokens": tokens}
     return chat(random.Random(tokens), model, wishes=wishes, **more)
 

@@ -46,10 +46,10 @@ def test_no_two_requests_are_the_same() -> None:
         assert len(bodies) == len({body.translate(None, b"0123456789") for body in bodies}) == world.SORTS
 
 
-async def received(target: Target, tokens: int) -> tuple[held.Held, int, bool]:
+async def received(target: Target) -> tuple[held.Held, int, bool]:
     """What a client of held streams makes of one stream of the service."""
     of = held.Held(1, noting=True)
-    stream = held._Stream(of, tokens)
+    stream = held._Stream(of)
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: stream, "127.0.0.1", int(target.url.rpartition(":")[2]))
     body = target.templates[0].body(1)
@@ -72,7 +72,7 @@ async def test_a_token_that_is_left_out_is_seen(left_out: int | None, monkeypatc
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         template = world.held("mock", tokens, wishes=False)
-        of, count, complete = await received(Target(url, world.CHAT, [template]), tokens)
+        of, count, complete = await received(Target(url, world.CHAT, [template]))
     keeping.cancel()
     assert (count, complete) == ((tokens, True) if left_out is None else (left_out, False))
     assert len(of.ways) == (tokens if left_out is None else tokens - 1)
