@@ -3,6 +3,7 @@
 import json
 from dataclasses import fields, replace
 from random import Random
+from sys import getsizeof
 from typing import Any
 
 import numpy as np
@@ -202,7 +203,7 @@ def test_the_columns_that_are_kept_are_bounded_and_right():
     """Bounds of more names than columns are kept for, asked again and again."""
     given_offers, attached, *_ = read(world(3))
     columns = compile_snapshot("acme", given_offers, attached).columns
-    room = 2_000_000 // columns.rows.size
+    room = 256
     columns.derived.update({f"filler-{number}.max": columns.rows for number in range(room - 1)})
     first = tightest(columns, "latency_ms.p95")
     assert len(columns.derived) == room
@@ -211,6 +212,23 @@ def test_the_columns_that_are_kept_are_bounded_and_right():
     assert list(columns.derived) == ["accuracy.min"]
     assert tightest(columns, "latency_ms.p95").tolist() == first.tolist()
     assert tightest(columns, "accuracy.min") is other
+
+
+def test_bounds_with_invented_names_weigh_and_are_forgotten() -> None:
+    """The names are the callers': whoever asks for ever new ones must not fill the memory beside what is counted."""
+    given_offers, attached, *_ = read(world(3))
+    snapshot = compile_snapshot("acme", given_offers, attached)
+    before = snapshot.weight
+    for number in range(600):
+        tightest(snapshot.columns, f"latency_of_{number}.max")
+    assert len(snapshot.columns.derived) <= 256
+    snapshot.columns.margins["accuracy.min", 1] = snapshot.columns.rows
+    kept = [*snapshot.columns.derived.items(), *snapshot.columns.margins.items()]
+    assert snapshot.weight - before >= sum(getsizeof(name) + getsizeof(column) for name, column in kept)
+    snapshot.forget_requests()
+    assert not snapshot.columns.derived
+    assert not snapshot.columns.margins
+    assert snapshot.weight == before
 
 
 def test_few_services_keep_no_more_shapes_than_many() -> None:

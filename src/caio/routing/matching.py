@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 #: Below this a sum of pico-units times milliseconds is exact in 64 bits, rounding up included.
 _EXACT = 2**62
 _ROUNDING = PICO_PER_NANO * MILLIS_PER_SECOND
-#: Columns of tightest bounds that are kept beside the columns they follow from: in values, of all together.
+#: Columns of tightest bounds that are kept beside the columns they follow from: in values, of all together, and in
+#: number: the bounds' names are the callers', and of few services each column is little but what holds it.
 _KEPT_VALUES = 2_000_000
-_FEWEST_COLUMNS = 8
+_FEWEST_COLUMNS, _MOST_COLUMNS = 8, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def tightest(columns: Columns, bound: str) -> Numbers:
             if (promises := columns.bounds.get(candidate)) is not None:
                 lower = candidate.endswith(".min")
                 found[promises.rows] = promises.values if lower else np.minimum(found[promises.rows], promises.values)
-        if len(columns.derived) >= max(_FEWEST_COLUMNS, _KEPT_VALUES // max(1, found.size)):
+        if len(columns.derived) >= max(_FEWEST_COLUMNS, min(_MOST_COLUMNS, _KEPT_VALUES // max(1, found.size))):
             columns.derived.clear()
         columns.derived[bound] = found
     return found

@@ -39,10 +39,12 @@ _KEPT_ROWS = 1_000_000
 _FEWEST = 4
 
 #: Bytes, rounded up from what was measured: a service with its place in every column, and what is kept of a sort
-#: or shape, beside what it has for each service.
+#: or shape, or of a bound that requests name, beside what that has for each service.
 _SERVICE_BYTES = 12_000
 _KEPT_BYTES = 5_000
 _KEPT_ROW_BYTES = 24
+_COLUMN_BYTES = 500
+_COLUMN_ROW_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,17 @@ class Snapshot:
     @property
     def weight(self) -> int:
         """About how many bytes of memory it takes with what it keeps."""
-        kept = len(self._sorts) + len(self._shapes)
-        return len(self.offers) * _SERVICE_BYTES + kept * (_KEPT_BYTES + _KEPT_ROW_BYTES * len(self.offers))
+        services, kept = len(self.offers), len(self._sorts) + len(self._shapes)
+        columns = len(self.columns.derived) + len(self.columns.margins)
+        return (
+            services * _SERVICE_BYTES
+            + kept * (_KEPT_BYTES + _KEPT_ROW_BYTES * services)
+            + columns * (_COLUMN_BYTES + _COLUMN_ROW_BYTES * services)
+        )
 
     def forget_requests(self) -> None:
         """Let go of what is kept of requests; it is worked out again when it is needed."""
-        for kept in (self._known, self._shapes, self._sorts):
+        for kept in (self._known, self._shapes, self._sorts, self.columns.derived, self.columns.margins):
             kept.clear()
 
     def manifest(self) -> list[list[str]]:
