@@ -16,10 +16,11 @@ from caio.audit.journal import Journal
 from caio.audit.ports import Attempt, KeptAnswer, Leaf, Mode, Status
 from caio.audit.record import SALT_BYTES, Commitment, DecisionRecord, OutcomeRecord, leaf_of
 from caio.audit.sealing import Entropy, Sealer, TenantVault, sealing_context
+from caio.foundation.errors import CaioError
 from caio.foundation.money import Usage
 from caio.gateway.most import Most
 from caio.gateway.ports import Actual, Admission, Clock
-from caio.gateway.run import Run, Wanted
+from caio.gateway.run import Run, Wanted, named
 from caio.observability.metrics import Metrics
 from caio.observability.tracing import current
 from caio.registry.histories import Histories
@@ -189,7 +190,10 @@ class Books:
         except BaseException:
             await self._admission.settle(run.grant, Actual(compute_ms=run.elapsed_ms))
             raise
-        await self._finish(run, Ending(status, Usage(), 0))
+        try:
+            await self._finish(run, Ending(status, Usage(), 0))
+        except CaioError as error:
+            raise named(error, run.decision_id) from error.__cause__
 
     async def _finish(self, run: Run, ending: Ending) -> None:
         now, elapsed_ms, began = self._clock(), run.elapsed_ms, monotonic()

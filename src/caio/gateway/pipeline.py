@@ -41,7 +41,7 @@ from caio.gateway.ports import (
     IdempotencyStore,
     NewId,
 )
-from caio.gateway.run import Answer, Run, Tried, Wanted
+from caio.gateway.run import Answer, Run, Tried, Wanted, named
 from caio.gateway.waiting import SlotQueues
 from caio.metering.storage_measure import StorageGauge
 from caio.observability.metrics import Metrics
@@ -159,7 +159,7 @@ class Gateway:
 
     async def orchestrate(self, wanted: Wanted) -> Answer:
         """Route the request, call the winner, enforce, and answer. Raises what the tree in
-        ``foundation.errors`` names; an error raised after a decision carries ``decision_id``."""
+        ``foundation.errors`` names; an error raised once the decision is durable carries ``decision_id``."""
         decision_id = self._new_id("dec")
         try:
             # Before deciding: a kept answer is given again even when today's decision would differ.
@@ -228,13 +228,15 @@ class Gateway:
         except (Exception, asyncio.CancelledError) as error:
             self.course.left(run)
             await self.books.abandon(run, entering, ended_by(error))
-            # The journal raises one NotReady for a whole group of callers: it names none of their decisions.
-            if isinstance(error, CaioError) and not isinstance(error, NotReady):
-                error.decision_id = run.decision_id
+            if isinstance(error, CaioError):  # the decision is durable, or ``abandon`` would have raised
+                raise named(error, run.decision_id) from error.__cause__
             raise
         status = Status.VIOLATED if tried.breaches else Status.OK
         ending = Ending(status, tried.usage, tried.cost, answer.content, kept, answer.answer_from)
-        await self.books.finish(run, ending)
+        try:
+            await self.books.finish(run, ending)
+        except CaioError as error:
+            raise named(error, run.decision_id) from error.__cause__
         if cached is None and not tried.breaches and (sought := _sought(run)) is not None:
             with suppress(CaioError):  # what is answered and charged is answered, kept or not
                 await self._answers.keep(sought, run.decision_id, tried.body)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from caio.audit.record import AttemptRecord, Breach
-from caio.foundation.errors import UpstreamFailed
+from caio.foundation.errors import CaioError, NotReady, UpstreamFailed
 from caio.foundation.money import Usage
 from caio.foundation.values import value
 from caio.gateway.frames import ChatFrames, Frames
@@ -135,6 +135,15 @@ class Run:
     @property
     def elapsed_ms(self) -> int:
         return int((self.waited + monotonic() - self.started) * 1000)
+
+
+def named(error: CaioError, decision_id: str) -> CaioError:
+    """``error`` with the id of the decision that it belongs to, for the caller. One NotReady may be raised for many
+    calls at once, as the journal does for a whole group, so each call is told by one of its own."""
+    if isinstance(error, NotReady):
+        error = NotReady(error.message, code=error.code, retry_after=error.retry_after)
+    error.decision_id = decision_id
+    return error
 
 
 def estimated_tokens(size: int) -> int:

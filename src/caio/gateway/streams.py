@@ -24,7 +24,7 @@ from time import monotonic
 import structlog
 
 from caio.audit.ports import Status
-from caio.foundation.errors import CaioError, NotReady, UpstreamFailed, UpstreamFault
+from caio.foundation.errors import CaioError, UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
 from caio.gateway.attempts import Endpoint, price, since
 from caio.gateway.books import Ending
@@ -33,7 +33,7 @@ from caio.gateway.frames import Frames
 from caio.gateway.in_time import InTime
 from caio.gateway.pipeline import Gateway, ended_by
 from caio.gateway.ports import Chunk, Standing
-from caio.gateway.run import Run, Tried, Wanted, estimated_tokens
+from caio.gateway.run import Run, Tried, Wanted, estimated_tokens, named
 from caio.gateway.waits import Waits
 
 _logger = structlog.get_logger("caio.gateway")
@@ -115,9 +115,8 @@ class Streams:
                     await _close(upstream)
             finally:
                 await gateway.books.abandon(run, entering, ended_by(error))
-            # The journal raises one NotReady for a whole group of callers: it names none of their decisions.
-            if isinstance(error, CaioError) and not isinstance(error, NotReady):
-                error.decision_id = run.decision_id
+            if isinstance(error, CaioError):  # the decision is durable, or ``abandon`` would have raised
+                raise named(error, run.decision_id) from error.__cause__
             raise
         gateway.metrics.first_token_seconds.add(run.waited + monotonic() - run.started)
         offer, frames = run.candidate.offer, self._frames(run, upstream)
