@@ -27,6 +27,7 @@ import typer
 
 from caio._version import __version__
 from caio.cli import output
+from caio.cli.descriptors import raise_limit
 from caio.cli.listening import BACKLOG, listen, operations, operations_socket, url_of
 from caio.cli.parameters import DEFAULT_URL, DataDir, Json
 
@@ -73,6 +74,7 @@ def serve(
     settings = read_settings(**{name: value for name, value in stated.items() if value is not None})
     require_safe(settings)
     configure_logging(settings.log_level)
+    raise_limit()
     # Until there is a server to tell. As a container's first process one would not be ended by the signal otherwise.
     signal.signal(signal.SIGTERM, _end)
     with (
