@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,71 @@ async def test_what_no_service_can_take_is_refused_with_each_reason(caio: Served
     assert (books.spent, books.reserved) == (0, 0)
 
 
-async def test_an_input_schema_is_asked_alike(caio: Served) -> None:
-    strict = contract("strict", caio.service.url)
+def _strict(caio: Served, service_id: str) -> dict[str, Any]:
+    """A contract whose input schema no payload here keeps."""
+    document = contract(service_id, caio.service.url)
     schema = {"type": "object", "required": ["lines"]}
-    strict["api"]["endpoints"] = [
+    document["api"]["endpoints"] = [
         {"path": "/counted", "method": "POST", "input_schema": schema, "output_schema": OUTPUT_SCHEMA}
     ]
-    await _published(caio, strict, "0.0001")
+    return document
+
+
+async def test_an_input_schema_is_asked_alike(caio: Served) -> None:
+    await _published(caio, _strict(caio, "strict"), "0.0001")
     status, document, _ = await caio.orchestrate()
     assert (status, document["code"]) == (422, "invalid_payload"), document
     await _published(caio, contract("lax", caio.service.url), "0.002")
     status, document, headers = await caio.orchestrate()
     assert (status, headers.get("x-caio-service")) == (200, "lax@1.0.0"), document
+
+
+class Counting:
+    """Counts how often it is asked what its protocol has no words for."""
+
+    def __init__(self, translator: Any, asked: list[str]) -> None:
+        self._translator, self._asked = translator, asked
+
+    def unsaid(self, target: Any, operation: Any, body: Any) -> Any:
+        self._asked.append(target.service_id)
+        return self._translator.unsaid(target, operation, body)
+
+
+@pytest.mark.parametrize("protocol", TRANSLATED)
+async def test_a_payload_is_translated_once_for_all_services_that_speak_alike(caio: Served, sut: Stage) -> None:
+    """A chat of megabytes takes half a second; a hundred services that cannot take it would take a minute, in which
+    nobody else is served."""
+    for number in range(12):
+        await _register(caio, sut, f"s{number:02}")
+    attempts, asked = caio.installation.gateway.attempts, list[str]()
+    attempts._translators = {name: Counting(each, asked) for name, each in attempts._translators.items()}  # type: ignore[misc]
+    status, text, _ = await _chat(caio, n=2)
+    assert (status, len(asked)) == (422, 1), text
+    error = msgspec.json.decode(text)["error"]
+    assert "none of the 12 services" in error["message"]
+    assert len({each["detail"].partition(":")[0] for each in error["errors"]}) == 8
+
+
+async def test_others_are_served_while_many_services_are_asked(caio: Served) -> None:
+    turns, seen = 0, list[int]()
+
+    class Slow:
+        def accepts(self, value: Any) -> bool:
+            seen.append(turns)
+            return False
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    for number in range(5):
+        await _published(caio, _strict(caio, f"s{number}"), "0.0001")
+    assert (await caio.orchestrate())[0] == 422
+    for endpoint in caio.installation.gateway.attempts._endpoints.values():
+        endpoint.rules._input.accepts = Slow().accepts  # type: ignore[union-attr,method-assign]
+    waiting = asyncio.create_task(others())
+    assert (await caio.orchestrate())[0] == 422
+    waiting.cancel()
+    assert len(set(seen)) >= 5

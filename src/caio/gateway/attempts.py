@@ -7,7 +7,7 @@ service whose usage would cost more has broken its contract, which is recorded a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from math import ceil
 from time import monotonic
 from typing import Any
@@ -29,6 +29,12 @@ from caio.routing.model import Offer, Ranked
 
 #: Compiled endpoints and schemas kept, over all contracts.
 KEPT = 10_000
+
+#: Services of which a caller is told why they cannot take the payload.
+TOLD = 8
+
+#: Why a payload cannot be said, by the protocol and what else the words depend on.
+Unsaid = dict[tuple[str, Hashable], tuple[Violation, ...]]
 
 
 class Endpoint:
@@ -61,29 +67,44 @@ class Attempts:
                 raise UpstreamFailed(error.message, UpstreamFault.UPSTREAM) from error
         return known
 
-    def misfits(self, wanted: Wanted, offer: Offer) -> tuple[Violation, ...]:
-        """Why the service cannot take the payload: it breaks the service's own input schema, or cannot be said in
-        its protocol. Empty for a contract that cannot be called at all: the call fails, is recorded, and another
-        service takes over."""
+    def takes(self, wanted: Wanted, offer: Offer, unsaid: Unsaid) -> bool:
+        """Whether the service can take the payload: it keeps the service's own input schema, and can be said in
+        its protocol. So does a contract that cannot be called at all: the call fails, is recorded, and another
+        service takes over. ``unsaid`` keeps what was found out, for the further services that are asked."""
         try:
             endpoint = self.endpoint(offer, wanted.request.capabilities[0])
         except UpstreamFailed:
-            return ()
-        violations = endpoint.rules.check_input(wanted.body)
-        if not violations and (translator := self._translators.get(offer.protocol)) is not None:
-            return translator.unsaid(endpoint.target, wanted.operation, wanted.body)
-        return violations
+            return True
+        return endpoint.rules.takes(wanted.body) and not self._unsaid(wanted, endpoint.target, unsaid)
 
-    def taken_by_none(self, wanted: Wanted, ranked: Sequence[Ranked]) -> InvalidInput | None:
-        """What the caller is told when no service can take the payload: why not, for each. None when one can."""
-        found = [(each.offer.service_id, self.misfits(wanted, each.offer)) for each in ranked]
-        if not all(violations for _, violations in found):
+    def _misfits(self, wanted: Wanted, offer: Offer, unsaid: Unsaid) -> tuple[Violation, ...]:
+        """Why the service, which does not, cannot take the payload."""
+        endpoint = self.endpoint(offer, wanted.request.capabilities[0])
+        return endpoint.rules.check_input(wanted.body) or self._unsaid(wanted, endpoint.target, unsaid)
+
+    def _unsaid(self, wanted: Wanted, target: Target, unsaid: Unsaid) -> tuple[Violation, ...]:
+        """Why the protocol has no words for the payload. Worked out once for all services that speak alike: a body of
+        megabytes takes half a second, and of a chat the words depend on the protocol, not on the model."""
+        translator = self._translators.get(target.protocol)
+        if translator is None:
+            return ()
+        spoken = target.model is None if wanted.operation is Operation.CHAT else target.model
+        known = unsaid.get((target.protocol, spoken))
+        if known is None:
+            known = unsaid[target.protocol, spoken] = translator.unsaid(target, wanted.operation, wanted.body)
+        return known
+
+    def taken_by_none(self, wanted: Wanted, ranked: Sequence[Ranked], unsaid: Unsaid) -> InvalidInput | None:
+        """What the caller is told when no service can take the payload: why not, for the best TOLD. None when one
+        can."""
+        if any(self.takes(wanted, each.offer, unsaid) for each in ranked):
             return None
-        if len(found) == 1:
+        found = [(each.offer.service_id, self._misfits(wanted, each.offer, unsaid)) for each in ranked[:TOLD]]
+        if len(ranked) == 1:
             name, violations = found[0]
             return InvalidInput(f"the payload does not fit what {name} accepts", violations, code="invalid_payload")
         first = [Violation(those[0].pointer, f"{name}: {those[0].message}") for name, those in found]
-        message = f"the payload fits none of the {len(found)} services that satisfy the request"
+        message = f"the payload fits none of the {len(ranked)} services that satisfy the request"
         return InvalidInput(message, first, code="invalid_payload")
 
     async def prepare(self, run: Run) -> tuple[Provider, Endpoint, Call]:

@@ -38,7 +38,7 @@ from caio.foundation.errors import (
     UpstreamFault,
 )
 from caio.gateway.asks import Asks
-from caio.gateway.attempts import Attempts
+from caio.gateway.attempts import Attempts, Unsaid
 from caio.gateway.breakers import Breakers
 from caio.gateway.doors import Doors
 from caio.gateway.most import most_of
@@ -152,10 +152,12 @@ class Course:
         ranked, tenant_id = decided.decision.ranked, wanted.caller.scope.tenant_id
         allowed = await self._allowed(wanted)
         order = self._breakers.order(tenant_id, ranked, decided.decided_at)
+        unsaid: Unsaid = {}
         for position in order:
             candidate = ranked[position]
             offer = candidate.offer
-            if self._attempts.misfits(wanted, offer):
+            if not self._attempts.takes(wanted, offer, unsaid):
+                await asyncio.sleep(0)  # asking takes a while of a large payload, and services may be many
                 continue
             granted: Grant | ServiceBusy | None = None
             if self._queues:
@@ -178,7 +180,7 @@ class Course:
             if soonest is None or granted.retry_after < soonest.retry_after:
                 soonest = granted
         if soonest is None:
-            if (unfit := self._attempts.taken_by_none(wanted, ranked)) is not None:
+            if (unfit := self._attempts.taken_by_none(wanted, ranked, unsaid)) is not None:
                 raise unfit
             raise none_callable(self._breakers.wait(tenant_id, ranked, decided.decided_at))
         return _Busy(soonest, slots)
@@ -276,13 +278,15 @@ class Course:
         """Hand the run to the next ranked service that has room, can take the payload, and takes no more than the
         decision says."""
         tenant_id, ranked = run.wanted.caller.scope.tenant_id, run.decision.ranked
+        unsaid: Unsaid = {}
         for position in self._breakers.order(tenant_id, ranked, self._clock()):
             if position <= run.position:
                 continue
             if run.remaining <= 0:
                 return False
             offer = ranked[position].offer
-            if self._attempts.misfits(run.wanted, offer) or not run.most.covers(run.wanted.request, ranked[position]):
+            takes = self._attempts.takes(run.wanted, offer, unsaid)
+            if not takes or not run.most.covers(run.wanted.request, ranked[position]):
                 continue
             if self._queues and self._queues.ahead(tenant_id, offer.service_id, None) is not None:
                 continue

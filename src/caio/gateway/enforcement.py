@@ -73,6 +73,10 @@ class AnswerRules:
         stream nothing else is checked: its chunks are no document, and its pace is the reader's too."""
         return _over("first_token_ms.max", first_token_ms, self._first_token_max)
 
+    def takes(self, payload: Any) -> bool:
+        """Whether ``check_input`` finds nothing."""
+        return self._input is None or self._input.accepts(payload)
+
     def check_input(self, payload: Any) -> tuple[Violation, ...]:
         """Why the service would not accept ``payload``; empty when it would, or did not say."""
         return () if self._input is None else self._input.violations(payload, MAX_INPUT_VIOLATIONS)
