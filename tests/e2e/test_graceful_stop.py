@@ -127,8 +127,10 @@ async def test_what_does_not_fit_is_cut_off_and_settled(tmp_path: Path, service:
         seconds, written = await running.stop()
         assert 2 <= seconds < 20
         for received in await asyncio.gather(*running.streams):
-            assert b"data: " in received
-            assert not received.endswith(b"<end>")
+            *tokens, last, end = received.split(b"\n\n")
+            assert tokens
+            assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "not_ready"
+            assert end == b"<end>"
         answer = await whole
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
         assert (await answer.json(content_type=None))["code"] == "not_ready"
@@ -141,6 +143,8 @@ async def test_who_does_not_wait_for_the_grace_finds_everything_settled(tmp_path
     async with streaming(tmp_path, service, 400, grace=600) as running:
         seconds, written = await running.stop(signals=2)
         assert seconds < 20
-        await asyncio.gather(*running.streams)
+        for received in await asyncio.gather(*running.streams):
+            assert b'"code":"not_ready"' in received
+            assert b"[DONE]" not in received
     assert statuses(tmp_path) == ["cancelled"] * STREAMS
     assert lines_of_calls(written) == [("/v1/chat/completions", 200)] * STREAMS

@@ -126,7 +126,7 @@ class HotPaths:
             request.status = 499
         except asyncio.CancelledError:  # the process ends, and so does its time for calls
             await self._failed(request, NotReady("this process is stopping; try again"))
-            if request.streamed:  # the connection breaks off, so that nobody takes the part for the whole
+            if request.broke_off:  # the connection does, too, so that nobody takes the part for the whole
                 self._ended(request, logged=logged)
                 raise
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from time import monotonic
 from typing import TypeVar
@@ -29,6 +30,9 @@ Headers = list[tuple[bytes, bytes]]
 #: How long a body may take to arrive.
 BODY_SECONDS = 30.0
 
+#: How long a caller who does not read holds up the event that says why its stream was cut off.
+LAST_WORD_SECONDS = 1.0
+
 _JSON = b"application/json"
 
 #: How the names begin of the headers that say what is asked for; who asks is read by ``Presented``.
@@ -40,7 +44,7 @@ _PREPARED = 4096
 
 class HotRequest:
     """One HTTP exchange on a hot path. ``started`` is when it arrived, by the monotonic clock; ``caller`` is None until
-    somebody was authenticated."""
+    somebody was authenticated; ``broke_off`` says that part of an answer was sent, and not its end."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
         self._receive = receive
@@ -48,11 +52,12 @@ class HotRequest:
         self._exchange: Exchange | None = scope.get(EXCHANGE)
         self._max_body_bytes = max_body_bytes
         self._released = False
+        self._opened: OpenStream | None = None
         self.path: str = scope["path"]
         self.method: str = scope["method"]
         self.started = monotonic()
         self.caller: Caller | None = None
-        self.streamed = False
+        self.streamed = self.broke_off = False
         self._stated: Headers = scope["headers"]
         self.request_id = new_request_id()
         self.status = 0
@@ -123,7 +128,7 @@ class HotRequest:
 
     async def stream(self, opened: OpenStream) -> None:
         """Send the frames as they come; stop, and cancel upstream, when the caller goes away."""
-        self.streamed = True
+        self.streamed = self.broke_off = True
         self.decision_id = opened.decision_id
         headers = _decision_headers(opened.decision_id, opened.service_id, opened.version, opened.standing)
         try:
@@ -139,16 +144,23 @@ class HotRequest:
             content = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
             self._begin(200, headers)
             await self._send({"type": "http.response.start", "status": 200, "headers": [*content, *headers]})
+            self._opened = opened
             async for frame in frames:
                 await self._send({"type": "http.response.body", "body": frame, "more_body": True})
         finally:
             await frames.aclose()
         await self._send({"type": "http.response.body", "body": b""})
+        self.broke_off = False
 
     async def fail(self, error: CaioError) -> None:
-        """Answer with an error, unless part of an answer is already on its way."""
+        """Answer with an error; a stream that is on its way is ended by one, where its caller still reads it."""
         self.decision_id = error.decision_id or self.decision_id
         if self._released:
+            if self._opened is not None and (told := self._opened.end.told(error)):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_WORD_SECONDS):
+                        await self._send({"type": "http.response.body", "body": told})
+                        self.broke_off = False
             return
         headers, body = _failure(error, self.path.startswith("/api/"))
         await self._answer(status_of(error), headers, body)

@@ -32,6 +32,23 @@ class Frames(Protocol):
         ...
 
 
+class End:
+    """What tells the end of one stream, whoever sees to it: those who make the stream, or who cut it off."""
+
+    def __init__(self, frames: Frames, decision_id: str) -> None:
+        self.frames = frames
+        self._decision_id = decision_id
+        self._is_told = False
+
+    def told(self, broken: CaioError | None) -> bytes:
+        """That it is complete, or what it is ``broken`` by; nothing when one of them has been told."""
+        if self._is_told:
+            return b""
+        told = self.frames.end() if broken is None else self.frames.broken(broken, self._decision_id)
+        self._is_told = True
+        return told
+
+
 class ChatFrames:
     """OpenAI's ``chat.completion.chunk`` events. ``usage`` says whether the caller wants a chunk that holds
     nothing but the usage."""

@@ -5,7 +5,8 @@ Theory of operation
 ``open`` returns once the first content has come from a service and the decision is durable, so
 the headers can tell the truth about who answers. Until then a broken stream is invisible: the
 next ranked service takes over. After content has been released a break ends the stream with an
-explicit error event and no end mark; it never looks complete. ``[DONE]`` is released only after
+explicit error event and no end mark; it never looks complete. Whoever sends the frames sends that event where it
+is not the service that broke (``OpenStream.end``). ``[DONE]`` is released only after
 the outcome is durable; where that cannot be written, an error event is. A caller who goes away cancels the
 upstream call, and what was produced until then is settled. One who does not read is taken for gone a little after
 the request's deadline (``OpenStream.seconds_left``): whoever sends the frames sees to that.
@@ -29,7 +30,7 @@ from caio.foundation.money import Usage
 from caio.gateway.attempts import Endpoint, price, since
 from caio.gateway.books import Ending
 from caio.gateway.course import acceptable
-from caio.gateway.frames import Frames
+from caio.gateway.frames import End, Frames
 from caio.gateway.in_time import InTime
 from caio.gateway.pipeline import Gateway, ended_by
 from caio.gateway.ports import Chunk, Standing
@@ -77,12 +78,13 @@ class _Upstream:
 @dataclass(frozen=True, slots=True)
 class OpenStream:
     """A stream whose first content is at hand. Iterate ``frames`` to the end, or close it; at the latest at
-    ``ends_at``, by the monotonic clock."""
+    ``ends_at``, by the monotonic clock. ``end`` tells why there is none, where the iteration ended without one."""
 
     decision_id: str
     service_id: str
     version: str
     frames: AsyncGenerator[bytes, None]
+    end: End
     standing: Standing | None
     ends_at: float
 
@@ -119,10 +121,12 @@ class Streams:
                 raise named(error, run.decision_id) from error.__cause__
             raise
         gateway.metrics.first_token_seconds.add(run.waited + monotonic() - run.started)
-        offer, frames = run.candidate.offer, self._frames(run, upstream)
+        end = End(run.wanted.frames(), run.decision_id)
+        offer, frames = run.candidate.offer, self._frames(run, upstream, end)
         await anext(frames)  # a generator that was begun finishes the run even when nobody reads on
         ends_at = monotonic() + run.remaining + GRACE_SECONDS
-        return OpenStream(run.decision_id, offer.service_id, offer.version, frames, run.grant.standing, ends_at)
+        standing = run.grant.standing
+        return OpenStream(run.decision_id, offer.service_id, offer.version, frames, end, standing, ends_at)
 
     async def _first_content(self, run: Run) -> _Upstream:
         """The first service, in rank order, that gets as far as content within its guarantee."""
@@ -160,10 +164,10 @@ class Streams:
             raise
         return upstream
 
-    async def _frames(self, run: Run, upstream: _Upstream) -> AsyncGenerator[bytes, None]:
+    async def _frames(self, run: Run, upstream: _Upstream, end: End) -> AsyncGenerator[bytes, None]:
         """What the caller receives, after an empty first step that does not wait; together what came at once.
         However it ends, the run is finished exactly once."""
-        status, telling = Status.CANCELLED, run.wanted.frames()
+        status, telling = Status.CANCELLED, end.frames
         fault: UpstreamFailed | None = None
         waits = Waits(self._patience.idle_seconds, monotonic() + run.remaining)
         self._gateway.metrics.streams_open += 1
@@ -193,8 +197,7 @@ class Streams:
                 await _close(upstream)
             finally:
                 unwritten = await self._ended(run, upstream, status, fault)
-        broken = unwritten or fault
-        yield telling.end() if broken is None else telling.broken(broken, run.decision_id)
+        yield end.told(unwritten or fault)
 
     async def _ended(
         self, run: Run, upstream: _Upstream, status: Status, fault: UpstreamFailed | None
