@@ -98,3 +98,20 @@ async def test_a_cancelled_callers_work_is_done(database):
     work.cancel()
     await database.writes.run(lambda _: None)
     assert done == ["work"]
+
+
+async def test_a_cancelled_writer_lets_go_of_the_database(database):
+    async def write():
+        async with database.writing(ACME) as connection:
+            await connection.execute(text("UPDATE tenants SET name = 'two'"))
+            await connection.execute(text("SELECT count(*) FROM tenants"))
+
+    given_up = []  # and their errors kept, with the frames they came through
+    for tried in range(80):
+        writing = asyncio.create_task(write())
+        await asyncio.sleep(tried % 40 / 10_000)  # wherever it is by now: while it begins, writes, or commits
+        writing.cancel()
+        given_up += [error for error in await asyncio.gather(writing, return_exceptions=True) if error is not None]
+        async with asyncio.timeout(sqlite.BUSY_SECONDS / 2):
+            await write()
+    assert len(given_up) > 10

@@ -35,6 +35,16 @@ _SETTINGS = (
 )
 
 
+class _Connection(sqlite3.Connection):
+    """Undoes what it has begun when it is closed. A cancelled transaction's connection is closed by the pool, but
+    lives on in SQLite, write lock and all, for as long as a cursor of it does: perhaps in the frames of the error,
+    until garbage is collected (https://www.sqlite.org/c3ref/close.html, "zombie")."""
+
+    def close(self) -> None:
+        self.rollback()  # does nothing where nothing was begun
+        super().close()
+
+
 def create_private(path: Path) -> None:
     """Create an empty database file that only its owner can read; leave an existing file alone.
 
@@ -63,7 +73,14 @@ def connect(path: Path) -> sqlite3.Connection:
 def sqlite_engine(path: Path) -> AsyncEngine:
     """An engine whose transactions begin when they say, as readers or (with WRITES) as writers."""
     url = URL.create("sqlite+aiosqlite", database=str(path))
-    engine = create_async_engine(url, pool_size=5, max_overflow=0, pool_timeout=BUSY_SECONDS, hide_parameters=True)
+    engine = create_async_engine(
+        url,
+        connect_args={"factory": _Connection},
+        pool_size=5,
+        max_overflow=0,
+        pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,
+    )
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
