@@ -9,6 +9,9 @@ somebody who guesses the document.
 
 What callers sent and services answered is never part of a record; commitments to them are.
 
+What a call makes here is made by position, in the order in which it is declared: by name it would take three times
+as long.
+
 Laws (each has a test of the same name)
 ---------------------------------------
 - records_hold_no_payloads: neither the question nor the answer, in no encoding.
@@ -137,27 +140,27 @@ class DecisionRecord:
         exact(self.decided_at, self.most_tokens, self.most_compute_ms)
         bounded = self.most_cost or self.most_tokens or self.most_compute_ms
         form = _DecisionForm(
-            admitted=self.admitted,
-            at_most=UNSET if not bounded else self._at_most(),
-            capability=self.capability,
-            certificate=Raw(self.certificate_json),
-            decided_at=self.decided_at,
-            decision_hash=self.decision_hash,
-            decision_id=self.decision_id,
-            idempotency_key=UNSET if self.idempotency_key is None else self.idempotency_key,
-            kind=LeafKind.DECISION.value,
-            mode=self.mode.value,
-            passed_over=self.passed_over,
-            payload_commitment=self.payload.value.hex(),
-            payload_salt=self.payload.salt.hex(),
-            principal=self.principal_id,
-            principal_document=Raw(self.principal_json),
-            request=Raw(self.request_json),
-            reserved=decimal_text(self.reserved),
-            service=self.service_id,
-            tenant=self.tenant_id,
-            v=RECORD_VERSION,
-            version=self.version,
+            self.admitted,
+            UNSET if not bounded else self._at_most(),
+            self.capability,
+            Raw(self.certificate_json),
+            self.decided_at,
+            self.decision_hash,
+            self.decision_id,
+            UNSET if self.idempotency_key is None else self.idempotency_key,
+            LeafKind.DECISION,
+            self.mode,
+            self.passed_over,
+            self.payload.value.hex(),
+            self.payload.salt.hex(),
+            self.principal_id,
+            Raw(self.principal_json),
+            Raw(self.request_json),
+            decimal_text(self.reserved),
+            self.service_id,
+            self.tenant_id,
+            RECORD_VERSION,
+            self.version,
         )
         return form.canonical()
 
@@ -167,19 +170,19 @@ class DecisionRecord:
 
     def row(self) -> DecisionRow:
         return DecisionRow(
-            decision_id=self.decision_id,
-            decided_at=self.decided_at,
-            mode=self.mode,
-            capability=self.capability,
-            service_id=self.service_id,
-            service_version=self.version,
-            principal_id=self.principal_id,
-            decision_hash=self.decision_hash,
-            admitted=self.admitted,
-            reserved=self.reserved,
-            most_cost=self.most_cost,
-            most_tokens=self.most_tokens,
-            most_compute_ms=self.most_compute_ms,
+            self.decision_id,
+            self.decided_at,
+            self.mode,
+            self.capability,
+            self.service_id,
+            self.version,
+            self.principal_id,
+            self.decision_hash,
+            self.admitted,
+            self.reserved,
+            self.most_cost,
+            self.most_tokens,
+            self.most_compute_ms,
         )
 
 
@@ -219,15 +222,13 @@ class AttemptRecord:
     def form(self) -> Form:
         exact(self.latency_ms, self.http_status or 0)
         return _AttemptForm(
-            fault=UNSET if self.fault is None else self.fault.value,
-            http_status=UNSET if self.http_status is None else self.http_status,
-            latency_ms=self.latency_ms,
-            service=self.service_id,
-            streamed=self.streamed or UNSET,
-            version=self.version,
-            violations=[
-                {"clause": one.clause, "observed": one.observed, "required": one.required} for one in self.breaches
-            ],
+            UNSET if self.fault is None else self.fault,
+            UNSET if self.http_status is None else self.http_status,
+            self.latency_ms,
+            self.service_id,
+            self.streamed or UNSET,
+            self.version,
+            [{"clause": one.clause, "observed": one.observed, "required": one.required} for one in self.breaches],
         )
 
     def row(self) -> Attempt:
@@ -286,39 +287,39 @@ class OutcomeRecord:
         used, answer = self.usage, self.answer
         exact(self.finished_at, self.latency_ms, used.input_tokens, used.output_tokens, used.milliseconds)
         form = _OutcomeForm(
-            answer_commitment=UNSET if answer is None else answer.value.hex(),
-            answer_from=UNSET if self.answer_from is None else self.answer_from,
-            answer_salt=UNSET if answer is None else answer.salt.hex(),
-            attempts=[attempt.form() for attempt in self.attempts],
-            charged=decimal_text(self.charged),
-            decision_id=self.decision_id,
-            finished_at=self.finished_at,
-            kind=LeafKind.OUTCOME.value,
-            latency_ms=self.latency_ms,
-            reserved=decimal_text(self.reserved),
-            service=self.service_id,
-            status=self.status.value,
-            tenant=self.tenant_id,
-            usage={
+            UNSET if answer is None else answer.value.hex(),
+            UNSET if self.answer_from is None else self.answer_from,
+            UNSET if answer is None else answer.salt.hex(),
+            [attempt.form() for attempt in self.attempts],
+            decimal_text(self.charged),
+            self.decision_id,
+            self.finished_at,
+            LeafKind.OUTCOME,
+            self.latency_ms,
+            decimal_text(self.reserved),
+            self.service_id,
+            self.status,
+            self.tenant_id,
+            {
                 "input_tokens": used.input_tokens,
                 "milliseconds": used.milliseconds,
                 "output_tokens": used.output_tokens,
             },
-            v=RECORD_VERSION,
+            RECORD_VERSION,
         )
         return form.canonical()
 
     def row(self) -> OutcomeRow:
         return OutcomeRow(
-            decision_id=self.decision_id,
-            finished_at=self.finished_at,
-            status=self.status,
-            service_id=self.service_id,
-            latency_ms=self.latency_ms,
-            input_tokens=self.usage.input_tokens,
-            output_tokens=self.usage.output_tokens,
-            charged=self.charged,
-            attempts=tuple([one.row() for one in self.attempts]),
+            self.decision_id,
+            self.finished_at,
+            self.status,
+            self.service_id,
+            self.latency_ms,
+            self.usage.input_tokens,
+            self.usage.output_tokens,
+            self.charged,
+            tuple([one.row() for one in self.attempts]),
         )
 
 
@@ -341,17 +342,16 @@ class Record(Protocol):
 
 def leaf_of(record: Record, sealer: Sealer, salt: bytes, kept_answer: KeptAnswer | None = None) -> Leaf:
     """The journal's leaf of ``record``. ``salt`` is 32 random bytes, used once and kept nowhere else."""
-    payload = record.canonical()
-    context = sealing_context(record.tenant_id, record.kind, record.subject_id)
+    payload, tenant_id, kind, subject_id = record.canonical(), record.tenant_id, record.kind, record.subject_id
     return Leaf(
-        tenant_id=record.tenant_id,
-        kind=record.kind,
-        subject_id=record.subject_id,
-        recorded_at=record.recorded_at,
-        commitment=Commitment.to(payload, salt).value,
-        sealed=sealer.seal(salt + payload, context),
-        projection=record.row(),
-        kept_answer=kept_answer,
+        tenant_id,
+        kind,
+        subject_id,
+        record.recorded_at,
+        Commitment.to(payload, salt).value,
+        sealer.seal(salt + payload, sealing_context(tenant_id, kind, subject_id)),
+        record.row(),
+        kept_answer,
     )
 
 
