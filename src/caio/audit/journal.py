@@ -53,6 +53,16 @@ class _Waiting:
             self.written.set_exception(error)
 
 
+class Durable(asyncio.Future[int]):
+    """A leaf's ``seq``, once it is durable. It cannot be cancelled, so that a task that awaits it and is cancelled is
+    held until it is done; then the task is told that it was cancelled."""
+
+    __slots__ = ()
+
+    def cancel(self, msg: object = None) -> bool:
+        return False
+
+
 class Journal:
     """The one writer of a process. ``start`` it in the event loop that will append to it."""
 
@@ -109,22 +119,21 @@ class Journal:
         then), and the store's own error when it refuses this leaf. A caller that is cancelled
         does not learn the result, but its leaf is written all the same.
         """
-        return await self.hand_in(leaf)
+        written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.hand_in(leaf, written)
+        return await written
 
-    def hand_in(self, leaf: Leaf, written: asyncio.Future[int] | None = None) -> asyncio.Future[int]:
-        """``append`` without waiting: the result is ``written``, a new future unless one is given. Raises NotReady
-        as ``append`` does; then the future is left as it is. Cancelling it changes nothing."""
+    def hand_in(self, leaf: Leaf, written: asyncio.Future[int]) -> None:
+        """``append`` without waiting: the result is ``written``. Raises NotReady as ``append`` does; then the future is
+        left as it is."""
         if not self._accepting:
             raise NotReady("The journal is not running; try another instance.", code="journal_stopped")
         if len(self._waiting) >= self._capacity:
             raise NotReady(
                 "Decisions arrive faster than they can be recorded; try again shortly.", code="journal_overloaded"
             )
-        if written is None:
-            written = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(leaf, written))
         self._arrived.set()
-        return written
 
     async def _write(self) -> None:
         written: list[tuple[_Waiting, int]] = []

@@ -7,17 +7,17 @@ away: the reservation is settled, the outcome is durable, the history has seen t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Coroutine
 from time import monotonic
 from typing import Any
 
-from caio.audit.journal import Journal
-from caio.audit.ports import Attempt, KeptAnswer, Leaf, Mode, Status
+from caio.audit.journal import Durable, Journal
+from caio.audit.ports import KeptAnswer, Leaf, Mode, Status
 from caio.audit.record import SALT_BYTES, Commitment, DecisionRecord, OutcomeRecord, leaf_of
 from caio.audit.sealing import Entropy, Sealer, TenantVault, sealing_context
 from caio.foundation.errors import CaioError
 from caio.foundation.money import Usage
+from caio.foundation.values import value
 from caio.gateway.most import Most
 from caio.gateway.ports import Actual, Admission, Clock
 from caio.gateway.run import Run, Wanted, named
@@ -31,7 +31,7 @@ KEPT_ANSWER = "kept-answer"
 _NOTHING = Most()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Ending:
     """How a call ended: ``answer`` is what the caller gets as a whole (None when nothing, or when it
     came in pieces), ``kept`` what its idempotency key shall give again, ``answer_from`` whose answer it is."""
@@ -72,31 +72,37 @@ class Books:
         sealer = await self._vault.sealer(wanted.caller.scope)
         await self._journal.append(leaf_of(record, sealer, self._entropy(SALT_BYTES)))
 
-    def entering(self, run: Run) -> asyncio.Future[int]:
+    def entering(self, run: Run) -> Durable:
         """Start to journal an admitted run's decision, once the loop comes round: its service is called first. The
-        decision is durable when the future is done; whoever cancels that changes nothing."""
+        decision is durable when the future is done."""
         sealer = self._vault.held(run.wanted.caller.scope)
         loop = asyncio.get_running_loop()
-        entered: asyncio.Future[int]
+        entered = Durable(loop=loop)
         if sealer is None:
-            entered = asyncio.ensure_future(self._enter_run(run, run.position))
+            finding = asyncio.ensure_future(self._enter_run(run, run.position, entered))
+            self._finishing.add(finding)
+            finding.add_done_callback(self._finishing.discard)
         else:
-            entered = loop.create_future()
             loop.call_soon(self._hand_in, run, run.position, sealer, entered)
         if (trace := current()) is not None:
             trace.until(entered, "journal")
         return entered
 
-    async def _enter_run(self, run: Run, position: int) -> int:
-        sealer = await self._vault.sealer(run.wanted.caller.scope)
-        return await self._journal.append(self._decision_leaf(run, position, sealer))
+    async def _enter_run(self, run: Run, position: int, entered: Durable) -> None:
+        try:
+            sealer = await self._vault.sealer(run.wanted.caller.scope)
+        except BaseException as error:  # whoever waits for the future is to have it
+            entered.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._hand_in(run, position, sealer, entered)
 
-    def _hand_in(self, run: Run, position: int, sealer: Sealer, entered: asyncio.Future[int]) -> None:
+    def _hand_in(self, run: Run, position: int, sealer: Sealer, entered: Durable) -> None:
         try:
             self._journal.hand_in(self._decision_leaf(run, position, sealer), entered)
         except Exception as error:  # noqa: BLE001 - whoever waits for the future is to have it
-            if not entered.done():
-                entered.set_exception(error)
+            entered.set_exception(error)
 
     def _decision_leaf(self, run: Run, position: int, sealer: Sealer) -> Leaf:
         """``position`` is that of the service it was admitted for: a fallback may not have waited for the leaf."""
@@ -120,34 +126,33 @@ class Books:
         chosen = None if position is None else decision.ranked[position]
         named = chosen or decision.winner
         return DecisionRecord(
-            tenant_id=wanted.request.tenant_id,
-            decision_id=decision_id,
-            decided_at=at,
-            mode=mode,
-            capability=wanted.request.capabilities[0],
-            principal_id=wanted.caller.principal.principal_id,
-            request_json=decision.request_json,
-            principal_json=decision.principal_json,
-            certificate_json=decision.certificate_json,
-            decision_hash=decision.decision_hash,
-            admitted=chosen is not None,
-            service_id=named.offer.service_id if named else "",
-            version=named.offer.version if named else "",
-            passed_over=position or 0,
-            reserved=chosen.worst_cost if chosen else 0,
-            payload=Commitment.to(wanted.payload, self._entropy(SALT_BYTES)),
-            idempotency_key=wanted.idempotency_key,
-            most_cost=most.cost,
-            most_tokens=most.tokens,
-            most_compute_ms=most.compute_ms,
+            wanted.request.tenant_id,
+            decision_id,
+            at,
+            mode,
+            wanted.request.capabilities[0],
+            wanted.caller.principal.principal_id,
+            decision.request_json,
+            decision.principal_json,
+            decision.certificate_json,
+            decision.decision_hash,
+            chosen is not None,
+            named.offer.service_id if named else "",
+            named.offer.version if named else "",
+            position or 0,
+            chosen.worst_cost if chosen else 0,
+            Commitment.to(wanted.payload, self._entropy(SALT_BYTES)),
+            wanted.idempotency_key,
+            *most,
         )
 
     async def finish(self, run: Run, ending: Ending) -> None:
         """Settle and journal the end of a call; durable on return, and not undone by cancellation."""
-        if self._vault.held(run.wanted.caller.scope) is None:
+        sealer = self._vault.held(run.wanted.caller.scope)
+        if sealer is None:
             await self.to_the_end(self._finish(run, ending))
         else:  # then nothing in it waits but for the ends themselves
-            await self._finish(run, ending)
+            await self._finish(run, ending, sealer)
 
     async def abandon(self, run: Run, entering: Awaitable[int], status: Status) -> None:
         """End a run that has no answer: its decision is journalled before its outcome, and where that
@@ -195,13 +200,14 @@ class Books:
         except CaioError as error:
             raise named(error, run.decision_id) from error.__cause__
 
-    async def _finish(self, run: Run, ending: Ending) -> None:
+    async def _finish(self, run: Run, ending: Ending, sealer: Sealer | None = None) -> None:
         now, elapsed_ms, began = self._clock(), run.elapsed_ms, monotonic()
         tokens = ending.usage.input_tokens + ending.usage.output_tokens
         self._count(run, ending)
         settling = self._admission.settling(run.grant, Actual(ending.charged, tokens, elapsed_ms))
         try:
-            await self._tell(run, ending, now, elapsed_ms)
+            sealer = sealer or await self._vault.sealer(run.wanted.caller.scope)
+            await self._tell(run, ending, now, elapsed_ms, sealer)
         finally:
             if settling is not None:
                 await self._end_of(settling)
@@ -214,37 +220,36 @@ class Books:
         for tried in run.tried:
             attempts[tried.outcome] += 1
 
-    async def _tell(self, run: Run, ending: Ending, now: int, elapsed_ms: int) -> None:
+    async def _tell(self, run: Run, ending: Ending, now: int, elapsed_ms: int, sealer: Sealer) -> None:
         """Journal the outcome; then the history sees the attempts."""
-        scope = run.wanted.caller.scope
+        tenant_id = run.wanted.caller.scope.tenant_id
         record = OutcomeRecord(
-            tenant_id=scope.tenant_id,
-            decision_id=run.decision_id,
-            finished_at=now,
-            status=ending.status,
-            service_id=run.candidate.offer.service_id,
-            latency_ms=elapsed_ms,
-            attempts=tuple(tried.record() for tried in run.tried),
-            usage=ending.usage,
-            reserved=run.candidate.worst_cost,
-            charged=ending.charged,
-            answer=None if ending.answer is None else Commitment.to(ending.answer, self._entropy(SALT_BYTES)),
-            answer_from=ending.answer_from,
+            tenant_id,
+            run.decision_id,
+            now,
+            ending.status,
+            run.candidate.offer.service_id,
+            elapsed_ms,
+            tuple([tried.record() for tried in run.tried]),
+            ending.usage,
+            run.candidate.worst_cost,
+            ending.charged,
+            None if ending.answer is None else Commitment.to(ending.answer, self._entropy(SALT_BYTES)),
+            ending.answer_from,
         )
-        written = self._journal.hand_in(await self._leaf(run, record, ending))
-        attempts = [each.row() for each in record.attempts]
-        written.add_done_callback(lambda _: self._observe(written, scope.tenant_id, attempts, now))
-        await self._end_of(written)
+        written = Durable(loop=asyncio.get_running_loop())
+        self._journal.hand_in(self._outcome_leaf(run, record, ending, sealer), written)
+        self._finishing.add(written)
+        try:
+            await written
+        finally:  # also when the caller was cancelled meanwhile, and held until now
+            self._finishing.discard(written)
+            if written.done() and written.exception() is None:
+                for attempt in record.attempts:
+                    self._histories.observe(tenant_id, attempt.row(), now)
 
-    def _observe(self, written: asyncio.Future[int], tenant_id: str, attempts: Sequence[Attempt], now: int) -> None:
-        if not written.cancelled() and written.exception() is None:
-            for attempt in attempts:
-                self._histories.observe(tenant_id, attempt, now)
-
-    async def _leaf(self, run: Run, record: OutcomeRecord, ending: Ending) -> Leaf:
-        wanted = run.wanted
-        sealer = await self._vault.sealer(wanted.caller.scope)
-        kept = None
+    def _outcome_leaf(self, run: Run, record: OutcomeRecord, ending: Ending, sealer: Sealer) -> Leaf:
+        wanted, kept = run.wanted, None
         if wanted.idempotency_key is not None and ending.kept is not None:
             context = sealing_context(wanted.request.tenant_id, KEPT_ANSWER, run.decision_id)
             kept = KeptAnswer(wanted.idempotency_key, run.decision_id, sealer.seal(ending.kept, context))

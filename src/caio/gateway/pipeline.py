@@ -222,9 +222,7 @@ class Gateway:
                 tried = await self._try_in_turn(run) if cached is None else Tried(run.candidate, 0, body=cached.body)
                 answer = _answer_of(run, tried, cached)
                 kept = None if run.wanted.idempotency_key is None else msgspec.json.encode(answer)
-                if not entering.done():
-                    await asyncio.shield(entering)  # it is needed to its end, also by ``abandon``
-                entering.result()
+                await entering
         except (Exception, asyncio.CancelledError) as error:
             self.course.left(run)
             await self.books.abandon(run, entering, ended_by(error))
