@@ -179,7 +179,10 @@ async def test_openai_answers_stay_what_the_service_said(caio: Served) -> None:
     async with caio.http.post("/api/v1/services", json=chat_contract("chatty", caio.service.url)) as registered:
         assert registered.status == 201
     body = {"model": "auto", "messages": [{"role": "user", "content": "Fine?"}]}
-    async with caio.http.post("/v1/chat/completions", json=body, headers=IN_BODY) as answered:
+    async with caio.http.post("/v1/chat/completions", json=body, headers=IN_BODY) as refused:
+        assert refused.status == 422
+        assert "x-caio-receipt" in (await refused.json())["error"]["message"]
+    async with caio.http.post("/v1/chat/completions", json=body) as answered:
         assert answered.status == 200
         assert "receipt" not in await answered.json()
         decision_id = answered.headers["x-caio-receipt"]

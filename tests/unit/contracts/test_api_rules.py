@@ -33,7 +33,7 @@ def pointers(api: dict[str, Any]) -> list[str]:
         ({**BEDROCK, "base_url": "https://gateway.example", "region": "eu-west-1"}, []),
         ({**BEDROCK, "base_url": "https://gateway.example"}, ["/api/region"]),
         ({**BEDROCK, "region": "Eu-West-1"}, ["/api/region"]),
-        ({**BEDROCK, "auth": {"scheme": "aws"}}, ["/api/auth/secret_ref"]),
+        ({**BEDROCK, "auth": {"scheme": "aws"}}, []),
         ({key: value for key, value in BEDROCK.items() if key != "model"}, ["/api/model"]),
         ({**BEDROCK, "protocol": "http-json"}, ["/api/auth/scheme"]),
         ({**BEDROCK, "auth": {"scheme": "bearer", "secret_ref": "key"}}, []),
