@@ -70,6 +70,25 @@ async def test_a_turn_is_not_waited_for_for_ever(database, monkeypatch):
     assert await journal.append([leaf(1)]) == [0]
 
 
+async def test_who_asks_as_a_turn_passes_on_is_not_kept_for_ever_either(database, monkeypatch):
+    """Nobody holds the turn at that moment, and it is somebody else's."""
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    released = asyncio.Event()
+
+    async def hold():
+        async with database.turns:
+            await released.wait()
+
+    async with database.turns:
+        next_in_turn = asyncio.create_task(hold())
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        with pytest.raises(NotReady):
+            await open_stores(database).journal.append([leaf(1)])
+    released.set()
+    await next_in_turn
+
+
 async def test_what_fails_at_once_writes_nothing(database):
     def work(connection):
         connection.execute(text("UPDATE tenants SET name = 'other'"))

@@ -37,16 +37,21 @@ class Turns:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
+        self._waiting = 0
 
     async def __aenter__(self) -> None:
-        if not self._lock.locked():
+        # A lock that was let go of is not free for us where the next in turn has not come round to taking it.
+        if not self._waiting and not self._lock.locked():
             await self._lock.acquire()
             return
+        self._waiting += 1
         try:
             async with asyncio.timeout(sqlite.BUSY_SECONDS):
                 await self._lock.acquire()
         except TimeoutError as error:
             raise NotReady("The database is being written to at present; try again shortly.") from error
+        finally:
+            self._waiting -= 1
 
     async def __aexit__(self, *exception: object) -> None:
         self._lock.release()
