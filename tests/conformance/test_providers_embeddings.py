@@ -20,7 +20,8 @@ from caio.foundation.money import Usage
 from caio.gateway.ports import Call, Operation, Provider, ProviderAnswer, Target
 from caio.providers import OutboundClient, providers
 from caio.providers.translation.chat_answer import Unreadable
-from caio.providers.translation.embeddings_to_bedrock import embedding_requests, embeddings
+from caio.providers.translation.embeddings_to_bedrock import LONGEST, Vectors, embedding_requests, embeddings
+from caio.providers.translation.embeddings_to_bedrock import vectors as vectors_in
 from tests.support.chat_services import AWS_SECRET, KEY, TOKEN, target_for
 from tests.support.embedding_services import KINDS, EmbeddingService, embedding_service, tokens_of, vector_of
 
@@ -144,6 +145,15 @@ async def test_what_is_no_embedding_is_garbage(known: Known, document: Any) -> N
     assert (await known.failure({"input": "a"})).fault is UpstreamFault.GARBAGE
 
 
+@pytest.mark.parametrize("kind", ["titan 2"])
+@pytest.mark.parametrize("vector", [[0.5] * (LONGEST + 1), [0.5, 2**64]])
+async def test_a_vector_is_bounded(known: Known, vector: list[Any]) -> None:
+    """And read when it comes: what two thousand answers of megabytes hold is never held together."""
+    known.service.answers = [web.json_response({"embedding": vector})]
+    assert (await known.failure({"input": ["a", "b", "c"]})).fault is UpstreamFault.GARBAGE
+    assert len(known.service.received) == 1
+
+
 @pytest.mark.parametrize("kind", OF_BEDROCK)
 async def test_a_failure_between_texts_fails_the_call(known: Known) -> None:
     texts = [str(number) for number in range(2 * known.at_once)]
@@ -209,10 +219,10 @@ async def test_what_cannot_be_said_is_refused_before_the_call(known: Known, body
 
 @given(st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1), min_size=1))
 def test_vectors_survive_both_ways_of_writing(written: list[list[float]]) -> None:
-    requests = [{"texts": ["t"] * len(written)}]
     document = msgspec.json.decode(msgspec.json.encode({"embeddings": written}))
-    plain = embeddings({}, requests, [(document, "1")], "m")
-    packed = embeddings({"encoding_format": "base64"}, requests, [(document, "1")], "m")
+    answers = [vectors_in({"texts": ["t"] * len(written)}, document, "1")]
+    plain = embeddings({}, answers, "m")
+    packed = embeddings({"encoding_format": "base64"}, answers, "m")
     assert [each["embedding"] for each in plain.body["data"]] == written
     unpacked = [b64decode(each["embedding"]) for each in packed.body["data"]]
     assert [list(struct.unpack(f"<{len(each) // 4}f", each)) for each in unpacked] == written
@@ -220,4 +230,4 @@ def test_vectors_survive_both_ways_of_writing(written: list[list[float]]) -> Non
 
 def test_a_number_beyond_32_bits_is_no_base64() -> None:
     with pytest.raises(Unreadable):
-        embeddings({"encoding_format": "base64"}, [{"inputText": "a"}], [({"embedding": [1e300]}, None)], "m")
+        embeddings({"encoding_format": "base64"}, [Vectors([[1e300]], None)], "m")

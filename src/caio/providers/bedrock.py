@@ -48,7 +48,13 @@ from caio.providers.faults import failed_event
 from caio.providers.outbound import Answer, OutboundClient
 from caio.providers.translated import cut, json_object, told, told_chunks, unsaid, written
 from caio.providers.translation.chat_to_bedrock import ConverseStream, completion, converse_request
-from caio.providers.translation.embeddings_to_bedrock import embedder_of, embedding_requests, embeddings
+from caio.providers.translation.embeddings_to_bedrock import (
+    Vectors,
+    embedder_of,
+    embedding_requests,
+    embeddings,
+    vectors,
+)
 
 SERVICE = "bedrock"
 STREAM_TYPE = "application/vnd.amazon.eventstream"
@@ -110,13 +116,14 @@ class Bedrock:
         ends_at = monotonic() + call.timeout
         requests = written(target, call, partial(embedding_requests, model=target.model))
         key, call = _credentials(target, call)
-        answers: list[tuple[Any, str | None]] = []
+        answers: list[Vectors] = []
         for request in requests:
             left = replace(call, timeout=ends_at - monotonic())
             async with self._open(target, left, key, request, "invoke", "application/json") as answer:
                 await expect_success(target, call, answer)
-                answers.append((await read_json(target, answer), answer.header(_COUNTED)))
-        return told(target, partial(embeddings, call.body, requests, answers, target.model or ""))
+                document, counted = await read_json(target, answer), answer.header(_COUNTED)
+            answers.append(told(target, partial(vectors, request, document, counted)))
+        return told(target, partial(embeddings, call.body, answers, target.model or ""))
 
     def _open(
         self, target: Target, call: Call, key: AwsKey | None, request: dict[str, Any], action: str, accept: str

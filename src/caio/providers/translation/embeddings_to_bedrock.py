@@ -4,7 +4,9 @@ Theory of operation
 -------------------
 InvokeModel hands a model's own document through, so the model's name says how it is spoken to: Amazon's Titan text
 embeddings (one text a request) or Cohere's Embed (96). ``embedding_requests`` makes as many requests as a body's texts
-need, to be sent one after another; ``embeddings`` makes one answer of theirs, in the order of the texts.
+need, to be sent one after another; ``vectors`` reads the answer to one, and ``embeddings`` makes one answer of them
+all, in the order of the texts. An answer is read when it comes, since it alone is bounded in bytes: what is kept of
+two thousand is numbers, so many for each text.
 
 OpenAI's clients ask for ``base64`` and decode it themselves; these models answer numbers, which are written so here.
 Fields of the models' own are passed on: ``normalize`` of Titan, ``input_type`` and ``truncate`` of Cohere, which
@@ -15,6 +17,7 @@ Laws (each has a test of the same name)
 - each_text_has_its_vector, in its order, or the answer is Unreadable.
 - base64_is_what_the_numbers_are, as OpenAI writes it: 32-bit floats, the lowest byte first.
 - tokens_are_those_counted: of all requests, or nobody's.
+- a_vector_is_bounded: one of more than LONGEST numbers, or of one of any length, is Unreadable.
 
 Sources: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html and …-embed.html.
 Pure.
@@ -37,6 +40,9 @@ from caio.providers.translation.conversation import Untranslatable
 
 #: Texts that one call may have embedded, as OpenAI has it.
 MOST_TEXTS = 2_048
+
+#: Numbers in one vector; no model of these answers more than 1,536.
+LONGEST = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +110,30 @@ def _length(family: Embedder, body: Mapping[str, Any]) -> dict[str, int]:
     return {family.lengths_as: wanted}
 
 
-def embeddings(
-    body: Mapping[str, Any],
-    requests: Sequence[Mapping[str, Any]],
-    answers: Sequence[tuple[Any, str | None]],
-    model: str,
-) -> ProviderAnswer:
-    """The answer to ``body`` that the models' ``answers`` make up, one a request; each with the count of tokens that
-    its head stated. Raises Unreadable."""
-    vectors, counts = list[Sequence[float]](), list[int | None]()
-    for request, (document, counted) in zip(requests, answers, strict=True):
-        found, stated = _read(document)
-        if len(found) != len(request.get("texts", (None,))):
-            raise Unreadable("answered another number of embeddings than it was asked for")
-        vectors += found
-        counts.append(_count(stated if stated is not None else counted))
-    known = [count for count in counts if count is not None]
-    tokens = sum(known) if len(known) == len(counts) else None
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What one answer says: a vector for each text of its request, and the tokens these were, if they were counted."""
+
+    numbers: Sequence[Sequence[float]]
+    tokens: int | None
+
+
+def vectors(request: Mapping[str, Any], document: Any, counted: str | None) -> Vectors:
+    """Read the answer to one request; ``counted`` is the count of tokens that its head stated. Raises Unreadable."""
+    found, stated = _read(document)
+    if len(found) != len(request.get("texts", (None,))):
+        raise Unreadable("answered another number of embeddings than it was asked for")
+    return Vectors(found, _count(stated if stated is not None else counted))
+
+
+def embeddings(body: Mapping[str, Any], answers: Sequence[Vectors], model: str) -> ProviderAnswer:
+    """The answer to ``body`` that the ``answers`` to its requests make up. Raises Unreadable."""
+    known = [answer.tokens for answer in answers if answer.tokens is not None]
+    tokens = sum(known) if len(known) == len(answers) else None
     written = _as_base64 if body.get("encoding_format") == "base64" else list
     listed = [
-        {"object": "embedding", "index": index, "embedding": written(vector)} for index, vector in enumerate(vectors)
+        {"object": "embedding", "index": index, "embedding": written(vector)}
+        for index, vector in enumerate(vector for answer in answers for vector in answer.numbers)
     ]
     document = {"object": "list", "data": listed, "model": model}
     if tokens is None:
@@ -135,16 +145,20 @@ def _read(document: Any) -> tuple[list[Sequence[float]], Any]:
     """The vectors of one answer, and the count of tokens that it states itself."""
     match document:
         case {"embedding": list(vector), **rest}:
-            vectors: list[Any] = [vector]
+            found: list[Any] = [vector]
             stated = rest.get("inputTextTokenCount")
         case {"embeddings": {"float": list(found)}} | {"embeddings": list(found)}:
-            vectors, stated = found, None
+            stated = None
         case _:
             raise Unreadable("answered something that holds no embeddings")
-    for vector in vectors:
-        if not isinstance(vector, list) or not vector or any(type(each) not in (float, int) for each in vector):
+    for vector in found:
+        if not isinstance(vector, list) or not vector:
             raise Unreadable("answered an embedding that is no list of numbers")
-    return vectors, stated
+        if len(vector) > LONGEST:
+            raise Unreadable("answered an embedding of more numbers than is accepted")
+        if not all(type(each) is float or (type(each) is int and each.bit_length() < 64) for each in vector):
+            raise Unreadable("answered an embedding that is no list of numbers")
+    return found, stated
 
 
 def _count(stated: Any) -> int | None:
