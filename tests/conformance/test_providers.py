@@ -15,7 +15,7 @@ from caio.foundation.errors import UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
 from caio.gateway.ports import Call, Operation, Target
 from caio.providers import OutboundClient, OutboundLimits, providers
-from caio.providers.outbound import STEP_BYTES
+from caio.providers.http1 import STEP_BYTES
 from tests.support.upstreams import TOKENS, raw_server, self_signed, upstream
 
 SECRET = "sk-very-secret-0123456789"
@@ -257,7 +257,7 @@ async def test_broken_http(known, protocol, stream, answer, fault):
 @pytest.mark.parametrize("beginning", [b'{"error": ', b'{"code": "content_filter", "pad": "' + b"x" * (1 << 17)])
 async def test_a_failed_answer_is_not_waited_for(known, protocol, stream, beginning, monkeypatch):
     """Its status says enough, and another service may take over while there is time."""
-    monkeypatch.setattr("caio.providers.outbound.BRIEF_SECONDS", 0.05)
+    monkeypatch.setattr("caio.providers.answers.BRIEF_SECONDS", 0.05)
     left = asyncio.Event()
 
     async def serve(reader, writer):

@@ -17,6 +17,7 @@ import uvicorn
 
 from caio.api.app import create_app
 from caio.bootstrap import Installation, open_installation
+from caio.cli.exchanges import Exchanges
 from caio.config import read_settings
 from caio.gateway.ports import GRANT_DURABLE_SECONDS
 from caio.observability.logging import configure_logging
@@ -122,7 +123,7 @@ async def served(data_dir: Path, token: str, service: Upstream, **settings: Any)
     async with AsyncExitStack() as stack:
         installation = await stack.enter_async_context(open_installation(wanted))
         config = uvicorn.Config(
-            create_app(installation), port=0, lifespan="off", access_log=False, log_config=None, http="httptools"
+            create_app(installation), port=0, lifespan="off", access_log=False, log_config=None, http=Exchanges
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())

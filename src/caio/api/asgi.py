@@ -26,3 +26,8 @@ class Exchange(Protocol):
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole answer, whose headers state its length; False when nothing was sent."""
         ...
+
+    def pieces(self) -> Callable[[bytes], bool] | None:
+        """What sends a further piece, never empty, of an answer that was begun and goes on; it says whether the next
+        piece may be sent so, too. None when none may."""
+        ...

@@ -4,7 +4,7 @@ server."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from time import monotonic
@@ -145,12 +145,17 @@ class HotRequest:
             self._begin(200, headers)
             await self._send({"type": "http.response.start", "status": 200, "headers": [*content, *headers]})
             self._opened = opened
+            opened.straight.write = self._pieces()
             async for frame in frames:
                 await self._send({"type": "http.response.body", "body": frame, "more_body": True})
+                opened.straight.write = self._pieces()
         finally:
             await frames.aclose()
         await self._send({"type": "http.response.body", "body": b""})
         self.broke_off = False
+
+    def _pieces(self) -> Callable[[bytes], bool] | None:
+        return None if self._exchange is None else self._exchange.pieces()
 
     async def fail(self, error: CaioError) -> None:
         """Answer with an error; a stream that is on its way is ended by one, where its caller still reads it."""

@@ -1,9 +1,9 @@
 """uvicorn's HTTP protocol, which offers applications an ``Exchange``.
 
 An answer that is sent message by message has each of its headers read again by the server, and a body that has
-arrived is waited for. For calls, which come and go whole, both are done at once here. Whatever is out of the
-ordinary (a connection that is to be closed, a client who does not read, one who is gone) is declined, and is
-uvicorn's own as before.
+arrived is waited for. For calls, which come and go whole, both are done at once here; the pieces of a stream are
+sent as they come. Whatever is out of the ordinary (a connection that is to be closed, a client who does not read, one
+who is gone) is declined, and is uvicorn's own as before.
 
 Laws (each has a test of the same name)
 ---------------------------------------
@@ -14,7 +14,7 @@ Laws (each has a test of the same name)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -69,3 +69,16 @@ class _Cycle:
         cycle.message_event.set()
         cycle.on_response()
         return True
+
+    def pieces(self) -> Callable[[bytes], bool] | None:
+        cycle = self._cycle
+        begun = cycle.response_started and cycle.chunked_encoding and not cycle.response_complete
+        plain = begun and cycle.scope["method"] != "HEAD" and not cycle.flow.write_paused
+        return self._piece if plain else None
+
+    def _piece(self, piece: bytes) -> bool:
+        cycle = self._cycle
+        if cycle.disconnected:
+            return False
+        cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        return not cycle.flow.write_paused

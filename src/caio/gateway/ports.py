@@ -74,7 +74,9 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call to make. ``body`` is the JSON value to send, of any kind; ``timeout`` is in seconds, for all of it;
-    ``traceparent`` is for the service to continue the trace with, None for a call that is not traced."""
+    ``traceparent`` is for the service to continue the trace with, None for a call that is not traced.
+    ``take`` may be offered a stream's chunks as they arrive, while the stream is waited for: those that it does not
+    take, False, are yielded."""
 
     operation: Operation
     body: Any
@@ -82,6 +84,7 @@ class Call:
     timeout: float
     secret: str | None = None
     traceparent: str | None = None
+    take: Callable[[Sequence[Chunk]], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ class Provider(Protocol):
         ...
 
     def stream(self, target: Target, call: Call) -> AsyncIterator[Sequence[Chunk]]:
-        """Yield the stream's chunks: together those, one at least, that came at once.
+        """Yield the stream's chunks: together those, one at least, that came at once, and none that was taken.
 
         Ending without the protocol's own end mark raises UpstreamFailed: a cut stream never looks complete. Closing
         the iterator cancels the call."""

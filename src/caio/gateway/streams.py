@@ -11,6 +11,9 @@ the outcome is durable; where that cannot be written, an error event is. A calle
 upstream call, and what was produced until then is settled. One who does not read is taken for gone a little after
 the request's deadline (``OpenStream.seconds_left``): whoever sends the frames sees to that.
 
+Between the first chunks and the last nothing has to be awaited: where both sides can, a chunk goes from the socket
+it comes by to the caller's with no task between (``Straight``).
+
 A service has ``Patience`` for its first content and between any two chunks, and never longer than
 the deadline or the contract's ``timeout_ms`` leave. Comments and heartbeats of the protocol are no chunks.
 """
@@ -18,7 +21,7 @@ the deadline or the contract's ``timeout_ms`` leave. Comments and heartbeats of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
@@ -55,13 +58,17 @@ class Patience:
 class _Upstream:
     """One service's stream and what has come of it so far."""
 
-    chunks: AsyncIterator[Sequence[Chunk]]
     endpoint: Endpoint
     started: float
+    chunks: AsyncIterator[Sequence[Chunk]] = field(init=False)
+    tell: Callable[[Sequence[Chunk]], bool] | None = None
     held: list[Chunk] = field(default_factory=list)
     first_content_ms: int | None = None
     text_bytes: int = 0
     usage: Usage | None = None
+
+    def take(self, chunks: Sequence[Chunk]) -> bool:
+        return self.tell is not None and self.tell(chunks)
 
     def note(self, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
@@ -73,6 +80,14 @@ class _Upstream:
     @property
     def elapsed_ms(self) -> int:
         return since(self.started)
+
+
+@dataclass(slots=True)
+class Straight:
+    """The short way of a stream's frames: what ``write`` sends is not among those that are iterated. It says whether
+    the next frame may be sent so, too; whoever iterates sets it when one may."""
+
+    write: Callable[[bytes], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,7 @@ class OpenStream:
     end: End
     standing: Standing | None
     ends_at: float
+    straight: Straight = field(default_factory=Straight)
 
     @property
     def seconds_left(self) -> float:
@@ -122,11 +138,13 @@ class Streams:
             raise
         gateway.metrics.first_token_seconds.add(run.waited + monotonic() - run.started)
         end = End(run.wanted.frames(), run.decision_id)
-        offer, frames = run.candidate.offer, self._frames(run, upstream, end)
+        offer, straight = run.candidate.offer, Straight()
+        frames = self._frames(run, upstream, end, straight)
         await anext(frames)  # a generator that was begun finishes the run even when nobody reads on
         ends_at = monotonic() + run.remaining + GRACE_SECONDS
         standing = run.grant.standing
-        return OpenStream(run.decision_id, offer.service_id, offer.version, frames, end, standing, ends_at)
+        decision_id, service_id, version = run.decision_id, offer.service_id, offer.version
+        return OpenStream(decision_id, service_id, version, frames, end, standing, ends_at, straight)
 
     async def _first_content(self, run: Run) -> _Upstream:
         """The first service, in rank order, that gets as far as content within its guarantee."""
@@ -148,7 +166,8 @@ class Streams:
 
     async def _connect(self, run: Run, started: float) -> _Upstream:
         provider, endpoint, call = await self._gateway.attempts.prepare(run)
-        upstream = _Upstream(provider.stream(endpoint.target, call), endpoint, started)
+        upstream = _Upstream(endpoint, started)
+        upstream.chunks = provider.stream(endpoint.target, replace(call, take=upstream.take))
         try:
             async with asyncio.timeout(min(call.timeout, self._patience.first_token_seconds)):
                 async for chunks in upstream.chunks:
@@ -164,9 +183,20 @@ class Streams:
             raise
         return upstream
 
-    async def _frames(self, run: Run, upstream: _Upstream, end: End) -> AsyncGenerator[bytes, None]:
+    async def _frames(self, run: Run, upstream: _Upstream, end: End, straight: Straight) -> AsyncGenerator[bytes, None]:
         """What the caller receives, after an empty first step that does not wait; together what came at once.
         However it ends, the run is finished exactly once."""
+
+        def tell(chunks: Sequence[Chunk]) -> bool:
+            """Send chunks straight on, while the next are waited for."""
+            if (write := straight.write) is None:
+                return False
+            waits.renew()
+            upstream.note(chunks)
+            if (told := _told(telling, chunks)) and not write(told):
+                straight.write = None
+            return True
+
         status, telling = Status.CANCELLED, end.frames
         fault: UpstreamFailed | None = None
         waits = Waits(self._patience.idle_seconds, monotonic() + run.remaining)
@@ -175,6 +205,7 @@ class Streams:
             yield b""
             chunks: Sequence[Chunk] = upstream.held
             upstream.held = []
+            upstream.tell = tell
             while chunks:
                 if told := _told(telling, chunks):
                     yield told

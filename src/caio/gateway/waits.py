@@ -59,6 +59,10 @@ class Waits:
         if over is not None and task is not None and task.uncancel() <= self._before:  # else another cancelled it
             raise over from None
 
+    def renew(self) -> None:
+        """Let the wait begin anew: something has come, and was taken without an end of the wait."""
+        self._since = monotonic()
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -22,6 +22,7 @@ from typing import Any
 
 from caio.foundation.errors import Violation
 from caio.gateway.ports import Call, Chunk, Operation, ProviderAnswer, Target
+from caio.providers.answers import Answer
 from caio.providers.exchange import (
     expect_plain,
     expect_success,
@@ -33,7 +34,7 @@ from caio.providers.exchange import (
     url_of,
 )
 from caio.providers.faults import failed_event
-from caio.providers.outbound import Answer, OutboundClient
+from caio.providers.outbound import OutboundClient
 from caio.providers.sse import EventReader
 from caio.providers.translated import cut, event_data, json_object, told, told_chunks, unsaid, written
 from caio.providers.translation.chat_to_anthropic import MessagesStream, completion, messages_request

@@ -34,6 +34,7 @@ import msgspec
 from caio.aws.signing import AwsKey, signed_headers
 from caio.foundation.errors import UpstreamFailed, UpstreamFault, Violation
 from caio.gateway.ports import Call, Chunk, Operation, ProviderAnswer, Target
+from caio.providers.answers import Answer
 from caio.providers.event_stream import EventStreamBroken, Message, MessageReader
 from caio.providers.exchange import (
     expect_plain,
@@ -45,7 +46,7 @@ from caio.providers.exchange import (
     subject_of,
 )
 from caio.providers.faults import failed_event
-from caio.providers.outbound import Answer, OutboundClient
+from caio.providers.outbound import OutboundClient
 from caio.providers.translated import cut, json_object, told, told_chunks, unsaid, written
 from caio.providers.translation.chat_to_bedrock import ConverseStream, completion, converse_request
 from caio.providers.translation.embeddings_to_bedrock import (

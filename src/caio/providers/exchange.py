@@ -15,8 +15,8 @@ import msgspec
 from caio.foundation.errors import UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
 from caio.gateway.ports import Call, Target
+from caio.providers.answers import Answer
 from caio.providers.faults import failed_answer, retry_after
-from caio.providers.outbound import Answer
 
 OWN_KEY = "caio"
 MAX_TOKENS = 2**53 - 1

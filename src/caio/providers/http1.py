@@ -35,6 +35,9 @@ from caio.foundation.errors import UpstreamFault
 #: Bytes of a body that wait for their reader before the socket is left alone.
 HELD_BYTES = 1 << 18
 
+#: The most that is read of a body before others have their turn.
+STEP_BYTES = 1 << 14
+
 #: The most bytes in a row that bring nothing of a body: a head, a chunk's extensions, trailers.
 BARREN_BYTES = 1 << 16
 
@@ -56,7 +59,8 @@ class Connection(asyncio.Protocol):
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self._take: Callable[[bytes], bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = inf  # of the exchange, where there is one
         self._transport: asyncio.Transport
@@ -77,7 +81,7 @@ class Connection(asyncio.Protocol):
     def begin(self, request: bytes, deadline: float, *, bodiless: bool = False) -> None:
         """Send a request; what arrives from now on answers it, until the ``deadline`` of the loop's clock."""
         self.headers = {}
-        self.failure = None
+        self.failure = self._take = None
         self._barren = self._counted = 0
         self._head = self.complete = self.sent = self.answered = self._reusable = False
         self._bodiless = bodiless
@@ -105,8 +109,12 @@ class Connection(asyncio.Protocol):
         self._let_go()
         return piece
 
-    def news(self) -> asyncio.Future[None]:
-        """Done when something has come of the answer, or it has ended. For one who waits at a time."""
+    def news(self, take: Callable[[bytes], bool] | None = None) -> asyncio.Future[bool]:
+        """Done when something has come of the answer, or it has ended. For one who waits at a time.
+
+        What comes of the body is given to ``take`` at once, in steps of STEP_BYTES at most, and is no news until that
+        returns False: then the news is True. It is the waiter who is told what ``take`` raises."""
+        self._take = take
         self._waiter = waiter = self._loop.create_future()
         return waiter
 
@@ -153,7 +161,29 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(False)
+
+    def _give(self, take: Callable[[bytes], bool]) -> None:
+        """Give what has come to ``take``, where somebody waits; wake who waits when there is news for it."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._held > STEP_BYTES:
+            self._wake()
+        elif (piece := self.taken()) is None:  # nothing of the body
+            return
+        elif not piece:
+            self._wake()
+        else:
+            try:
+                goes_on = take(piece)
+            except Exception as error:  # noqa: BLE001 - it is the waiter's
+                self._waiter = None
+                waiter.set_exception(error)
+                return
+            if not goes_on:
+                self._waiter = None
+                waiter.set_result(True)
+            elif self.complete or self.failure is not None:
+                self._wake()
 
     def _fail(self, fault: UpstreamFault) -> None:
         if not self.complete and self.failure is None:
@@ -182,7 +212,10 @@ class Connection(asyncio.Protocol):
             self._fail(self.GARBAGE)
         if self._barren > BARREN_BYTES:
             self._fail(self.GARBAGE)
-        self._wake()
+        if self._take is None:
+            self._wake()
+        else:
+            self._give(self._take)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_closed = True

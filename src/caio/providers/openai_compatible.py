@@ -25,6 +25,7 @@ from caio.foundation.errors import UpstreamFailed, UpstreamFault
 from caio.foundation.money import Usage
 from caio.gateway.chats import produced
 from caio.gateway.ports import Call, Chunk, Operation, ProviderAnswer, Target
+from caio.providers.answers import Answer
 from caio.providers.exchange import (
     expect_plain,
     expect_success,
@@ -38,7 +39,7 @@ from caio.providers.exchange import (
     usage_from,
 )
 from caio.providers.faults import failed_event
-from caio.providers.outbound import Answer, OutboundClient
+from caio.providers.outbound import OutboundClient
 from caio.providers.sse import EventReader
 from caio.providers.translated import event_data
 
@@ -83,6 +84,36 @@ class _Frame(msgspec.Struct):
 _frames = msgspec.json.Decoder(_Frame)
 
 
+class _Reading:
+    """A stream as it is read: what the last piece of it brought that was not taken."""
+
+    __slots__ = ("_call", "_reader", "_take", "_target", "chunks", "ended", "failure")
+
+    def __init__(self, target: Target, call: Call) -> None:
+        self._target = target
+        self._call = call
+        self._take = call.take
+        self._reader = EventReader()
+        self.chunks: Sequence[Chunk] = ()
+        self.failure: UpstreamFailed | None = None
+        self.ended = False
+
+    def read(self, piece: bytes) -> bool:
+        """Whether there is nothing left to do about it."""
+        chunks: list[Chunk] = []
+        try:
+            for data in event_data(self._target, self._reader, piece):
+                if data == DONE:
+                    self.ended = True
+                    break
+                chunks.append(read_chunk(self._target, self._call, data))
+        except UpstreamFailed as error:  # after those before it
+            self.failure = error
+        taken = not chunks or (self._take is not None and self._take(chunks))
+        self.chunks = () if taken else chunks
+        return taken and self.failure is None and not self.ended
+
+
 class OpenAICompatible:
     """The ``openai`` protocol: chat and embeddings, and any other endpoint of its shape."""
 
@@ -109,23 +140,13 @@ class OpenAICompatible:
             expect_plain(target, answer)
             if answer.media_type != "text/event-stream":
                 raise garbage(target, "answered another content type than an event stream")
-            reader = EventReader()
-            while piece := await answer.next_step():
-                chunks: list[Chunk] = []
-                failure: UpstreamFailed | None = None
-                ended = False
-                try:
-                    for data in event_data(target, reader, piece):
-                        if ended := data == DONE:
-                            break
-                        chunks.append(read_chunk(target, call, data))
-                except UpstreamFailed as error:  # after those before it
-                    failure = error
-                if chunks:
-                    yield chunks
-                if failure is not None:
-                    raise failure
-                if ended:
+            reading = _Reading(target, call)
+            while await answer.give(reading.read):
+                if reading.chunks:
+                    yield reading.chunks
+                if reading.failure is not None:
+                    raise reading.failure
+                if reading.ended:
                     await answer.finish()
                     return
         raise UpstreamFailed(f"{subject_of(target)} ended its stream before it was complete", UpstreamFault.UPSTREAM)

@@ -62,6 +62,8 @@ class EventReader:
         """The events of a piece that is nothing but events of one data line each; None for any other."""
         if not piece.endswith(b"\n\n") or b"\r" in piece or len(piece) > self._most:
             return None
+        if piece.startswith(b"data: ") and piece.find(b"\n") == len(piece) - 2:
+            return [piece[6:-2]]
         events = piece[:-2].split(b"\n\n")
         for place, event in enumerate(events):
             if not event.startswith(b"data:") or b"\n" in event:

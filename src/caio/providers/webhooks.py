@@ -24,7 +24,8 @@ from caio.events.envelope import MEDIA_TYPE
 from caio.events.ports import Answered, Webhook
 from caio.foundation.errors import InvalidInput, UpstreamFailed, Violation
 from caio.providers.addresses import HostRefused, Network, literal, refusal
-from caio.providers.outbound import Answer, OutboundClient
+from caio.providers.answers import Answer
+from caio.providers.outbound import OutboundClient
 
 SECONDS = 10.0
 MAX_URL = 2048

@@ -25,8 +25,9 @@ from caio.audit.checkpoint import SignedCheckpoint, read_checkpoint
 from caio.audit.notes import COSIGNATURE_V1, VerifierKey
 from caio.audit.witnessing import AddCheckpoint, WitnessConflict, cosignature_in, size_in
 from caio.foundation.errors import InvalidInput, Misconfigured, UpstreamFailed, UpstreamFault
+from caio.providers.answers import Answer
 from caio.providers.faults import fault_of_status, quotable
-from caio.providers.outbound import Answer, OutboundClient
+from caio.providers.outbound import OutboundClient
 
 #: A witness answers some lines of a hundred characters; what is longer is not an answer of a witness.
 MAX_ANSWER_BYTES = 64 * 1024

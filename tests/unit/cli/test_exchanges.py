@@ -44,10 +44,10 @@ class Wire(asyncio.Transport):
 class Served:
     """One connection to an application that answers ``{}``, at once where it ``may``."""
 
-    def __init__(self, may=True, headers=HEADERS, body=b"{}"):
-        self.may, self.headers, self.body = may, headers, body
+    def __init__(self, may=True, headers=HEADERS, body=b"{}", pieces=()):
+        self.may, self.headers, self.body, self.pieces = may, headers, body, pieces
         self.bodies, self.at_once = [], []
-        self.wire, self.ready = Wire(), asyncio.Event()
+        self.wire, self.ready, self.goes_on = Wire(), asyncio.Event(), asyncio.Event()
         self.ready.set()
         self.state = ServerState()
         self.state.default_headers = [(b"date", b"Sat, 21 Nov 2026 20:00:00 GMT")]
@@ -62,11 +62,32 @@ class Served:
         self.bodies.append(exchange.body() if self.may else (await receive())["body"])
         await asyncio.sleep(0)
         await self.ready.wait()
+        if self.pieces:
+            await self.stream(exchange, send)
+            return
         if self.may:
             self.at_once.append(exchange.answer(200, self.headers, self.body))
         if not self.may or not self.at_once[-1]:
             await send({"type": "http.response.start", "status": 200, "headers": self.headers})
             await send({"type": "http.response.body", "body": self.body})
+
+    async def stream(self, exchange, send):
+        """Each piece at once where the one before said so; ``at_once`` says which were."""
+        assert exchange.pieces() is None
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers[:1]})
+        write = exchange.pieces() if self.may else None
+        for piece in self.pieces:
+            if piece is None:
+                await self.goes_on.wait()
+                continue
+            self.at_once.append(write is not None)
+            if write is None:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                write = exchange.pieces() if self.may else None
+            elif not write(piece):
+                write = None
+        await send({"type": "http.response.body", "body": b""})
+        assert exchange.pieces() is None
 
     async def sends(self, data):
         self.protocol.data_received(data)
@@ -89,6 +110,43 @@ async def test_an_answer_is_the_same_to_the_byte(version, more, method):
     assert at_once.bodies == by_messages.bodies == [b"hello"]
     assert at_once.wire.closed == by_messages.wire.closed
     assert at_once.state.total_requests == by_messages.state.total_requests == 1
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("more", [b"", b"connection: close\r\n"])
+@pytest.mark.parametrize("method", [b"POST", b"HEAD"])
+async def test_a_stream_is_the_same_to_the_byte(version, more, method):
+    request = HEAD.replace(b"1.1", version).replace(b"POST", method) + more + b"\r\nhello"
+    pieces = (b"data: 1\n\n", b"x" * 300, b"data: [DONE]\n\n")
+    at_once, by_messages = Served(pieces=pieces), Served(may=False, pieces=pieces)
+    assert (await at_once.sends(request)) == (await by_messages.sends(request)).removeprefix(
+        b"HTTP/1.1 100 Continue\r\n\r\n"
+    )
+    assert at_once.at_once == [method == b"POST"] * 3
+    assert at_once.wire.closed == by_messages.wire.closed
+    assert at_once.state.total_requests == 1
+
+
+async def test_a_piece_for_who_does_not_read_waits():
+    served = Served(pieces=(b"one", None, b"two", b"three", b"four"))
+    await served.sends(HEAD + b"\r\nhello")
+    served.protocol.pause_writing()
+    served.goes_on.set()
+    written = await served.sends(b"")
+    assert written.endswith(b"3\r\none\r\n3\r\ntwo\r\n")  # the next is one that waits
+    served.protocol.resume_writing()
+    assert (await served.sends(b"")).endswith(b"two\r\n5\r\nthree\r\n4\r\nfour\r\n0\r\n\r\n")
+    assert served.at_once == [True, True, False, True]
+
+
+async def test_nothing_is_sent_to_who_is_gone():
+    served = Served(pieces=(None, b"one", b"two"))
+    await served.sends(HEAD + b"\r\nhello")
+    served.protocol.connection_lost(None)
+    served.goes_on.set()
+    await asyncio.sleep(0.01)
+    assert b"one" not in served.wire.written
+    assert served.at_once == [True, False]
 
 
 async def test_requests_follow_each_other_and_may_be_sent_ahead():

@@ -38,6 +38,22 @@ async def test_a_wait_ends_when_it_is_idle_too_long() -> None:
     assert task.cancelling() == 0
 
 
+async def test_a_wait_that_is_renewed_begins_anew() -> None:
+    waits = Waits(0.3, monotonic() + FAR)
+    began = monotonic()
+
+    async def renewed() -> None:
+        for _ in range(40):  # longer together than one may be
+            await asyncio.sleep(0.01)
+            waits.renew()
+        await never()
+
+    async with asyncio.timeout(10):
+        with pytest.raises(UpstreamFailed, match="stalled"):
+            await wait(waits, renewed())
+    assert monotonic() - began >= 0.4 + 0.29
+
+
 async def test_a_wait_ends_at_the_deadline() -> None:
     waits = Waits(FAR, monotonic() + 0.05)
     async with asyncio.timeout(10):

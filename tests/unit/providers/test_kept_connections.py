@@ -185,7 +185,7 @@ async def test_what_never_left_is_sent_once_more():
 
 
 async def test_a_service_that_was_at_work_is_not_asked_again(monkeypatch):
-    monkeypatch.setattr("caio.providers.outbound.STALE_SECONDS", 0.05)
+    monkeypatch.setattr("caio.providers.answers.STALE_SECONDS", 0.05)
     async with scripted([OK, b""], [OK]) as service, OutboundClient(LOCAL) as client:
         assert await call(client, service.url) == (200, b"ok")
         asyncio.get_running_loop().call_later(0.1, service.writers[0].close)
