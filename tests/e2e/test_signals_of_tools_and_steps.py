@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import contract
+from caio.api.mcp.door import McpDoor
+from tests.e2e.conftest import contract, served, template  # noqa: F401 - a fixture
 from tests.e2e.test_signals import SPAN, SPANS, TRACE, Served, scraped, serving
 from tests.support.trace_receiver import Told, trace_receiver
 from tests.support.upstreams import Upstream, upstream
@@ -91,6 +93,30 @@ async def test_calls_of_tools_are_traced(tmp_path: Path, service: Upstream) -> N
     assert root.attributes["caio.decision_id"] == result["_meta"]["caio"]["decision_id"]
     lines = [json.loads(line) for line in err.splitlines()]
     assert [line["trace_id"] for line in lines if line.get("span_id") == root.span_id] == [TRACE]
+
+
+async def test_a_tool_that_breaks_is_traced_as_it_is_answered(
+    tmp_path: Path,
+    template: tuple[Path, str],  # noqa: F811
+    service: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(door: McpDoor) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(McpDoor, "_serving", broken)
+    folder, token = template
+    shutil.copytree(folder, tmp_path / "data")
+    async with (
+        trace_receiver() as receiver,
+        served(tmp_path / "data", token, service, otlp_endpoint=receiver.url) as caio,
+    ):
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "good", "arguments": FINE}}
+        headers = MCP | {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+        async with caio.http.post("/mcp", json=message, headers=headers) as answer:
+            assert answer.status == 500, await answer.text()
+        (root,) = [each for each in await receiver.of(TRACE, 2) if each.name == "POST /mcp"]
+    assert root.attributes["http.response.status_code"] == 500
 
 
 async def test_steps_are_traced(tmp_path: Path, service: Upstream) -> None:

@@ -74,13 +74,12 @@ class McpDoor:
             raw = await _body(receive, self._platform.max_body_bytes)
             message = _message(raw)
             with self._traced(scope, telling, caller, message, presented.traceparent, started):
-                await self._answer(scope, receive, telling, caller, raw, message)
-        except _Gone:
-            await telling.end()
+                try:
+                    await self._answer(scope, receive, telling, caller, raw, message)
+                except Exception as error:  # noqa: BLE001 - as below, while the trace can tell of it
+                    await self._ended(telling, caller, error)
         except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes an answer
-            known = as_caio_error(error)
-            self._platform.metrics.failed(known, None if caller is None else caller.scope.tenant_id)
-            await telling.fail(known)
+            await self._ended(telling, caller, error)
         log_request(
             method=scope["method"],
             path=PATH,
@@ -92,6 +91,15 @@ class McpDoor:
             trace=telling.trace,
         )
         self._platform.metrics.request("mcp", telling.status)
+
+    async def _ended(self, telling: _Telling, caller: Caller | None, error: Exception) -> None:
+        """Answer with the error, or end what nobody waits for."""
+        if isinstance(error, _Gone):
+            await telling.end()
+            return
+        known = as_caio_error(error)
+        self._platform.metrics.failed(known, None if caller is None else caller.scope.tenant_id)
+        await telling.fail(known)
 
     @contextmanager
     def _traced(
