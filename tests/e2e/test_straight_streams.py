@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from caio.api.openai.chat import from_chat
-from caio.gateway.streams import OpenStream
+from caio.gateway.streams import OpenStream, Patience
 from caio.tenancy.authentication import embedded_caller, embedded_scope
 from tests.e2e.conftest import Served, chat_contract
 from tests.support.books import books_of
@@ -76,6 +76,13 @@ async def test_what_breaks_on_the_short_way_ends_the_stream(caio: Served) -> Non
     with pytest.raises(ZeroDivisionError):
         await received(caio, "/steady/2", broken)
     assert (await outcome(caio)).status == "failed"
+
+
+async def test_a_stream_may_go_on_for_longer_than_it_may_stall(caio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caio.installation.streams, "_patience", Patience(idle_seconds=1.0))
+    frames, straight = await received(caio, "/steady/40", lambda frame: True)
+    assert straight > 0
+    assert frames[-1] == b"data: [DONE]\n\n"
 
 
 async def test_a_cut_on_the_short_way_never_looks_complete(caio: Served) -> None:
