@@ -63,7 +63,11 @@ RENDERED: dict[str, dict[str, Any]] = {
     },
     "no policies": with_(networkPolicy={"enabled": False}),
     "ports of their kind": {
-        **config(CAIO_REDIS_URL="rediss://cache.example.com", CAIO_OTLP_ENDPOINT="https://traces.example.com/v1"),
+        **config(
+            CAIO_REDIS_URL="rediss://limits.example.com:6390/0",
+            CAIO_CACHE_REDIS_URL="rediss://cache.example.com",
+            CAIO_OTLP_ENDPOINT="https://traces.example.com/v1",
+        ),
         "networkPolicy": {"egressPorts": [8443]},
     },
 }
@@ -83,6 +87,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a port of its own": config(CAIO_API_PORT="1"),
     "no anchor": config(CAIO_ANCHOR=""),
     "a port of the database that is none": config(CAIO_DB_PORT="postgresql"),
+    "a password in the address of a Redis": config(CAIO_CACHE_REDIS_URL="rediss://:x@cache.example.com"),
     "traces to no URL": config(CAIO_OTLP_ENDPOINT="collector:4318"),
     "an environment that is none": config(CAIO_ENV="prod"),
     "an unknown value": {**LEAST, "replicas": 3},
@@ -301,7 +306,7 @@ def test_nobody_reaches_what_they_need_not():
     [
         ("least", {443, 5432, 6379}),
         ("everything", {443, 6432, 6380, 4318}),
-        ("ports of their kind", {443, 5432, 6379, 8443}),
+        ("ports of their kind", {443, 5432, 6390, 6379, 8443}),
     ],
 )
 def test_the_way_out_leads_to_the_ports_that_are_configured(name, ports):

@@ -35,12 +35,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- (urlParse .url).host | regexFind ":[0-9]+$" | trimPrefix ":" | default .otherwise -}}
 {{- end -}}
 
-{{/* The ports that pods may reach, comma separated: those of the database, of Redis and of traces as `config` names
+{{/* The ports that pods may reach, comma separated: those of the database, of both Redis and of traces as `config` names
      them, and the further ones. */}}
 {{- define "caio.egressPorts" -}}
 {{- $config := .Values.config -}}
 {{- $redis := include "caio.portOf" (dict "url" $config.CAIO_REDIS_URL "otherwise" "6379") -}}
 {{- $ports := list ($config.CAIO_DB_PORT | default "5432") $redis -}}
+{{- with $config.CAIO_CACHE_REDIS_URL -}}
+{{- $ports = append $ports (include "caio.portOf" (dict "url" . "otherwise" "6379")) -}}
+{{- end -}}
 {{- with $config.CAIO_OTLP_ENDPOINT -}}
 {{- $otherwise := ternary "443" "80" (hasPrefix "https:" .) -}}
 {{- $ports = append $ports (include "caio.portOf" (dict "url" . "otherwise" $otherwise)) -}}
