@@ -1,7 +1,8 @@
 """Terraform's own judgement of the sources: its format, and the environments, which reach every module, are valid.
 
-Both need terraform; `validate` needs the real provider as well. Where they are not, the tests are skipped and say so.
-`make test` reads the same sources without terraform, by the provider's schema.
+Both need terraform; `validate` needs the real provider as well. Where they are not, the tests are skipped and say so,
+or fail where CI has them (`CAIO_INFRA_REQUIRED`). `make test` reads the same sources without terraform, by the
+provider's schema.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tests.support.infra_tools import terraform as installing_terraform
 SECONDS = 600
 
 
+@pytest.mark.infra
 def test_sources_are_formatted(terraform: Terraform):
     terraform.run(TERRAFORM, "fmt", "-check", "-recursive", "-diff", "-no-color")
 
