@@ -16,6 +16,7 @@ Laws (each has a test of the same name)
 - one_bad_leaf_fails_alone: a group that the store refuses is written again in halves, so that among a
   thousand leaves a bad one costs some twenty writes.
 - a_cancelled_caller_changes_nothing: its leaf is written once, as if it had waited.
+- whoever_waits_for_a_durable_leaf_is_held_when_cancelled: until it is written or refused.
 - the_queue_is_bounded: beyond ``capacity`` an append is refused at once, with NotReady.
 - stop_flushes: ``stop`` returns after everything accepted was written or refused.
 """

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from caio.audit.journal import FAILING_SECONDS, Journal
+from caio.audit.journal import FAILING_SECONDS, Durable, Journal
 from caio.audit.ports import LeafKind
 from caio.audit.record import leaf_of, open_leaf
 from caio.audit.sealing import Sealer
@@ -157,6 +157,28 @@ async def test_a_cancelled_caller_changes_nothing(store, journal):
     store.gate.set()
     assert await third == 2
     assert store.written == ["dec_0000", "dec_0001", "dec_0002"]
+
+
+@pytest.mark.parametrize("down", [None, NotReady("away")])
+async def test_whoever_waits_for_a_durable_leaf_is_held_when_cancelled(store, journal, down):
+    store.gate.clear()
+    store.down, written = down, Durable(loop=asyncio.get_running_loop())
+    journal.hand_in(leaf(0), written)
+
+    async def waiting():
+        await written
+
+    waits = asyncio.create_task(waiting())
+    await store.entered.wait()
+    for _ in range(2):  # once more, to those who insist
+        waits.cancel()
+        await asyncio.sleep(0)
+        assert not waits.done()
+    assert not written.cancel()
+    store.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waits, 20)
+    assert (written.exception(), store.written) == (down, [] if down else ["dec_0000"])
 
 
 async def test_the_queue_is_bounded(store, journal):
