@@ -1,6 +1,7 @@
 """Snapshots: however they were made they decide alike, and what they keep changes no decision."""
 
 import json
+import tracemalloc
 from dataclasses import fields, replace
 from random import Random
 from sys import getsizeof
@@ -229,6 +230,51 @@ def test_bounds_with_invented_names_weigh_and_are_forgotten() -> None:
     assert not snapshot.columns.derived
     assert not snapshot.columns.margins
     assert snapshot.weight == before
+
+
+def test_what_is_kept_of_few_services_weighs_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each sort another set of services is affordable at each price: whoever asks at ever new ones must not fill
+    the memory beside what is counted."""
+    given_offers, *_, principal, history = read(world(3))
+    costs = [1_000 + 10 * number for number in range(60)]
+    services = [
+        replace(
+            given_offers[0], service_id=f"s{at:02}", prices=replace(given_offers[0].prices, per_request=cost * 1_000)
+        )
+        for at, cost in enumerate(costs)
+    ]
+    snapshot = compile_snapshot("acme", services)
+    capability = next(iter(given_offers[0].capabilities))
+
+    def ask(sorts: range, prices: range) -> None:
+        for sort in sorts:
+            for price in prices:
+                wanted = Request(
+                    tenant_id="acme",
+                    currency=given_offers[0].prices.currency,
+                    capabilities=(capability,),
+                    max_tokens=1 + sort,
+                    max_cost=costs[0] + 25 * price,
+                )
+                decide(snapshot, wanted, principal, history)
+
+    ask(range(1), range(2))
+    before = snapshot.weight
+    tracemalloc.start()
+    try:
+        ask(range(1, 40), range(12))
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    few = snapshot.few
+    assert few is not None
+    assert len(few.cuts) > 300
+    assert taken < snapshot.weight - before
+    monkeypatch.setattr("caio.routing.shapes_of_few.KEPT_CUTS", 100)
+    ask(range(40, 60), range(12))
+    assert len(few.cuts) <= 100
+    snapshot.forget_requests()
+    assert few.weight == 0
 
 
 def test_few_services_keep_no_more_shapes_than_many() -> None:

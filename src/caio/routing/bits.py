@@ -215,6 +215,14 @@ class Field:
             self._bounds[bound] = known
         return known
 
+    @property
+    def kept(self) -> int:
+        """How many bounds are."""
+        return len(self._bounds)
+
+    def forget(self) -> None:
+        self._bounds.clear()
+
 
 class FewSieve:
     """``Sieve`` of few services: ``rows`` are left, ``gone`` are the questions that others failed, with them."""

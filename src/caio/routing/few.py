@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import add, mul
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from caio.foundation.money import MILLIS_PER_SECOND, PICO_PER_NANO
 from caio.routing.bits import FewSieve, Field, rows_of
@@ -27,14 +27,23 @@ from caio.routing.model import SCALE, Request
 from caio.routing.observed import Observed
 from caio.routing.rules import InForce, Rulebook
 
+if TYPE_CHECKING:
+    from caio.routing.shapes_of_few import SiftedRows
+
 _ROUNDING = PICO_PER_NANO * MILLIS_PER_SECOND
 
-#: Charges, histories, and books of rules that are kept beside the services.
+#: Sets of affordable services, charges, histories, and books of rules that are kept beside the services.
+KEPT_CUTS = 1_024
 _KEPT_CHARGES = 256
 _KEPT_HISTORIES = 4
 _KEPT_BOOKS = 64
 #: Sets of prefers whose worth is kept.
 _KEPT_WORTHS = 1_024
+
+#: Bytes, rounded up from what was measured: one of these, beside what it has for each service, and a worth.
+_KEPT_BYTES = 1_000
+_KEPT_ROW_BYTES = 120
+_WORTH_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,11 @@ class _Book:
         bits = max([priority.bit_length() for _, priority in of_each], default=0)
         self.planes = [sum(rule for rule, priority in of_each if priority >> bit & 1) for bit in range(bits)]
 
+    @property
+    def kept(self) -> int:
+        """How many worths are."""
+        return len(self._worths)
+
     def worth(self, rules: int) -> int:
         """The sum of the priorities of ``rules``, which are prefers."""
         known = self._worths.get(rules)
@@ -121,7 +135,7 @@ class Few:
     """The services of a snapshot, where they are few, and what is kept of them: their charges, what histories say of
     them, and what rules do."""
 
-    __slots__ = ("_books", "_charges", "_is_timed", "_prices", "_seen", "field", "size")
+    __slots__ = ("_books", "_charges", "_is_timed", "_prices", "_seen", "cuts", "field", "size")
 
     def __init__(self, columns: Columns) -> None:
         self.field, self.size, dense = Field(columns), columns.rows.size, columns.dense
@@ -133,6 +147,21 @@ class Few:
         self._charges: dict[Hashable, Charges] = {}
         self._seen: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
         self._books: dict[int, _Book] = {}
+        #: By what a shape has where every price passes, and which of its services are affordable.
+        self.cuts: dict[tuple[SiftedRows, tuple[bool, ...]], SiftedRows] = {}
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory what is kept of requests and rules takes."""
+        kept = len(self.cuts) + len(self._charges) + len(self._books) + self.field.kept
+        worths = sum([book.kept for book in list(self._books.values())])
+        return kept * (_KEPT_BYTES + _KEPT_ROW_BYTES * self.size) + worths * _WORTH_BYTES
+
+    def forget(self) -> None:
+        """Let go of it; it is worked out again when it is needed."""
+        for kept in (self.cuts, self._charges, self._books):
+            kept.clear()
+        self.field.forget()
 
     # --- questions ------------------------------------------------------------------------------
 

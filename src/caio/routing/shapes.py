@@ -32,9 +32,6 @@ from caio.routing.rules import InForce
 from caio.routing.sieve import Verdicts
 from caio.routing.sorts import Sort
 
-#: Sets of affordable services kept for one shape.
-KEPT_CUTS = 16
-
 
 class Sifted(Protocol):
     """A verdict for every service, the ``feasible`` rows, and what a certificate says of them."""

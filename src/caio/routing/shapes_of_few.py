@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from msgspec import Raw
@@ -13,13 +13,13 @@ from caio.routing import matching, security
 from caio.routing.bits import FewSieve, rows_of
 from caio.routing.columns import Values
 from caio.routing.commitments import counts_of, verdicts_hash
-from caio.routing.few import Charges, Few, Standing
+from caio.routing.few import KEPT_CUTS, Charges, Few, Standing
 from caio.routing.matching import Needs, price_limit
 from caio.routing.model import Principal, Request
 from caio.routing.observed import Observed
 from caio.routing.questions import Questions
 from caio.routing.rules import InForce
-from caio.routing.shapes import KEPT_CUTS, Shape, Sifted, weights_of
+from caio.routing.shapes import Shape, Sifted, weights_of
 
 
 class SiftedRows:
@@ -61,13 +61,13 @@ class SiftedRows:
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapeOfFew(Shape):
     """``all`` is as if every price passed clause ``cost``, which is asked of the ``priced`` rows by their ``charges``.
-    ``_cuts`` keeps what is left by which of these are affordable."""
+    What is left by which of these are affordable is kept beside those of other shapes: of each alone there are few,
+    and who asks at ever new prices must not fill the memory."""
 
     few: Few
     all: SiftedRows
     priced: Sequence[int]
     charges: Charges
-    _cuts: dict[tuple[bool, ...], SiftedRows] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, few: Few, needs: Needs, principal: Principal, force: InForce, policies: int) -> Self:
@@ -109,7 +109,8 @@ class ShapeOfFew(Shape):
 
     def _cut(self, affordable: tuple[bool, ...]) -> SiftedRows:
         """``all`` without those of the priced services that are not ``affordable``."""
-        known = self._cuts.get(affordable)
+        cuts = self.few.cuts
+        known = cuts.get((self.all, affordable))
         if known is None:
             dear = sum([1 << row for row, fits in zip(self.priced, affordable, strict=True) if not fits])
             # Clause `cost` comes before all that these services may have failed after it.
@@ -119,7 +120,7 @@ class ShapeOfFew(Shape):
             rows, preferences = [row for row, _ in left], [preference for _, preference in left]
             gone = [each for each in gone if each[1]]
             known = SiftedRows(self.few.size, gone, rows, self.priced, preferences, self.asked)
-            if len(self._cuts) >= KEPT_CUTS:
-                self._cuts.clear()
-            self._cuts[affordable] = known
+            if len(cuts) >= KEPT_CUTS:
+                cuts.clear()
+            cuts[self.all, affordable] = known
         return known

@@ -86,12 +86,15 @@ class Snapshot:
             services * _SERVICE_BYTES
             + kept * (_KEPT_BYTES + _KEPT_ROW_BYTES * services)
             + columns * (_COLUMN_BYTES + _COLUMN_ROW_BYTES * services)
+            + sum([few.weight for few in self._few])
         )
 
     def forget_requests(self) -> None:
         """Let go of what is kept of requests; it is worked out again when it is needed."""
         for kept in (self._known, self._shapes, self._sorts, self.columns.derived, self.columns.margins):
             kept.clear()
+        for few in self._few:
+            few.forget()
 
     def manifest(self) -> list[list[str]]:
         """What ``services_hash`` covers, by row."""
