@@ -156,6 +156,7 @@ async def test_others_are_served_while_many_services_are_asked(caio: Served) -> 
     for number in range(5):
         await _published(caio, _strict(caio, f"s{number}"), "0.0001")
     assert (await caio.orchestrate())[0] == 422
+    assert (await caio.orchestrate())[1]["errors"][0]["detail"].partition(": ")[2] == "breaks required: lines"
     for endpoint in caio.installation.gateway.attempts._endpoints.values():
         endpoint.rules._input.accepts = Slow().accepts  # type: ignore[union-attr,method-assign]
     waiting = asyncio.create_task(others())

@@ -35,6 +35,8 @@ MAX_DEPTH = 64
 MAX_POINTER = 200
 MAX_PATTERN_BYTES = 1 << 20
 
+_UNREADABLE = Violation("", "cannot be checked: it is nested too deeply or is not JSON")
+
 _UNSUPPORTED = ("$dynamicRef", "$recursiveRef")
 
 #: What of a keyword may be said: it is the schema's own. ``additionalProperties`` and its like are
@@ -94,6 +96,16 @@ class CompiledSchema:
         except (ValueError, RecursionError):
             return False
 
+    def first(self, value: Any) -> tuple[Violation, ...]:
+        """One of the ``violations``, if there are any; of many thousands, in a tenth of the time."""
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return (Violation(_pointer(error.instance_path), _said(error)),)
+        except (ValueError, RecursionError):
+            return (_UNREADABLE,)
+        return ()
+
     def violations(self, value: Any, most: int) -> tuple[Violation, ...]:
         """The first ``most`` errors of ``value``, which must be JSON as a parser gives it."""
         try:
@@ -104,7 +116,7 @@ class CompiledSchema:
                 for error in islice(self._validator.iter_errors(value), most)
             )
         except (ValueError, RecursionError):
-            return (Violation("", "cannot be checked: it is nested too deeply or is not JSON"),)
+            return (_UNREADABLE,)
 
 
 def _expanded(root: dict[str, Any], value: Any, pointer: str, sizes: dict[str, int], path: tuple[str, ...]) -> int:

@@ -77,10 +77,12 @@ class Attempts:
             return True
         return endpoint.rules.takes(wanted.body) and not self._unsaid(wanted, endpoint.target, unsaid)
 
-    def _misfits(self, wanted: Wanted, offer: Offer, unsaid: Unsaid) -> tuple[Violation, ...]:
-        """Why the service, which does not, cannot take the payload."""
+    def _misfits(self, wanted: Wanted, offer: Offer, unsaid: Unsaid, *, alone: bool) -> tuple[Violation, ...]:
+        """Why the service cannot take the payload; one reason where it is not ``alone``."""
         endpoint = self.endpoint(offer, wanted.request.capabilities[0])
-        return endpoint.rules.check_input(wanted.body) or self._unsaid(wanted, endpoint.target, unsaid)
+        rules = endpoint.rules
+        broken = rules.check_input(wanted.body) if alone else rules.first_misfit(wanted.body)
+        return broken or self._unsaid(wanted, endpoint.target, unsaid)
 
     def _unsaid(self, wanted: Wanted, target: Target, unsaid: Unsaid) -> tuple[Violation, ...]:
         """Why the protocol has no words for the payload. Worked out once for all services that speak alike: a body of
@@ -99,8 +101,11 @@ class Attempts:
         can."""
         if any(self.takes(wanted, each.offer, unsaid) for each in ranked):
             return None
-        found = [(each.offer.service_id, self._misfits(wanted, each.offer, unsaid)) for each in ranked[:TOLD]]
-        if len(ranked) == 1:
+        alone = len(ranked) == 1
+        found = [
+            (each.offer.service_id, self._misfits(wanted, each.offer, unsaid, alone=alone)) for each in ranked[:TOLD]
+        ]
+        if alone:
             name, violations = found[0]
             return InvalidInput(f"the payload does not fit what {name} accepts", violations, code="invalid_payload")
         first = [Violation(those[0].pointer, f"{name}: {those[0].message}") for name, those in found]

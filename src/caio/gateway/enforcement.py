@@ -73,6 +73,10 @@ class AnswerRules:
         stream nothing else is checked: its chunks are no document, and its pace is the reader's too."""
         return _over("first_token_ms.max", first_token_ms, self._first_token_max)
 
+    def first_misfit(self, payload: Any) -> tuple[Violation, ...]:
+        """One of what ``check_input`` finds, if it finds any."""
+        return () if self._input is None else self._input.first(payload)
+
     def takes(self, payload: Any) -> bool:
         """Whether ``check_input`` finds nothing."""
         return self._input is None or self._input.accepts(payload)

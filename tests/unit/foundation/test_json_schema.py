@@ -119,3 +119,22 @@ def test_a_schema_that_refers_to_itself_is_told_so():
     with pytest.raises(SchemaRefused, match="may not refer to itself") as caught:
         CompiledSchema({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"})
     assert caught.value.pointer == "/$defs/a/items/$ref"
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, {"a": "x", "b": []}, {}, [], None, {"a": [[]]}])
+def test_whether_and_what_first_agree_with_all_violations(value):
+    schema = CompiledSchema({"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}})
+    found = schema.violations(value, 20)
+    assert schema.accepts(value) == (found == ())
+    assert set(schema.first(value)) <= set(found)
+    assert len(schema.first(value)) == min(len(found), 1)
+
+
+@pytest.mark.parametrize("kind", ["array", "object"])
+def test_of_what_is_too_deep_they_agree_too(kind):
+    deep: object = []
+    for _ in range(5_000):
+        deep = [deep]
+    schema = CompiledSchema({"type": kind, "items": {"type": "array", "items": {"type": "string"}}})
+    assert not schema.accepts(deep)
+    assert len(schema.first(deep)) == len(schema.violations(deep, 1)) == 1
