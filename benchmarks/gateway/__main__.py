@@ -182,6 +182,8 @@ class Run:
         self.report.note(f"{of}: between tokens, p50", held.gap(50), "ms")
         self.report.at_most(f"{of}: between tokens, added, p99", held.gap(99) - direct.gap(99), "ms", bar=20)
         self.report.note(f"{of}: a token's way, added, p99", held.way(99) - direct.way(99), "ms")
+        self.report.note(f"{of}: opened in", held.opening_seconds, "s")
+        self.report.note(f"{of}: refused and asked for again", held.refused, "calls")
         self.report.note(f"{of}: processor a token, the server", held.costs["server"], "µs")
 
 

@@ -1,6 +1,7 @@
 """Streams that are held: many at once, each at the service's pace; what is lost, and what comes late.
 
-The streams are opened sixteen at a time. Once all are open, however long that takes, the time between the tokens of
+The streams are opened sixteen at a time; one that is refused because there is too much to do is asked for again, as the
+refusal says, and counted. Once all are open, however long that takes, the time between the tokens of
 each stream, the way of each token (from the service's write to here: one machine, one clock) and the processor's time
 are noted for some seconds. Then the service is told to end them; each is read to its end, and must have brought every
 token in its order, as many as the service says, and the end mark.
@@ -14,13 +15,14 @@ import time
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import quantiles
 from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
 
-from benchmarks.gateway.load import Target
+from benchmarks.gateway.load import REFUSED_SECONDS, Target
 from benchmarks.gateway.processes import cpu_seconds
 from benchmarks.gateway.upstream import PER_SECOND
 
@@ -42,6 +44,7 @@ class Held:
 
     wanted: int
     opening_seconds: float = 0.0
+    refused: int = 0
     at_once: int = 0
     ended: int = 0
     lost: int = 0
@@ -91,11 +94,23 @@ async def _hold(target: Target, streams: int, seconds: float, service: str, proc
 
 async def _opened(held: Held, target: Target, number: int) -> _Stream:
     """A stream whose head has come."""
-    parts, stream = urlsplit(target.url), _Stream(held)
-    await asyncio.get_running_loop().create_connection(lambda: stream, parts.hostname or "", parts.port or 80)
-    body = target.templates[number % len(target.templates)].body(number)
-    stream.transport.write(b"%b%d\r\n\r\n%b" % (target.head(), len(body), body))
-    await stream.begun
+    parts, body = urlsplit(target.url), target.templates[number % len(target.templates)].body(number)
+    while True:
+        stream = _Stream(held)
+        made = partial(_same, stream)
+        await asyncio.get_running_loop().create_connection(made, parts.hostname or "", parts.port or 80)
+        stream.transport.write(b"%b%d\r\n\r\n%b" % (target.head(), len(body), body))
+        await stream.begun
+        if not stream.refused:
+            return stream
+        held.refused += 1
+        if held.refused > held.wanted:
+            raise RuntimeError(f"{target.url} refuses more streams than are wanted of it")
+        stream.transport.close()
+        await asyncio.sleep(REFUSED_SECONDS)
+
+
+def _same(stream: _Stream) -> _Stream:
     return stream
 
 
@@ -120,6 +135,7 @@ class _Stream(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.begun: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
+        self.refused = False
         self.count = 0
         self.tokens: int | None = None  # as many as the service says that there were, once it has said so
         self._held = held
@@ -137,8 +153,10 @@ class _Stream(asyncio.Protocol):
         now = time.monotonic_ns()
         if not self.begun.done():
             self.begun.set_result(None)
-            if not data.startswith(b"HTTP/1.1 200"):
+            self.refused = data.startswith(b"HTTP/1.1 503")
+            if not data.startswith((b"HTTP/1.1 200", b"HTTP/1.1 503")):
                 self._held.failures.append(data[:500].decode(errors="replace"))
+                self._end()
         data = self._rest + data
         end = 0
         for token in _TOKEN.finditer(data):

@@ -31,7 +31,8 @@ def test_no_token_of_a_held_stream_is_lost(streams: int, seconds: float, tmp_pat
         target = Target(tenant.url, world.CHAT, [template], tenant.api_key)
         held = hold(target, streams, seconds, upstream.url, {"server": served.pid, "service": upstream.pid})
         print(
-            f"{held.at_once:,} of {streams:,} streams held at once, opened in {held.opening_seconds:.1f} s; "
+            f"{held.at_once:,} of {streams:,} streams held at once, opened in {held.opening_seconds:.1f} s with "
+            f"{held.refused:,} refusals; "
             f"{held.ended:,} ended with each of their tokens, {held.lost:,} tokens lost of the others; "
             f"between tokens p50 {held.gap(50):.0f} ms, p99 {held.gap(99):.0f} ms; "
             f"way p50 {held.way(50):.1f} ms, p99 {held.way(99):.1f} ms; processor a token "
