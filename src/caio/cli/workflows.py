@@ -128,7 +128,7 @@ def _events(server: Server, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]
                     if fields["event"] in ("run.succeeded", "run.failed", "run.cancelled"):
                         return
         except NotReady:
-            if tries == _TRIES:
+            if tries >= _TRIES:
                 raise
         tries += 1
         time.sleep(1)
