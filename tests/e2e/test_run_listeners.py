@@ -41,7 +41,7 @@ async def _sent(http: aiohttp.ClientSession, path: str, document: Any, status: i
 async def test_listeners_hold_up_no_end(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     async with upstream() as service:
-        process, ready = await start(tmp_path, **SETTINGS)
+        process, ready = await start(tmp_path, errors=None, **SETTINGS)
         key = {"Authorization": f"Bearer {ready['api_key']}"}
         try:
             async with aiohttp.ClientSession(ready["url"], headers=key) as http:
@@ -57,7 +57,7 @@ async def test_listeners_hold_up_no_end(tmp_path: Path) -> None:
             assert await asyncio.wait_for(process.wait(), 30) == 0
             assert loop.time() - stopped < GRACE
             assert [each["event"] for each in first] == ["run.queued", "run.started", "step.started"]
-            process, ready = await start(tmp_path, **SETTINGS)
+            process, ready = await start(tmp_path, errors=None, **SETTINGS)
             async with aiohttp.ClientSession(ready["url"], headers=key) as http:
                 rest = await asyncio.wait_for(_followed(http, begun["run_id"], first[-1]["id"], asyncio.Event()), 90)
             assert rest[-1]["event"] == "run.succeeded"
