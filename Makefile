@@ -48,7 +48,7 @@ test: setup setup-services ## Run the tests: what CI runs
 setup-infra: ## Install what checks the infrastructure into .cache/infra, each tool with its own pins
 	@scripts/setup-infra
 
-test-infra: setup setup-infra ## Check the infrastructure: plans, policies, templates, image, workflows, chart
+test-infra: setup setup-services setup-infra ## Check the infrastructure: plans, policies, templates, image, workflows, chart
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m infra --durations=10 -o faulthandler_timeout=900 tests/infra
 
 quickstart-template: ## Write the trial's CloudFormation template anew
